@@ -1,0 +1,116 @@
+package api
+
+import (
+	"context"
+	"slices"
+)
+
+// Role is what a credential may do; see Allowed.
+type Role string
+
+// The roles, least first.
+const (
+	RoleViewer     Role = "viewer"     // reads
+	RoleController Role = "controller" // viewer, and inventory status and power state
+	RoleOperator   Role = "operator"   // viewer, and VMs and the catalogues of its account
+	RoleAdmin      Role = "admin"      // everything
+	RolePeer       Role = "peer"       // a host of this cluster; as a token: joining only
+)
+
+// Actor is who asks. It travels with every command, so that apply can decide
+// and the change history can tell.
+type Actor struct {
+	ID      string `json:"id"`                // "uid:0", "token:<id>", "peer:<id>"
+	Role    Role   `json:"role"`              //
+	Account string `json:"account,omitempty"` // bound to this account; empty: not bound
+}
+
+// Verb is what an actor wants to do to an object.
+type Verb string
+
+// The verbs.
+const (
+	Read   Verb = "read"
+	Create Verb = "create"
+	Update Verb = "update"
+	Delete Verb = "delete"
+)
+
+// Object names what is asked for: its kind ("vm", "image", "token", "peer",
+// "snapshot", "setting", "operation") and the account it belongs to, empty for what has none.
+type Object struct {
+	Kind    string
+	Account string
+}
+
+// accountKinds are what an operator may change within its account.
+var accountKinds = []string{"vm"}
+
+// clusterKinds hold secrets or tell of every account: an actor bound to an
+// account, and whoever is no admin where noted, does not see them.
+var adminReads = []string{"token", "setting"}
+
+// Allowed is the whole rule of who may do what. The HTTP server asks it for
+// reads and apply asks it for writes; it looks at nothing but its arguments.
+func Allowed(a Actor, v Verb, o Object) bool {
+	if a.Role == RoleAdmin {
+		return a.Account == "" || a.Account == o.Account
+	}
+	if a.Account != "" && o.Account != "" && a.Account != o.Account {
+		return false
+	}
+	switch {
+	case v == Read && a.Role == RolePeer:
+		return false
+	case v == Read && slices.Contains(adminReads, o.Kind):
+		return false
+	case v == Read && o.Kind == "snapshot":
+		return a.Account == "" && knownReader(a.Role)
+	case v == Read:
+		return knownReader(a.Role)
+	case a.Role == RoleOperator:
+		return slices.Contains(accountKinds, o.Kind)
+	}
+	return false
+}
+
+func knownReader(r Role) bool {
+	return r == RoleViewer || r == RoleController || r == RoleOperator
+}
+
+// Consistency is how fresh a read must be.
+type Consistency string
+
+// The two promises a read can make.
+const (
+	Linearizable Consistency = "linearizable" // reflects every write acknowledged before it began
+	Local        Consistency = "local"        // what this peer has applied; works without quorum and says its age
+)
+
+// OnceKey is an Idempotency-Key as the cluster remembers it: for one principal,
+// one route and one key a body takes effect once.
+type OnceKey struct {
+	Key  string `json:"key"`  // "principal method path key", at most 1 KiB
+	Body []byte `json:"body"` // SHA-256 of the request body
+}
+
+// Caller is what a request brings along besides its body.
+type Caller struct {
+	Actor     Actor
+	RequestID string
+	Once      *OnceKey // nil without an Idempotency-Key
+}
+
+type callerKey struct{}
+
+// WithCaller puts the caller into a request's context.
+func WithCaller(ctx context.Context, c Caller) context.Context {
+	return context.WithValue(ctx, callerKey{}, c)
+}
+
+// CallerOf is the caller of a request; the zero Caller, which may do nothing,
+// when nobody put one there.
+func CallerOf(ctx context.Context) Caller {
+	c, _ := ctx.Value(callerKey{}).(Caller)
+	return c
+}

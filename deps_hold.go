@@ -1,0 +1,38 @@
+//go:build hold
+
+package hold
+
+import (
+	_ "github.com/apache/arrow/go/v15/parquet/file"
+	_ "github.com/apache/arrow/go/v15/parquet/schema"
+	_ "github.com/apache/arrow/go/v15/parquet/compress"
+	_ "github.com/danielgtaylor/huma/v2"
+	_ "github.com/danielgtaylor/huma/v2/adapters/humago"
+	_ "github.com/digitalocean/go-libvirt"
+	_ "github.com/fxamacker/cbor/v2"
+	_ "github.com/google/renameio/v2"
+	_ "github.com/google/uuid"
+	_ "github.com/armon/go-metrics"
+	_ "github.com/hashicorp/go-metrics"
+	_ "github.com/hashicorp/memberlist"
+	_ "github.com/hashicorp/raft"
+	_ "github.com/hashicorp/raft-boltdb/v2"
+	_ "github.com/jedib0t/go-pretty/v6/table"
+	_ "github.com/knadh/koanf/v2"
+	_ "github.com/knadh/koanf/providers/env/v2"
+	_ "github.com/knadh/koanf/providers/confmap"
+	_ "github.com/pelletier/go-toml/v2"
+	_ "github.com/prometheus/client_golang/prometheus"
+	_ "github.com/prometheus/client_golang/prometheus/promhttp"
+	_ "github.com/spf13/cobra"
+	_ "github.com/tidwall/btree"
+	_ "github.com/anishathalye/porcupine"
+	_ "go.etcd.io/bbolt"
+	_ "go.uber.org/goleak"
+	_ "golang.org/x/net/http2"
+	_ "golang.org/x/sync/errgroup"
+	_ "golang.org/x/sys/unix"
+	_ "gopkg.in/yaml.v3"
+	_ "libvirt.org/go/libvirtxml"
+	_ "pgregory.net/rapid"
+)
