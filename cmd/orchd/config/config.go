@@ -1,0 +1,115 @@
+// Package config is what an operator sets about one peer: read from
+// /etc/orchd/orchd.toml, then the environment, then flags, the later winning.
+//
+// The table in keys.go is every key there is. Whatever is not in it is refused
+// with the place where it stands and the nearest name; nothing is ignored.
+// Start with Load.
+package config
+
+import (
+	"time"
+)
+
+// DefaultFile is read when nobody names another file. It need not exist.
+const DefaultFile = "/etc/orchd/orchd.toml"
+
+// DefaultDataDir is where a peer keeps its state unless told otherwise.
+const DefaultDataDir = "/var/lib/orchd"
+
+// Config is what one peer is told. Its zero value is not valid: begin with Default.
+type Config struct {
+	Name      string            `koanf:"name"`
+	DataDir   string            `koanf:"data_dir"`
+	Advertise string            `koanf:"advertise"` // host name or IP under which others reach this one, without a port
+	Voters    int               `koanf:"voters"`    // 1, 3 or 5; all peers go by the setting made from it at init
+	Labels    map[string]string `koanf:"labels"`
+	API       API               `koanf:"api"`
+	Raft      Raft              `koanf:"raft"`
+	Gossip    Gossip            `koanf:"gossip"`
+	VMM       VMM               `koanf:"vmm"`
+	Snapshot  Snapshot          `koanf:"snapshot"`
+	Log       Log               `koanf:"log"`
+
+	// Clock is how far this process's clock is bent, by ORCHD_TEST_CLOCK only.
+	Clock Clock `koanf:"-"`
+}
+
+// API is where the HTTP API is served.
+type API struct {
+	Listen string `koanf:"listen"` // HOST:PORT; an empty host is every address
+}
+
+// Raft is where and how patiently peers agree.
+type Raft struct {
+	Listen  string `koanf:"listen"`
+	Profile string `koanf:"profile"` // lan: elections after 500 ms of silence; wan: after 2 s
+}
+
+// Gossip is where peers tell each other who is alive.
+type Gossip struct {
+	Listen string `koanf:"listen"`
+}
+
+// VMM says what runs virtual machines here and how much of this host they may have.
+type VMM struct {
+	Driver     string     `koanf:"driver"`
+	LibvirtURI string     `koanf:"libvirt_uri"`
+	VirtType   string     `koanf:"virt_type"`
+	Capacity   Capacity   `koanf:"capacity"`
+	Overcommit Overcommit `koanf:"overcommit"`
+}
+
+// Capacity stands for what the host has, where not zero; zero asks the host.
+type Capacity struct {
+	VCPUs  int64 `koanf:"vcpus"`
+	Memory Size  `koanf:"memory"`
+	Disk   Size  `koanf:"disk"`
+}
+
+// Overcommit is how much may be promised to VMs, in whole percent of the capacity.
+type Overcommit struct {
+	VCPUs  int64 `koanf:"vcpus_percent"`
+	Memory int64 `koanf:"memory_percent"`
+	Disk   int64 `koanf:"disk_percent"`
+}
+
+// Snapshot says how often the whole cluster writes its state to parquet files, and how many of them are kept.
+type Snapshot struct {
+	Interval time.Duration `koanf:"interval"` // 0: only on demand
+	Retain   int           `koanf:"retain"`
+}
+
+// Log says how much the daemon writes to stderr and in which form.
+type Log struct {
+	Level  string `koanf:"level"`  // debug, info, warn, error
+	Format string `koanf:"format"` // text, json; auto is text on a terminal
+}
+
+// Clock bends a process's time for tests: it reads Offset ahead and runs Rate times as fast.
+type Clock struct {
+	Offset time.Duration
+	Rate   float64
+}
+
+// Default is what holds where nobody says anything. Name and Advertise are
+// found out from this host and may be empty where they cannot be.
+func Default() Config {
+	return Config{
+		Name:      hostName(),
+		DataDir:   DefaultDataDir,
+		Advertise: routeAddress(),
+		Voters:    3,
+		API:       API{Listen: ":7700"},
+		Raft:      Raft{Listen: ":7701", Profile: "lan"},
+		Gossip:    Gossip{Listen: ":7702"},
+		VMM: VMM{
+			Driver:     "auto",
+			LibvirtURI: "qemu:///system",
+			VirtType:   "auto",
+			Overcommit: Overcommit{VCPUs: 100, Memory: 100, Disk: 100},
+		},
+		Snapshot: Snapshot{Interval: time.Hour, Retain: 24},
+		Log:      Log{Level: "info", Format: "auto"},
+		Clock:    Clock{Rate: 1},
+	}
+}
