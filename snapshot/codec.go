@@ -1,0 +1,224 @@
+package snapshot
+
+import (
+	"fmt"
+	"io"
+	"iter"
+	"reflect"
+	"sync"
+
+	"github.com/apache/arrow/go/v15/parquet"
+	"github.com/apache/arrow/go/v15/parquet/compress"
+	"github.com/apache/arrow/go/v15/parquet/file"
+	"github.com/apache/arrow/go/v15/parquet/schema"
+)
+
+// A row group ends at whichever of these comes first. The first is what a part
+// of a large table holds, the second bounds memory when rows are large.
+const (
+	groupRows  = 16_384
+	groupBytes = 32 << 20
+)
+
+// batchLevels is how many levels go through arrow's column writers and readers at once.
+const batchLevels = 4096
+
+// Codec turns rows of T into parquet columns and back. Columns carry the JSON
+// names of T's fields, so that a file speaks the words of the API. NewCodec says
+// which types it takes. A Codec may be used by several goroutines at once.
+type Codec[T any] struct {
+	root    node
+	leaves  []leaf
+	schema  *schema.GroupNode
+	batches sync.Pool // of *batch, so that the parts of one snapshot share their buffers
+}
+
+// NewCodec compiles a codec for T, a struct. The types of its fields become:
+//
+//	bool                    BOOLEAN
+//	int, int64, ... int8    INT64, INT(64,true)
+//	uint, uint64, ... uint8 INT64, INT(64,false)
+//	string                  BYTE_ARRAY, STRING; must be UTF-8
+//	[]byte                  BYTE_ARRAY, optional: nil is null
+//	json.RawMessage         BYTE_ARRAY, JSON, optional: nil is null
+//	time.Time               INT64, TIMESTAMP(micros, UTC), optional: the zero time is null
+//	*X                      X, optional: nil is null
+//	[]X                     LIST, optional: nil is null, which is not the empty list
+//	map[string]X            MAP, optional, keys in order
+//	struct                  a group; an embedded one is inlined
+//
+// A string, bool or integer tagged omitempty, and anything tagged omitzero, is
+// optional, its zero value null; what is not optional is required. Fields tagged
+// "-" and unexported ones are left out. Floats, arrays, interfaces, types that
+// contain themselves, and two columns whose names differ in case only are errors.
+func NewCodec[T any]() (*Codec[T], error) {
+	t := reflect.TypeFor[T]()
+	if t.Kind() != reflect.Struct {
+		return nil, fmt.Errorf("snapshot: %v is no struct", t)
+	}
+	var c compiler
+	root, group, err := c.bare(place{name: parquet.DefaultRootName}, t, parquet.Repetitions.Required)
+	if err != nil {
+		return nil, fmt.Errorf("snapshot: codec of %v: %w", t, err)
+	}
+	codec := &Codec[T]{root: root, leaves: c.leaves, schema: group.(*schema.GroupNode)}
+	codec.batches.New = func() any { return newBatch(codec.leaves) }
+	return codec, nil
+}
+
+// MustCodec is NewCodec for package variables; it panics where NewCodec fails.
+func MustCodec[T any]() *Codec[T] {
+	c, err := NewCodec[T]()
+	if err != nil {
+		panic(err)
+	}
+	return c
+}
+
+// Write writes rows to w as one parquet file and tells how many they were. Rows
+// must not change until it returns; the same rows give the same bytes. What is
+// in memory is one row group: at most 16,384 rows or, where rows are large, the
+// rows that reach 32 MiB. Times are cut to microseconds.
+func (c *Codec[T]) Write(w io.Writer, rows iter.Seq[*T]) (n int64, err error) {
+	defer recovered(&err)
+	out := &stickyWriter{w: w}
+	pw := file.NewParquetWriter(out, c.schema, file.WithWriterProps(writerProperties))
+	b := c.batches.Get().(*batch)
+	defer func() { b.reset(); c.batches.Put(b) }()
+
+	for row := range rows {
+		if err := c.root.shred(b.columns, reflect.ValueOf(row).Elem(), 0); err != nil {
+			return n, fmt.Errorf("row %d: %w", n, err)
+		}
+		n++
+		if b.rows++; b.full() {
+			if err := b.flush(pw.AppendRowGroup()); err != nil {
+				return n, err
+			}
+		}
+		if out.err != nil {
+			return n, out.err
+		}
+	}
+	if b.rows > 0 {
+		if err := b.flush(pw.AppendRowGroup()); err != nil {
+			return n, err
+		}
+	}
+	if err := pw.Close(); err != nil {
+		return n, err
+	}
+	return n, out.err
+}
+
+// Read gives the rows of a parquet file of size bytes, in the order in which
+// they were written. The first error ends it. A file that lacks an optional
+// column reads as if that were null everywhere, so a field that was added later
+// must be optional; a column that T does not have is an error with its name.
+// No input makes it panic.
+func (c *Codec[T]) Read(r io.ReaderAt, size int64) iter.Seq2[*T, error] {
+	return func(yield func(*T, error) bool) {
+		groups, err := c.open(r, size)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		for g := range groups.count() {
+			rows, err := groups.open(g)
+			for err == nil && rows.left > 0 {
+				row := new(T)
+				if err = rows.next(reflect.ValueOf(row).Elem()); err == nil && !yield(row, nil) {
+					return
+				}
+			}
+			if err == nil {
+				err = rows.end()
+			}
+			if err != nil {
+				yield(nil, fmt.Errorf("row group %d: %w", g, err))
+				return
+			}
+		}
+	}
+}
+
+// Rows gives the rows of a table of a folder, over all its files, and fails at
+// the end if they are not as many as the manifest says.
+func (c *Codec[T]) Rows(f *Folder, table string) iter.Seq2[*T, error] {
+	return func(yield func(*T, error) bool) {
+		for _, entry := range f.entries(table) {
+			var n int64
+			var err error
+			for row, err := range c.rowsOf(f, entry) {
+				if err != nil {
+					yield(nil, err)
+					return
+				}
+				if n++; !yield(row, nil) {
+					return
+				}
+			}
+			if n != entry.Rows {
+				err = fmt.Errorf("%s: %d rows, the manifest says %d", entry.Path, n, entry.Rows)
+				yield(nil, err)
+				return
+			}
+		}
+	}
+}
+
+// rowsOf reads one file of a folder and closes it.
+func (c *Codec[T]) rowsOf(f *Folder, entry File) iter.Seq2[*T, error] {
+	return func(yield func(*T, error) bool) {
+		r, err := f.OpenFile(entry.Path)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		defer r.Close()
+		for row, err := range c.Read(r, entry.Bytes) {
+			if err != nil {
+				err = fmt.Errorf("%s: %w", entry.Path, err)
+			}
+			if !yield(row, err) {
+				return
+			}
+		}
+	}
+}
+
+// writerProperties: data pages of version 1, because arrow v15 cannot write a
+// row of more than a batch of elements into version 2; no dictionary for
+// integers, which seldom repeat; no floats, so no statistics that lie.
+var writerProperties = parquet.NewWriterProperties(
+	parquet.WithCreatedBy("orchd"),
+	parquet.WithCompression(compress.Codecs.Snappy),
+	parquet.WithDataPageVersion(parquet.DataPageV1),
+	parquet.WithBatchSize(batchLevels),
+)
+
+// stickyWriter remembers the first error, which arrow drops in several places.
+type stickyWriter struct {
+	w   io.Writer
+	err error
+}
+
+func (s *stickyWriter) Write(p []byte) (int, error) {
+	if s.err != nil {
+		return 0, s.err
+	}
+	n, err := s.w.Write(p)
+	s.err = err
+	return n, err
+}
+
+// recovered makes an error of a panic: arrow panics where input is not parquet.
+func recovered(err *error) {
+	switch r := recover().(type) {
+	case nil:
+	case error:
+		*err = fmt.Errorf("parquet: %w", r)
+	default:
+		*err = fmt.Errorf("parquet: %v", r)
+	}
+}

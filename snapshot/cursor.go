@@ -1,0 +1,216 @@
+package snapshot
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+
+	"github.com/apache/arrow/go/v15/arrow/memory"
+	"github.com/apache/arrow/go/v15/parquet"
+	"github.com/apache/arrow/go/v15/parquet/file"
+	"github.com/apache/arrow/go/v15/parquet/schema"
+)
+
+// cursor stands on an entry of one column of a file.
+type cursor struct {
+	column
+	reader  file.ColumnChunkReader
+	at, n   int    // entry stood on, of those buffered
+	value   int    // value stood on
+	values  int    // of those buffered
+	last    string // the last string taken
+	drained bool
+	err     error // what ended the column, said again each time
+}
+
+func newCursor(l leaf) *cursor {
+	c := &cursor{column: column{leaf: l}}
+	c.defs, c.reps = make([]int16, batchLevels), make([]int16, batchLevels)
+	switch l.kind.physical {
+	case parquet.Types.Boolean:
+		c.bools = make([]bool, batchLevels)
+	case parquet.Types.Int64:
+		c.ints = make([]int64, batchLevels)
+	case parquet.Types.ByteArray:
+		c.bytes = make([]parquet.ByteArray, batchLevels)
+	}
+	return c
+}
+
+// start puts the cursor before the first entry of a row group.
+func (c *cursor) start(r file.ColumnChunkReader) {
+	c.reader, c.drained, c.err = r, false, nil
+	c.at, c.n, c.value, c.values = 0, 0, 0, 0
+}
+
+// fill buffers the next entries when none is left.
+func (c *cursor) fill() error {
+	if c.at < c.n || c.drained {
+		return c.err
+	}
+	var n int64
+	var err error
+	switch r := c.reader.(type) {
+	case *file.BooleanColumnChunkReader:
+		n, c.values, err = r.ReadBatch(batchLevels, c.bools, c.defs, c.reps)
+	case *file.Int64ColumnChunkReader:
+		n, c.values, err = r.ReadBatch(batchLevels, c.ints, c.defs, c.reps)
+	case *file.ByteArrayColumnChunkReader:
+		n, c.values, err = r.ReadBatch(batchLevels, c.bytes, c.defs, c.reps)
+	}
+	c.at, c.n, c.value, c.drained = 0, int(n), 0, n == 0
+	if err = errors.Join(err, c.reader.Err()); err != nil {
+		c.err = fmt.Errorf("column %s: %w", c.leaf.path, err)
+		c.drained = true
+	}
+	return c.err
+}
+
+// peek is the definition level of the entry stood on.
+func (c *cursor) peek() (int16, error) {
+	if err := c.fill(); err != nil {
+		return 0, err
+	}
+	if c.at == c.n {
+		return 0, fmt.Errorf("column %s: ends before the row group does", c.leaf.path)
+	}
+	return c.defs[c.at], nil
+}
+
+// take leaves the entry stood on, which must have these levels.
+func (c *cursor) take(rep, def int16) error {
+	got, err := c.peek()
+	if err != nil {
+		return err
+	}
+	if got != def || c.reps[c.at] != rep {
+		return fmt.Errorf("column %s: its levels do not fit those of its neighbours", c.leaf.path)
+	}
+	c.at++
+	return nil
+}
+
+// more tells whether the entry stood on goes on with a list whose elements repeat at rep.
+// An error of the column is said by whatever asks next.
+func (c *cursor) more(rep int16) bool {
+	return c.fill() == nil && c.at < c.n && c.reps[c.at] == rep
+}
+
+// groups are the row groups of an open file.
+type groups struct {
+	file  *file.Reader
+	size  int64
+	root  node
+	at    []*cursor // by leaf; nil where the file has no such column
+	index []int     // of the leaf's column in the file
+}
+
+// open reads the footer of a parquet file and finds the codec's columns in it.
+func (c *Codec[T]) open(r io.ReaderAt, size int64) (g *groups, err error) {
+	defer recovered(&err)
+	f, err := file.NewParquetReader(io.NewSectionReader(r, 0, size),
+		file.WithReadProps(parquet.NewReaderProperties(boundedAllocator{memory.NewGoAllocator()})))
+	if err != nil {
+		return nil, err
+	}
+	g = &groups{file: f, size: size, root: c.root, at: make([]*cursor, len(c.leaves)), index: make([]int, len(c.leaves))}
+	wanted := make(map[string]int, len(c.leaves))
+	for i, l := range c.leaves {
+		wanted[l.path] = i
+	}
+	s := f.MetaData().Schema
+	for i := range s.NumColumns() {
+		col := s.Column(i)
+		leaf, known := wanted[col.Path()]
+		if !known || g.at[leaf] != nil {
+			return nil, fmt.Errorf("column %s is not known", col.Path())
+		}
+		if err := c.leaves[leaf].fits(col); err != nil {
+			return nil, err
+		}
+		g.at[leaf], g.index[leaf] = newCursor(c.leaves[leaf]), i
+	}
+	return g, nil
+}
+
+// fits tells what is wrong if a file's column cannot hold this leaf.
+func (l *leaf) fits(col *schema.Column) error {
+	logical := l.kind.logical
+	if logical == nil {
+		logical = schema.NoLogicalType{}
+	}
+	if col.PhysicalType() != l.kind.physical || !logical.Equals(col.LogicalType()) {
+		return fmt.Errorf("column %s holds %v %v, not %v %v", l.path, col.PhysicalType(), col.LogicalType(), l.kind.physical, logical)
+	}
+	if col.MaxDefinitionLevel() != l.def || col.MaxRepetitionLevel() != l.rep {
+		return fmt.Errorf("column %s: what is optional or repeated in it is not what it should be", l.path)
+	}
+	return nil
+}
+
+func (g *groups) count() int { return g.file.NumRowGroups() }
+
+// open puts the cursors on the first row of a row group.
+func (g *groups) open(i int) (_ *rows, err error) {
+	defer recovered(&err)
+	group := g.file.RowGroup(i)
+	for leaf, c := range g.at {
+		if c == nil {
+			continue
+		}
+		r, err := g.column(group, g.index[leaf], c.leaf)
+		if err != nil {
+			return nil, fmt.Errorf("column %s: %w", c.leaf.path, err)
+		}
+		c.start(r)
+	}
+	return &rows{g, group.NumRows()}, nil
+}
+
+// column opens one column of a row group.
+func (g *groups) column(group *file.RowGroupReader, i int, l leaf) (file.ColumnChunkReader, error) {
+	chunk, err := group.MetaData().ColumnChunk(i)
+	if err != nil {
+		return nil, err
+	}
+	if n := chunk.TotalCompressedSize(); n < 0 || n > g.size {
+		return nil, fmt.Errorf("claims %d bytes of a file of %d", n, g.size)
+	}
+	pages, err := group.GetColumnPageReader(i)
+	if err != nil {
+		return nil, err
+	}
+	col := g.file.MetaData().Schema.Column(i)
+	return file.NewColumnReader(col, &checkedPages{PageReader: pages, leaf: l}, memory.NewGoAllocator(), g.file.BufferPool()), nil
+}
+
+// rows are the rows of a row group that are still to come.
+type rows struct {
+	*groups
+	left int64
+}
+
+// next sets row, a zero struct, to the next row.
+func (r *rows) next(row reflect.Value) (err error) {
+	defer recovered(&err)
+	r.left--
+	return r.root.assemble(r.at, row, 0)
+}
+
+// end fails if a column goes on after the last row.
+func (r *rows) end() (err error) {
+	defer recovered(&err)
+	for _, c := range r.at {
+		if c == nil {
+			continue
+		}
+		if err := c.fill(); err != nil {
+			return err
+		}
+		if c.at < c.n {
+			return fmt.Errorf("column %s goes on after the last row", c.leaf.path)
+		}
+	}
+	return nil
+}

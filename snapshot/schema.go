@@ -1,0 +1,215 @@
+package snapshot
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/apache/arrow/go/v15/parquet"
+	"github.com/apache/arrow/go/v15/parquet/schema"
+)
+
+// place is where in the schema a type stands. Levels are those of Dremel
+// (Melnik et al., "Dremel: Interactive Analysis of Web-Scale Datasets", VLDB
+// 2010): def counts the optional and repeated ancestors that are there, rep the
+// repeated ones.
+type place struct {
+	name string // of its own
+	path string // of its leaf column, dotted, without the root
+	def  int16
+	rep  int16
+}
+
+func (p place) child(name string) place {
+	p.name, p.path = name, strings.TrimPrefix(p.path+"."+name, ".")
+	return p
+}
+
+// element is what repeats below a list or map.
+func (p place) element(group, name string) place {
+	p = p.child(group)
+	p.def++
+	p.rep++
+	return p.child(name)
+}
+
+// span is the range of leaf columns below a node.
+type span struct{ lo, hi int }
+
+// compiler makes the nodes of a type and, beside them, its parquet schema.
+type compiler struct {
+	leaves []leaf
+	open   []reflect.Type // being compiled, so that a type inside itself is noticed
+}
+
+var (
+	timeType = reflect.TypeFor[time.Time]()
+	jsonType = reflect.TypeFor[json.RawMessage]()
+)
+
+// value compiles a type that may be null: by its nature, or because its field
+// says that the zero value is.
+func (c *compiler) value(at place, t reflect.Type, zeroIsNull bool) (node, schema.Node, error) {
+	inner, isNull := t, reflect.Value.IsZero
+	switch {
+	case t.Kind() == reflect.Pointer:
+		inner = t.Elem()
+		if nullable(inner) && inner != timeType {
+			return nil, nil, fmt.Errorf("%s: %v would have two ways to be null", at.path, t)
+		}
+	case t == timeType:
+		isNull = func(v reflect.Value) bool { return timeIn(v).IsZero() }
+	case nullable(t), zeroIsNull:
+	default:
+		return c.bare(at, t, parquet.Repetitions.Required)
+	}
+	at.def++
+	lo := len(c.leaves)
+	n, s, err := c.bare(at, inner, parquet.Repetitions.Optional)
+	return &optional{span{lo, len(c.leaves)}, n, at, isNull, inner != t}, s, err
+}
+
+// nullable tells whether a type has a value that stands for nothing.
+func nullable(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Map:
+		return true
+	}
+	return t == timeType
+}
+
+// bare compiles a type that is there.
+func (c *compiler) bare(at place, t reflect.Type, r parquet.Repetition) (node, schema.Node, error) {
+	if k := kindOf(t); k != nil {
+		l := leaf{at, len(c.leaves), k}
+		c.leaves = append(c.leaves, l)
+		s, err := schema.NewPrimitiveNodeLogical(at.name, r, k.logical, k.physical, 0, -1)
+		return &l, s, err
+	}
+	if slices.Contains(c.open, t) {
+		return nil, nil, fmt.Errorf("%s: %v contains itself", at.path, t)
+	}
+	c.open = append(c.open, t)
+	defer func() { c.open = c.open[:len(c.open)-1] }()
+
+	switch {
+	case t.Kind() == reflect.Struct:
+		return c.group(at, t, r)
+	case t.Kind() == reflect.Slice:
+		return c.list(at, t, r)
+	case t.Kind() == reflect.Map && t.Key().Kind() == reflect.String:
+		return c.mapping(at, t, r)
+	}
+	return nil, nil, fmt.Errorf("%s: columns cannot hold %v", at.path, t)
+}
+
+func (c *compiler) group(at place, t reflect.Type, r parquet.Repetition) (node, schema.Node, error) {
+	g := &group{}
+	var kids schema.FieldList
+	taken := map[string]bool{}
+	for _, f := range columnsOf(t) {
+		if f.err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", at.child(f.name).path, f.err)
+		}
+		if folded := strings.ToLower(f.name); taken[folded] {
+			return nil, nil, fmt.Errorf("%s: two columns of this name", at.child(f.name).path)
+		} else {
+			taken[folded] = true
+		}
+		n, s, err := c.value(at.child(f.name), f.typ, f.zeroIsNull)
+		if err != nil {
+			return nil, nil, err
+		}
+		g.fields = append(g.fields, field{f.index, n})
+		kids = append(kids, s)
+	}
+	if len(kids) == 0 {
+		return nil, nil, fmt.Errorf("%s: %v has no columns", at.path, t)
+	}
+	s, err := schema.NewGroupNode(at.name, r, kids, -1)
+	return g, s, err
+}
+
+func (c *compiler) list(at place, t reflect.Type, r parquet.Repetition) (node, schema.Node, error) {
+	inner := at.element("list", "element")
+	lo := len(c.leaves)
+	elem, s, err := c.value(inner, t.Elem(), false)
+	if err != nil {
+		return nil, nil, err
+	}
+	repeated, err := schema.NewGroupNode("list", parquet.Repetitions.Repeated, schema.FieldList{s}, -1)
+	if err != nil {
+		return nil, nil, err
+	}
+	outer, err := schema.NewGroupNodeLogical(at.name, r, schema.FieldList{repeated}, schema.NewListLogicalType(), -1)
+	return &list{span{lo, len(c.leaves)}, inner, elem}, outer, err
+}
+
+func (c *compiler) mapping(at place, t reflect.Type, r parquet.Repetition) (node, schema.Node, error) {
+	inner := at.element("key_value", "value")
+	lo := len(c.leaves)
+	key, keySchema, err := c.bare(at.element("key_value", "key"), t.Key(), parquet.Repetitions.Required)
+	if err != nil {
+		return nil, nil, err
+	}
+	value, valueSchema, err := c.value(inner, t.Elem(), false)
+	if err != nil {
+		return nil, nil, err
+	}
+	repeated, err := schema.NewGroupNode("key_value", parquet.Repetitions.Repeated, schema.FieldList{keySchema, valueSchema}, -1)
+	if err != nil {
+		return nil, nil, err
+	}
+	outer, err := schema.NewGroupNodeLogical(at.name, r, schema.FieldList{repeated}, schema.MapLogicalType{}, -1)
+	return &mapping{span{lo, len(c.leaves)}, inner, key, value}, outer, err
+}
+
+// structColumn is a field of a struct as a column.
+type structColumn struct {
+	name       string
+	index      []int // as in reflect.Value.FieldByIndex
+	typ        reflect.Type
+	zeroIsNull bool
+	err        error
+}
+
+// columnsOf lists the fields of t that are columns, those of embedded structs inlined.
+func columnsOf(t reflect.Type) []structColumn {
+	var out []structColumn
+	for i := range t.NumField() {
+		f := t.Field(i)
+		tag, tagged := f.Tag.Lookup("json")
+		name, options, _ := strings.Cut(tag, ",")
+		if tag == "-" {
+			continue
+		}
+		if f.Anonymous && name == "" && f.Type.Kind() == reflect.Struct && f.Type != timeType {
+			for _, inner := range columnsOf(f.Type) {
+				inner.index = append([]int{i}, inner.index...)
+				out = append(out, inner)
+			}
+			continue
+		}
+		if !f.IsExported() {
+			continue
+		}
+		if !tagged || name == "" {
+			name = f.Name
+		}
+		col := structColumn{name: name, index: []int{i}, typ: f.Type}
+		given := strings.Split(options, ",")
+		col.zeroIsNull = slices.Contains(given, "omitzero") ||
+			slices.Contains(given, "omitempty") && kindOf(f.Type) != nil
+		switch {
+		case strings.Contains(name, "."):
+			col.err = fmt.Errorf("a column name cannot hold a dot")
+		case f.Anonymous && f.Type.Kind() == reflect.Pointer:
+			col.err = fmt.Errorf("an embedded pointer cannot be inlined")
+		}
+		out = append(out, col)
+	}
+	return out
+}
