@@ -1,0 +1,137 @@
+package vmm
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/orchd/orchd/api"
+)
+
+// Loop plans, acts, reports, and looks again. One VM is worked on by one worker
+// at a time; several VMs side by side.
+type Loop struct {
+	cfg     Config
+	hv      Hypervisor
+	records Records
+	log     *slog.Logger
+
+	wake  chan struct{} // holds one: somebody wants the loop to look
+	ended chan outcome  // what workers bring back; has room for all of them
+	mem   *memory       // belongs to the goroutine that looks
+
+	mu   sync.Mutex
+	host api.HostReport // as the hypervisor last said
+}
+
+// New makes a loop; Run makes it work.
+func New(cfg Config, hv Hypervisor, records Records, log *slog.Logger) *Loop {
+	cfg = cfg.orDefaults()
+	return &Loop{
+		cfg:     cfg,
+		hv:      hv,
+		records: records,
+		log:     log,
+		wake:    make(chan struct{}, 1),
+		ended:   make(chan outcome, cfg.Workers),
+		mem:     newMemory(cfg),
+		host:    api.HostReport{Driver: hv.Driver(), Error: "not asked yet"},
+	}
+}
+
+// Run works until ctx ends and leaves the guests as they are then. What a
+// worker had in hand is found by the first look of the next life.
+func (l *Loop) Run(ctx context.Context) error {
+	if err := l.cfg.Validate(); err != nil {
+		return err
+	}
+	var g errgroup.Group
+	g.Go(func() error { l.hv.Watch(ctx, l.poke); return nil })
+	g.Go(func() error { l.watchHost(ctx); return nil })
+	for ctx.Err() == nil {
+		began := time.Now()
+		changed := l.look(ctx, &g)
+		// A look costs as much as there are VMs: at most a fifth of one
+		// processor goes into looking.
+		l.rest(ctx, changed, min(4*time.Since(began), time.Second))
+	}
+	return g.Wait()
+}
+
+// poke makes the loop look soon.
+func (l *Loop) poke() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// rest waits for a reason to look, and then for pause, so that reasons that
+// come together make one look.
+func (l *Loop) rest(ctx context.Context, changed <-chan struct{}, pause time.Duration) {
+	tick := time.NewTimer(l.mem.untilDue(time.Now()))
+	defer tick.Stop()
+	select {
+	case <-ctx.Done():
+	case <-changed:
+	case <-l.wake:
+	case <-tick.C:
+	case o := <-l.ended:
+		l.mem.learn(o, time.Now())
+	}
+	calm := time.NewTimer(pause)
+	defer calm.Stop()
+	for {
+		select {
+		case o := <-l.ended:
+			l.mem.learn(o, time.Now())
+		case <-calm.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// look compares what is wanted with what is there and gives each VM that needs
+// something to a worker, as long as there is one free. The channel is closed
+// when what is wanted may have changed.
+func (l *Loop) look(ctx context.Context, workers *errgroup.Group) <-chan struct{} {
+	wanted, changed := l.records.Wanted()
+	listing, err := l.hv.List(ctx)
+	l.mem.blind = err != nil
+	if err != nil { // watchHost tells the cluster
+		l.log.Debug("hypervisor does not list its domains", "err", err)
+		return changed
+	}
+	p := l.mem.look(wanted, listing.Domains, time.Now())
+	for _, steps := range perVM(plan(l.me(), wanted, p)) {
+		row, _ := wanted.Row(steps[0].vm)
+		job, free := l.mem.take(row, steps, time.Now())
+		if !free {
+			continue
+		}
+		workers.Go(func() error {
+			l.ended <- l.work(ctx, p, job)
+			return nil
+		})
+	}
+	return changed
+}
+
+func (l *Loop) me() self { return self{l.cfg.Peer, l.cfg.Name} }
+
+// perVM cuts a plan into the steps of each VM.
+func perVM(steps []step) [][]step {
+	var parts [][]step
+	for i, s := range steps {
+		if i == 0 || s.vm != steps[i-1].vm {
+			parts = append(parts, nil)
+		}
+		parts[len(parts)-1] = append(parts[len(parts)-1], s)
+	}
+	return parts
+}

@@ -1,0 +1,271 @@
+// Package sim is a hypervisor in memory: for trying orchd out, and for tests,
+// which can make it slow, broken, silent or mad.
+//
+// Its guests run as long as the process does. A process that starts again finds
+// none, as a host does that was switched off.
+package sim
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/vmm"
+)
+
+// Default is what a simulated host has unless it is told otherwise.
+var Default = api.Resources{VCPUs: 32, MemoryMiB: 64 << 10, DiskGiB: 1 << 10}
+
+// deadline ends a call that hangs, as the libvirt driver's deadlines do.
+const deadline = 10 * time.Second
+
+// Driver is a simulated hypervisor. All methods may be called at any time.
+type Driver struct {
+	uuid string
+
+	mu       sync.Mutex
+	capacity api.Resources
+	domains  map[string]*vmm.Domain // by UUID
+	strange  int
+	files    map[string]bool // disks, by name
+	faults   map[string]fault
+	down     bool
+	watchers map[*func()]bool
+}
+
+// fault is what is wrong with one operation.
+type fault struct {
+	err   error
+	delay time.Duration
+	hang  bool
+}
+
+var _ vmm.Hypervisor = (*Driver)(nil)
+
+// New makes a simulated host with the capacity and the host id given; a zero
+// capacity means Default.
+func New(capacity api.Resources, uuid string) *Driver {
+	if capacity == (api.Resources{}) {
+		capacity = Default
+	}
+	return &Driver{
+		uuid:     uuid,
+		capacity: capacity,
+		domains:  map[string]*vmm.Domain{},
+		files:    map[string]bool{},
+		faults:   map[string]fault{},
+		watchers: map[*func()]bool{},
+	}
+}
+
+// Driver is api.DriverSim.
+func (d *Driver) Driver() string { return api.DriverSim }
+
+// Host gives the capacity as it was set, possible or not.
+func (d *Driver) Host(ctx context.Context) (info vmm.HostInfo, err error) {
+	err = d.call(ctx, "Host", func() error {
+		info = vmm.HostInfo{Capacity: d.capacity, UUID: d.uuid}
+		return nil
+	})
+	return info, err
+}
+
+// List gives the domains in the order of their UUIDs.
+func (d *Driver) List(ctx context.Context) (l vmm.Listing, err error) {
+	err = d.call(ctx, "List", func() error {
+		for _, dom := range d.domains {
+			l.Domains = append(l.Domains, *dom)
+		}
+		slices.SortFunc(l.Domains, func(a, b vmm.Domain) int { return strings.Compare(a.UUID, b.UUID) })
+		l.Strangers = d.strange
+		return nil
+	})
+	return l, err
+}
+
+// MakeDisk remembers a name.
+func (d *Driver) MakeDisk(ctx context.Context, b vmm.Build) (made bool, err error) {
+	err = d.call(ctx, "MakeDisk", func() error {
+		name := vmm.DiskName(b.Mark)
+		made = vmm.NeedsDisk(b) && !d.files[name]
+		if made {
+			d.files[name] = true
+		}
+		return nil
+	})
+	return made, err
+}
+
+// DropDisk forgets it.
+func (d *Driver) DropDisk(ctx context.Context, b vmm.Build) error {
+	return d.call(ctx, "DropDisk", func() error {
+		delete(d.files, vmm.DiskName(b.Mark))
+		return nil
+	})
+}
+
+// Define makes a domain that is off.
+func (d *Driver) Define(ctx context.Context, b vmm.Build) error {
+	return d.call(ctx, "Define", func() error {
+		for _, dom := range d.domains {
+			if dom.UUID == b.Mark.VM || dom.Name == b.Name {
+				return api.Errorf(api.Conflict, "sim.define", "a domain with this UUID or name exists")
+			}
+		}
+		d.domains[b.Mark.VM] = &vmm.Domain{UUID: b.Mark.VM, Name: b.Name, Mark: b.Mark}
+		d.files[vmm.ConsoleName(b.Mark.VM)] = true
+		d.wakeLocked()
+		return nil
+	})
+}
+
+// Undefine removes a domain that is off.
+func (d *Driver) Undefine(ctx context.Context, uuid string) error {
+	return d.change(ctx, "Undefine", uuid, func(dom *vmm.Domain) error {
+		if dom.Power != vmm.Off {
+			return api.Errorf(api.Conflict, "sim.undefine", "the domain is not off")
+		}
+		delete(d.domains, uuid)
+		return nil
+	})
+}
+
+// Clean forgets all files of a VM.
+func (d *Driver) Clean(ctx context.Context, vm string) error {
+	return d.call(ctx, "Clean", func() error {
+		for name := range d.files {
+			if strings.HasPrefix(name, vm+".") {
+				delete(d.files, name)
+			}
+		}
+		return nil
+	})
+}
+
+// Start switches a domain on; Conflict when it is on.
+func (d *Driver) Start(ctx context.Context, uuid string) error {
+	return d.change(ctx, "Start", uuid, func(dom *vmm.Domain) error {
+		if dom.Power != vmm.Off {
+			return api.Errorf(api.Conflict, "sim.start", "the domain is not off")
+		}
+		dom.Power = vmm.Running
+		return nil
+	})
+}
+
+// Shutdown is obeyed at once.
+func (d *Driver) Shutdown(ctx context.Context, uuid string) error {
+	return d.change(ctx, "Shutdown", uuid, func(dom *vmm.Domain) error {
+		if dom.Power == vmm.Off {
+			return api.Errorf(api.Conflict, "sim.shutdown", "the domain is off")
+		}
+		if dom.Power == vmm.Running && !d.faults["guest"].hang {
+			dom.Power, dom.Cause = vmm.Off, vmm.ByGuest
+		}
+		return nil
+	})
+}
+
+// Destroy switches a domain off.
+func (d *Driver) Destroy(ctx context.Context, uuid string) error {
+	return d.change(ctx, "Destroy", uuid, func(dom *vmm.Domain) error {
+		if dom.Power != vmm.Off {
+			dom.Power, dom.Cause = vmm.Off, vmm.ByForce
+		}
+		return nil
+	})
+}
+
+// Suspend pauses a domain.
+func (d *Driver) Suspend(ctx context.Context, uuid string) error {
+	return d.change(ctx, "Suspend", uuid, func(dom *vmm.Domain) error {
+		if dom.Power == vmm.Off {
+			return api.Errorf(api.Conflict, "sim.suspend", "the domain is off")
+		}
+		dom.Power = vmm.Paused
+		return nil
+	})
+}
+
+// Watch calls wake after every change until ctx ends.
+func (d *Driver) Watch(ctx context.Context, wake func()) {
+	d.mu.Lock()
+	d.watchers[&wake] = true
+	d.mu.Unlock()
+	wake()
+	<-ctx.Done()
+	d.mu.Lock()
+	delete(d.watchers, &wake)
+	d.mu.Unlock()
+}
+
+// Close does nothing.
+func (d *Driver) Close() error { return nil }
+
+// change is call on one domain.
+func (d *Driver) change(ctx context.Context, op, uuid string, f func(*vmm.Domain) error) error {
+	return d.call(ctx, op, func() error {
+		dom, ok := d.domains[uuid]
+		if !ok {
+			return api.Errorf(api.NotFound, "sim."+strings.ToLower(op), "no domain %s", uuid)
+		}
+		before := *dom
+		err := f(dom)
+		if _, still := d.domains[uuid]; !still || *dom != before {
+			d.wakeLocked()
+		}
+		return err
+	})
+}
+
+// call does one operation, with whatever is wrong with it just now.
+func (d *Driver) call(ctx context.Context, op string, f func() error) error {
+	d.mu.Lock()
+	fault, down := d.faults[op], d.down
+	d.mu.Unlock()
+	wait := fault.delay
+	if fault.hang || wait > deadline {
+		wait = deadline
+	}
+	if err := pause(ctx, wait); err != nil {
+		return unknown(op, err)
+	}
+	switch {
+	case down:
+		return api.Errorf(api.Unavailable, "sim."+strings.ToLower(op), "the simulated hypervisor is down")
+	case fault.hang || fault.delay > deadline:
+		return unknown(op, context.DeadlineExceeded)
+	case fault.err != nil:
+		return fault.err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return f()
+}
+
+func unknown(op string, err error) error {
+	return &api.Error{Kind: api.Unavailable, Op: "sim." + strings.ToLower(op), Msg: "no answer", Err: err}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	if d == 0 {
+		return ctx.Err()
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (d *Driver) wakeLocked() {
+	for wake := range d.watchers {
+		(*wake)()
+	}
+}
