@@ -1,0 +1,186 @@
+package snapshot
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// draft is a folder being written. Its name begins with a dot until it is whole.
+type draft struct {
+	path     string
+	manifest Manifest // what was written, once it was
+}
+
+// isDraft tells whether a name is that of a draft, which nobody may read.
+func isDraft(name string) bool { return strings.HasPrefix(name, ".") }
+
+// newDraft makes an empty folder .NAME in dir; fs.ErrExist if someone has it.
+func newDraft(dir, name string) (*draft, error) {
+	path := filepath.Join(dir, "."+name)
+	if err := os.Mkdir(path, 0o700); err != nil {
+		return nil, err
+	}
+	return &draft{path: path}, nil
+}
+
+// fill writes every table of c, and the manifest last.
+func (d *draft) fill(c Content) error {
+	m := Manifest{Format: Format, Index: c.Index, Term: c.Term, Time: c.Time.UTC().Truncate(time.Microsecond),
+		Level: c.Level, StateHash: c.StateHash, Files: []File{}}
+	for _, t := range c.Tables {
+		if !tableForm.MatchString(t.Name) {
+			return fmt.Errorf("%q is no name of a table", t.Name)
+		}
+		f, err := d.table(t)
+		if err != nil {
+			return fmt.Errorf("table %s: %w", t.Name, err)
+		}
+		m.Files = append(m.Files, f)
+	}
+	data, err := encodeSealed(&m)
+	if err != nil {
+		return err
+	}
+	if m, err = parseManifest(data); err != nil {
+		return err // such a folder could never be opened
+	}
+	d.manifest = m
+	return d.small(manifestName, data)
+}
+
+// table writes the file of one table.
+func (d *draft) table(t Table) (File, error) {
+	w, err := d.create(t.path())
+	if err != nil {
+		return File{}, err
+	}
+	rows, err := t.Write(w)
+	if err = errors.Join(err, w.finish()); err != nil {
+		return File{}, err
+	}
+	return File{t.path(), rows, w.bytes, w.sum()}, nil
+}
+
+// small writes a file that is in memory.
+func (d *draft) small(name string, data []byte) error {
+	w, err := d.create(name)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(data)
+	return errors.Join(err, w.finish())
+}
+
+// commit gives the draft its name and reads it again as a stranger would.
+// Before it returns without an error, everything is on stable storage.
+func (d *draft) commit(name, extra string) (*Folder, error) {
+	for _, sub := range d.manifest.folders() {
+		if err := syncDir(filepath.Join(d.path, sub)); err != nil {
+			return nil, err
+		}
+	}
+	if err := syncDir(d.path); err != nil {
+		return nil, err
+	}
+	parent := filepath.Dir(d.path)
+	final := filepath.Join(parent, name)
+	if err := os.Rename(d.path, final); err != nil {
+		return nil, err
+	}
+	err := syncDir(parent)
+	if err == nil {
+		var f *Folder
+		if f, err = openFolder(final, nil, extra); err == nil {
+			return f, nil
+		}
+		err = fmt.Errorf("%s, read again after writing: %w", name, err)
+	}
+	return nil, errors.Join(err, remove(final))
+}
+
+// discard removes the draft.
+func (d *draft) discard() error { return os.RemoveAll(d.path) }
+
+// remove takes a folder away: under a dot first, so that half a folder is never
+// found under a good name.
+func remove(path string) error {
+	hidden := filepath.Join(filepath.Dir(path), ".gone-"+filepath.Base(path))
+	if err := os.RemoveAll(hidden); err != nil {
+		return err
+	}
+	if err := os.Rename(path, hidden); err != nil {
+		return err
+	}
+	return os.RemoveAll(hidden)
+}
+
+// sweep removes the drafts in dir that keep does not know.
+func sweep(dir string, keep func(name string) bool) (swept []string, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		if isDraft(e.Name()) && !keep(e.Name()) {
+			swept = append(swept, e.Name())
+			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+		}
+	}
+	return swept, err
+}
+
+// syncDir makes the names in a folder durable.
+func syncDir(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// draftFile is a file of a draft, hashed and counted while it is written.
+type draftFile struct {
+	file  *os.File
+	out   *bufio.Writer
+	hash  hash.Hash
+	bytes int64
+}
+
+// create makes a new file below the draft, and the folder that it lies in.
+func (d *draft) create(name string) (*draftFile, error) {
+	path := filepath.Join(d.path, filepath.FromSlash(name))
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	w := &draftFile{file: f, hash: sha256.New()}
+	w.out = bufio.NewWriterSize(io.MultiWriter(f, w.hash), 256<<10)
+	return w, nil
+}
+
+func (w *draftFile) Write(p []byte) (int, error) {
+	if w.bytes += int64(len(p)); w.bytes > maxFile {
+		return 0, fmt.Errorf("the file grows beyond %d bytes", int64(maxFile))
+	}
+	return w.out.Write(p)
+}
+
+// finish puts the file on stable storage and closes it.
+func (w *draftFile) finish() error {
+	return errors.Join(w.out.Flush(), w.file.Sync(), w.file.Close())
+}
+
+// sum is the SHA-256 of what was written.
+func (w *draftFile) sum() string { return hex.EncodeToString(w.hash.Sum(nil)) }
