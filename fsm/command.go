@@ -1,0 +1,167 @@
+package fsm
+
+import (
+	"fmt"
+	"reflect"
+
+	"github.com/fxamacker/cbor/v2"
+
+	"github.com/orchd/orchd/api"
+)
+
+// Type names a command in the log. Append only: a released number is never reused.
+type Type uint16
+
+// The types of command.
+const (
+	initCluster    Type = 1
+	createVM       Type = 2
+	updateVM       Type = 3
+	actOnVM        Type = 4
+	beginVM        Type = 5
+	reportVM       Type = 6
+	buryVM         Type = 7
+	sawDomain      Type = 8
+	reassignVM     Type = 9
+	createImage    Type = 10
+	deleteImage    Type = 11
+	createToken    Type = 12
+	deleteToken    Type = 13
+	joinPeer       Type = 14
+	updatePeer     Type = 15
+	setSchedulable Type = 16
+	removePeer     Type = 17
+	sweep          Type = 18
+	mark           Type = 19
+)
+
+// kind is a type of command and the version of its body. Another meaning of a
+// body is a new version; the old one stays as long as a log may hold it.
+type kind struct {
+	Type Type
+	V    uint8
+}
+
+// commands is the whole protocol between peers.
+var commands = map[kind]applier{
+	{initCluster, 1}:    on(applyInitCluster),
+	{createVM, 1}:       on(applyCreateVM),
+	{updateVM, 1}:       on(applyUpdateVM),
+	{actOnVM, 1}:        on(applyActOnVM),
+	{beginVM, 1}:        on(applyBeginVM),
+	{reportVM, 1}:       on(applyReportVM),
+	{buryVM, 1}:         on(applyBuryVM),
+	{sawDomain, 1}:      on(applySawDomain),
+	{reassignVM, 1}:     on(applyReassignVM),
+	{createImage, 1}:    on(applyCreateImage),
+	{deleteImage, 1}:    on(applyDeleteImage),
+	{createToken, 1}:    on(applyCreateToken),
+	{deleteToken, 1}:    on(applyDeleteToken),
+	{joinPeer, 1}:       on(applyJoinPeer),
+	{updatePeer, 1}:     on(applyUpdatePeer),
+	{setSchedulable, 1}: on(applySetSchedulable),
+	{removePeer, 1}:     on(applyRemovePeer),
+	{sweep, 1}:          on(applySweep),
+	{mark, 1}:           on(applyMark),
+}
+
+// Meta is what the proposer decided, so that no peer has to.
+type Meta struct {
+	Type    Type         `cbor:"1,keyasint"`
+	V       uint8        `cbor:"2,keyasint"`           // version of the body
+	ID      string       `cbor:"3,keyasint"`           // random; applied once however often it is sent; the k-th object made takes UUIDv5(ID, k)
+	Request string       `cbor:"4,keyasint,omitempty"` // the client's request id, for the record
+	Actor   api.Actor    `cbor:"5,keyasint"`           // who asks; apply checks what they may
+	Once    *api.OnceKey `cbor:"6,keyasint,omitempty"` // the client's Idempotency-Key
+}
+
+// envelope is a command as the log carries it.
+type envelope struct {
+	Meta
+	Body cbor.RawMessage `cbor:"7,keyasint"`
+}
+
+// applier changes the tables as a body says and gives the object it is about.
+type applier struct {
+	apply func(tx *Txn, body []byte) (object, error)
+	check func(body []byte) error // decodes and throws away
+}
+
+// on decodes the body, once for all commands.
+func on[T any](apply func(*Txn, T) (object, error)) applier {
+	decodeBody := func(body []byte) (c T, err error) {
+		if err := decoding.Unmarshal(body, &c); err != nil {
+			return c, fmt.Errorf("body of %s: %w", reflect.TypeFor[T](), err)
+		}
+		return c, nil
+	}
+	return applier{
+		apply: func(tx *Txn, body []byte) (object, error) {
+			c, err := decodeBody(body)
+			if err != nil {
+				panic(undecodable{err})
+			}
+			return apply(tx, c)
+		},
+		check: func(body []byte) error { _, err := decodeBody(body); return err },
+	}
+}
+
+// undecodable is the panic of an entry that this program cannot read.
+type undecodable struct{ error }
+
+// encoding is deterministic CBOR (RFC 8949, core deterministic encoding): equal
+// values have equal bytes, which the state hash needs.
+var encoding = must(func() (cbor.EncMode, error) {
+	o := cbor.CoreDetEncOptions()
+	o.Time = cbor.TimeRFC3339NanoUTC // exact; the numeric forms go through a float
+	return o.EncMode()
+}())
+
+// decoding refuses what encoding never writes.
+var decoding = must(cbor.DecOptions{
+	DupMapKey:         cbor.DupMapKeyEnforcedAPF,
+	IndefLength:       cbor.IndefLengthForbidden,
+	ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
+	MaxArrayElements:  1 << 20,
+	MaxMapPairs:       1 << 20,
+	MaxNestedLevels:   32,
+}.DecMode())
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// decode reads a command and finds what applies it.
+func decode(command []byte) (envelope, applier, error) {
+	var e envelope
+	if err := decoding.Unmarshal(command, &e); err != nil {
+		return e, applier{}, fmt.Errorf("command does not decode: %w", err)
+	}
+	a, known := commands[kind{e.Type, e.V}]
+	if !known {
+		return e, applier{}, fmt.Errorf("command type %d version %d is unknown to this release", e.Type, e.V)
+	}
+	return e, a, nil
+}
+
+// encode writes a command and reads it back as every peer will: an entry that
+// nobody can apply stops every peer, so it must not get into the log.
+func encode(m Meta, body any) ([]byte, error) {
+	b, err := encoding.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	command, err := encoding.Marshal(envelope{m, b})
+	if err != nil {
+		return nil, err
+	}
+	_, a, err := decode(command)
+	if err == nil {
+		err = a.check(b)
+	}
+	return command, err
+}

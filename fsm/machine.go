@@ -1,0 +1,124 @@
+package fsm
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/orchd/orchd/api"
+)
+
+// Machine is the replicated state machine. Apply, Snapshot and Restore are
+// raft's and come one at a time; everything else may be called from anywhere.
+type Machine struct {
+	published atomic.Pointer[state]
+
+	mu          sync.Mutex
+	marks       []*Mark
+	marked      chan struct{} // holds a token while marks may have something new
+	checkpoints []Checkpoint
+}
+
+// New makes a machine that remembers nothing.
+func New() *Machine {
+	m := &Machine{marked: make(chan struct{}, 1)}
+	m.published.Store(emptyState())
+	return m
+}
+
+// Read opens the state as it is now.
+func (m *Machine) Read() Reader { return Reader{m.published.Load()} }
+
+// Index is the log index of the last entry applied.
+func (m *Machine) Index() uint64 { return m.published.Load().index }
+
+// Apply is called by cluster for the n-th command of entry index, with the
+// leader's time. It gives a Result. It panics on what it cannot read: to skip a
+// command is to leave the cluster without saying so.
+func (m *Machine) Apply(index uint64, n int, at time.Time, command []byte) any {
+	cmd, a, err := decode(command)
+	if err != nil {
+		panic(fmt.Sprintf("fsm: entry %d.%d: %v", index, n, err))
+	}
+	from := m.published.Load()
+	tx, about := newTxn(from, cmd.Meta, index, at), nothing
+	if answer, again := remembered(tx); again {
+		m.publish(from, tx)
+		return answer
+	}
+	if err = keyRoom(tx); err == nil {
+		about, err = a.apply(tx, cmd.Body)
+	}
+	if err != nil { // a rejected command leaves its status, nothing else
+		tx, about = newTxn(from, cmd.Meta, index, at), nothing
+	}
+	answer := answerOf(tx.Reader, about, err)
+	remember(tx, answer, n)
+	m.publish(from, tx)
+	return answer
+}
+
+// publish makes a Txn's state the one that is read, and wakes who watches what it replaced.
+func (m *Machine) publish(from *state, tx *Txn) {
+	m.published.Store(tx.state)
+	for pos, mine := range tx.mine {
+		if mine {
+			from.trees[pos].supersede()
+		}
+	}
+	m.checkpoint(tx.state)
+	if tx.mark {
+		m.keepMark(tx.state)
+	}
+}
+
+// Checkpoint is the state hash at an index at which every peer notes it.
+type Checkpoint struct {
+	Index uint64 `json:"index"`
+	Hash  string `json:"hash"`
+}
+
+// Every checkpointEvery-th index is a checkpoint; the newest keptCheckpoints are kept.
+const (
+	checkpointEvery = 256
+	keptCheckpoints = 64
+)
+
+// checkpoint notes the hash of the first state at or after each multiple of
+// checkpointEvery. Which state that is, is the same on every peer that applied it.
+func (m *Machine) checkpoint(s *state) {
+	if s.index%checkpointEvery != 0 {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if k := len(m.checkpoints); k > 0 && m.checkpoints[k-1].Index == s.index {
+		m.checkpoints = m.checkpoints[:k-1] // another command of the same entry
+	}
+	m.checkpoints = append(m.checkpoints, Checkpoint{s.index, s.sum.String()})
+	if len(m.checkpoints) > keptCheckpoints {
+		m.checkpoints = append([]Checkpoint(nil), m.checkpoints[len(m.checkpoints)-keptCheckpoints:]...)
+	}
+}
+
+// Checkpoints are the newest checkpoints, oldest first: what peers compare.
+func (m *Machine) Checkpoints() []Checkpoint {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return append([]Checkpoint(nil), m.checkpoints...)
+}
+
+// Verify computes the hash of every row anew and compares it with the running
+// sum. It reads one unchanging state and so disturbs nobody.
+func (m *Machine) Verify() error {
+	s := m.published.Load()
+	var total sum
+	for _, t := range tables {
+		total = total.plus(t.rehash(s))
+	}
+	if total != s.sum {
+		return api.Errorf(api.Internal, "fsm.verify", "state hash at index %d is %s, its rows give %s", s.index, s.sum, total)
+	}
+	return nil
+}

@@ -1,0 +1,124 @@
+package fsm
+
+import (
+	"bytes"
+	"io"
+	"log/slog"
+	"reflect"
+	"testing"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/snapshot"
+)
+
+// TestReplicasAgree is the test that guards the house: one log, two machines,
+// one of them through a snapshot half way.
+func TestReplicasAgree(t *testing.T) {
+	for seed := range uint64(40) {
+		s, b := newScribe(seed), New()
+		for i := range 400 {
+			e := s.next(t)
+			want := s.m.Read()
+			got := b.Apply(e.index, 0, e.at, e.command)
+			if i%7 == 0 {
+				twice := b.Apply(e.index, 1, e.at, e.command).(Result)
+				s.m.Apply(e.index, 1, e.at, e.command)
+				if first := got.(Result); first.Err == nil && twice.Key != first.Key {
+					t.Fatalf("seed %d, entry %d: sent twice, answered %q and then %q", seed, e.index, first.Key, twice.Key)
+				}
+				want = s.m.Read()
+			}
+			if i == 200 {
+				b = throughSnapshot(t, b)
+			}
+			if want.Hash() != b.Read().Hash() {
+				t.Fatalf("seed %d, entry %d: state hashes are %s and %s", seed, e.index, want.Hash(), b.Read().Hash())
+			}
+			ledgerHolds(t, seed, want)
+		}
+		compareStates(t, seed, s.m, b)
+		if err := b.Verify(); err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+	}
+}
+
+// ledgerHolds: what is promised is what the VMs take, and no placement exceeds a
+// host that has not shrunk below it.
+func ledgerHolds(t *testing.T, seed uint64, r Reader) {
+	t.Helper()
+	for p := range peers.each(r, "") {
+		var sum api.Resources
+		n := 0
+		for vm := range r.VMsOn(p.ID) {
+			sum = sum.Plus(vm.Spec.Resources())
+			n++
+		}
+		if reserved, count := r.Reserved(p.ID); reserved != sum || count != n {
+			t.Fatalf("seed %d, index %d: ledger of %s says %v in %d VMs, its VMs take %v in %d", seed, r.Index(), p.Name, reserved, count, sum, n)
+		}
+	}
+}
+
+// compareStates compares every row, index and sum of two machines.
+func compareStates(t *testing.T, seed uint64, a, b *Machine) {
+	t.Helper()
+	if x, y := a.Read().Now(), b.Read().Now(); !x.Equal(y) {
+		t.Errorf("seed %d: the cluster's time is %v and %v", seed, x, y)
+	}
+	for _, table := range tables {
+		x, y := dump(t, table, a), dump(t, table, b)
+		if !bytes.Equal(x, y) {
+			t.Errorf("seed %d: table %s differs:\n%s\n%s", seed, table.label(), x, y)
+		}
+	}
+	for vm := range a.Read().VMs("") {
+		if got, ok := b.Read().VMNamed(vm.Account, vm.Name); !ok || !reflect.DeepEqual(got, vm) {
+			t.Errorf("seed %d: VM by name %s/%s: got %v, want %v", seed, vm.Account, vm.Name, got, vm)
+		}
+	}
+}
+
+func dump(t *testing.T, table anyTable, m *Machine) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if _, err := table.content(m.published.Load()).Write(&b); err != nil {
+		t.Fatalf("write %s: %v", table.label(), err)
+	}
+	return b.Bytes()
+}
+
+// throughSnapshot writes a machine as raft would and restores another from it.
+func throughSnapshot(t *testing.T, m *Machine) *Machine {
+	t.Helper()
+	store, err := snapshot.OpenStore(t.TempDir(), slog.New(slog.NewTextHandler(t.Output(), nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sink, err := store.Create(1, m.Index(), 1, raft.Configuration{}, 1, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range m.marks { // nobody writes them here
+		close(k.written)
+	}
+	m.marks = nil
+	frozen, _ := m.Snapshot()
+	if err := frozen.Persist(sink); err != nil {
+		t.Fatal(err)
+	}
+	if err := sink.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, r, err := store.Open(sink.ID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	fresh := New()
+	if err := fresh.Restore(io.NopCloser(r)); err != nil {
+		t.Fatal(err)
+	}
+	return fresh
+}

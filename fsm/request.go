@@ -1,0 +1,156 @@
+package fsm
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/orchd/orchd/api"
+)
+
+// request is the remembered answer to a command: what became of it, never its
+// body. Without a client key it is known by the command's id, and the newest
+// keptCommands stay; with one by the key, for keyLife.
+type request struct {
+	ID     string    `json:"id"`             // "c/<command id>" or "k/<principal> <method> <path> <key>"
+	Body   []byte    `json:"body,omitempty"` // k: SHA-256 of the request's body
+	Refuse string    `json:"refuse,omitempty"`
+	Msg    string    `json:"msg,omitempty"`
+	Table  string    `json:"table,omitempty"`
+	Key    string    `json:"key,omitempty"`
+	Index  uint64    `json:"index"`
+	N      int64     `json:"n"`
+	At     time.Time `json:"at"`
+}
+
+const (
+	keptCommands    = 100_000
+	keysOfPrincipal = 100_000
+	keyLife         = 24 * time.Hour
+)
+
+var requests = &table[request]{
+	name: "requests",
+	key:  func(q *request) string { return q.ID },
+	by: map[string]func(*request) string{
+		"command": func(q *request) string { return orderIf(q, "c/") },
+		"key":     func(q *request) string { return orderIf(q, "k/") },
+	},
+	derived: func(s *sums, old, row *request) {
+		s.countRequest(old, -1)
+		s.countRequest(row, +1)
+	},
+}
+
+// countRequest counts remembered requests: those with a key by principal, the others under "".
+func (s *sums) countRequest(q *request, n int) {
+	if q == nil {
+		return
+	}
+	principal := ""
+	if key, keyed := strings.CutPrefix(q.ID, "k/"); keyed {
+		principal = principalOf(key)
+	}
+	addTo(&s.keys, principal, n)
+}
+
+// orderIf sorts the requests of one sort from oldest to newest.
+func orderIf(q *request, prefix string) string {
+	if !strings.HasPrefix(q.ID, prefix) {
+		return ""
+	}
+	return fmt.Sprintf("%020d.%06d", q.Index, q.N)
+}
+
+// principalOf is the first word of an idempotency key: who sent it.
+func principalOf(key string) string {
+	principal, _, _ := strings.Cut(key, " ")
+	return principal
+}
+
+// remembered finds the answer to a command that was applied before, or whose
+// client sent the same key before.
+func remembered(tx *Txn) (Result, bool) {
+	if q, again := requests.one(tx.Reader, "c/"+tx.ID); again {
+		return q.replay(tx.Reader), true
+	}
+	if tx.Once == nil {
+		return Result{}, false
+	}
+	q, again := requests.one(tx.Reader, "k/"+tx.Once.Key)
+	if !again || tx.Now.Sub(q.At) > keyLife {
+		return Result{}, false
+	}
+	if !bytes.Equal(q.Body, tx.Once.Body) {
+		return Result{Index: tx.Index(), Err: &api.Error{Kind: api.Mismatch, Op: "idempotency",
+			Msg: "this Idempotency-Key was used before with another body; use a new key for a new request"}}, true
+	}
+	return q.replay(tx.Reader), true
+}
+
+// replay is the stored status with the object as it is now.
+func (q request) replay(r Reader) Result {
+	a := Result{Index: q.Index, Table: q.Table, Key: q.Key, Replayed: true}
+	if q.Refuse != "" {
+		a.Err = &api.Error{Kind: api.KindOf(q.Refuse), Msg: q.Msg}
+		return a
+	}
+	if t := tableNamed(q.Table); t != nil {
+		a.Object, _ = t.find(r.state, q.Key)
+	}
+	return a
+}
+
+// remember notes what became of a command. "No leader" and "no room" are not
+// answers to keep: the same request may succeed a moment later.
+func remember(tx *Txn, a Result, n int) {
+	if a.Err != nil && (a.Err.Kind == api.Unavailable || a.Err.Kind == api.NoCapacity || a.Err.Kind == api.TooMany) {
+		return
+	}
+	q := request{ID: "c/" + tx.ID, Table: a.Table, Key: a.Key, Index: tx.Index(), N: int64(n), At: tx.Now}
+	if a.Err != nil {
+		q.Refuse, q.Msg = a.Err.Kind.Code(), a.Err.Msg
+	}
+	requests.put(tx, q)
+	if tx.Once != nil {
+		q.ID, q.Body = "k/"+tx.Once.Key, tx.Once.Body
+		requests.put(tx, q)
+	}
+	forgetOldCommands(tx)
+}
+
+func forgetOldCommands(tx *Txn) {
+	for count, _ := tx.state.sums.keys.Get(""); count > keptCommands; count-- {
+		var oldest string
+		requests.in(tx.state).by["command"].Scan(func(_ string, q *request) bool { oldest = q.ID; return false })
+		requests.remove(tx, oldest)
+	}
+}
+
+// keyRoom refuses a new idempotency key from a principal that has too many.
+func keyRoom(tx *Txn) error {
+	if tx.Once == nil {
+		return nil
+	}
+	if held, _ := tx.state.sums.keys.Get(principalOf(tx.Once.Key)); held >= keysOfPrincipal {
+		return api.Errorf(api.TooMany, "idempotency", "%d idempotency keys of yours are remembered; they expire after 24 h", held)
+	}
+	return nil
+}
+
+// sweepKeys forgets up to limit expired idempotency keys.
+func sweepKeys(tx *Txn, limit int) int {
+	var expired []string
+	requests.in(tx.state).by["key"].Scan(func(_ string, q *request) bool {
+		if len(expired) == limit || tx.Now.Sub(q.At) <= keyLife {
+			return false
+		}
+		expired = append(expired, q.ID)
+		return true
+	})
+	for _, id := range expired {
+		requests.remove(tx, id)
+	}
+	return len(expired)
+}

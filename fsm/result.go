@@ -1,0 +1,78 @@
+package fsm
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/fxamacker/cbor/v2"
+
+	"github.com/orchd/orchd/api"
+)
+
+// Result is what became of a command. It crosses the wire whole, so that a
+// Conflict on the leader is a 409 from whichever peer was asked.
+type Result struct {
+	Index    uint64     // of the entry that did it
+	Table    string     // of the object it is about
+	Key      string     // of the object it is about
+	Object   any        // its row: as of the command, or as it is now when Replayed; nil when there is none
+	Replayed bool       // an earlier command did it
+	Err      *api.Error // why it was refused
+}
+
+// wireResult is a Result between peers.
+type wireResult struct {
+	Index    uint64          `cbor:"1,keyasint"`
+	Table    string          `cbor:"2,keyasint,omitempty"`
+	Key      string          `cbor:"3,keyasint,omitempty"`
+	Object   cbor.RawMessage `cbor:"4,keyasint,omitempty"`
+	Replayed bool            `cbor:"5,keyasint,omitempty"`
+	Err      *api.Error      `cbor:"6,keyasint,omitempty"`
+}
+
+// MarshalBinary writes the result for the peer that proposed the command.
+func (r Result) MarshalBinary() ([]byte, error) {
+	w := wireResult{Index: r.Index, Table: r.Table, Key: r.Key, Replayed: r.Replayed, Err: r.Err}
+	if r.Object != nil {
+		b, err := encoding.Marshal(r.Object)
+		if err != nil {
+			return nil, fmt.Errorf("answer about %s %s: %w", r.Table, r.Key, err)
+		}
+		w.Object = b
+	}
+	return encoding.Marshal(w)
+}
+
+// answerOf makes the result of a command that was just applied, or refused.
+func answerOf(r Reader, about object, err error) Result {
+	a := Result{Index: r.Index()}
+	if err != nil {
+		a.Err = refusal(err)
+		return a
+	}
+	if about.table != nil {
+		a.Table, a.Key = about.table.label(), about.key
+		a.Object, _ = about.table.find(r.state, about.key)
+	}
+	return a
+}
+
+// refusal is the error as it is sent and remembered: every apply function
+// refuses with an *api.Error.
+func refusal(err error) *api.Error {
+	var e *api.Error
+	if !errors.As(err, &e) {
+		return &api.Error{Kind: api.Internal, Msg: err.Error()}
+	}
+	return e
+}
+
+// tableNamed finds a table by name; nil when there is none.
+func tableNamed(name string) anyTable {
+	for _, t := range tables {
+		if t.label() == name {
+			return t
+		}
+	}
+	return nil
+}

@@ -1,0 +1,170 @@
+package fsm
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/snapshot"
+)
+
+// Snapshot keeps hold of the state as it is now: O(1), for a state never changes.
+func (m *Machine) Snapshot() (raft.FSMSnapshot, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return &frozen{m.published.Load(), append([]*Mark(nil), m.marks...)}, nil
+}
+
+// frozen is a state on its way into one of raft's own snapshots.
+type frozen struct {
+	state *state
+	marks []*Mark // wanted before it
+}
+
+// filler is the sink of snapshot.Store: it takes tables, not a stream.
+type filler interface {
+	Fill(snapshot.Content) error
+}
+
+// Persist writes the tables. It waits for the marks before it: once raft has
+// this snapshot it drops their log entries, and after a crash nobody would write them.
+func (f *frozen) Persist(sink raft.SnapshotSink) error {
+	for _, m := range f.marks {
+		<-m.written
+	}
+	tables, ok := sink.(filler)
+	if !ok {
+		return fmt.Errorf("snapshot sink %T takes no tables", sink)
+	}
+	return tables.Fill(content(f.state))
+}
+
+// Release is raft's word that it is done.
+func (f *frozen) Release() {}
+
+// content is a state as the snapshot package writes it.
+func content(s *state) snapshot.Content {
+	c := snapshot.Content{Index: s.index, Time: s.now, Level: 1, StateHash: s.sum.String()}
+	for _, t := range tables {
+		c.Tables = append(c.Tables, t.content(s))
+	}
+	return c
+}
+
+// Restore replaces everything by what a snapshot holds. The state hash of the
+// rows must be the one that the manifest names.
+func (m *Machine) Restore(r io.ReadCloser) error {
+	defer r.Close()
+	folder, done, err := snapshot.FolderOf(r)
+	if err != nil {
+		return fmt.Errorf("open snapshot: %w", err)
+	}
+	defer done()
+	s, err := load(folder)
+	if err != nil {
+		return err
+	}
+	old := m.published.Swap(s)
+	for _, tree := range old.trees {
+		tree.supersede()
+	}
+	return nil
+}
+
+// load fills a fresh state from a folder.
+func load(folder *snapshot.Folder) (*state, error) {
+	manifest := folder.Manifest()
+	if err := knownTables(manifest); err != nil {
+		return nil, err
+	}
+	s := emptyState()
+	s.index, s.now = manifest.Index, canonicalTime(manifest.Time)
+	for _, t := range tables {
+		if err := t.load(s, folder); err != nil {
+			return nil, fmt.Errorf("restore: %w", err)
+		}
+	}
+	if got := s.sum.String(); got != manifest.StateHash {
+		return nil, fmt.Errorf("restore: the rows of the snapshot at index %d hash to %s, its manifest says %s", s.index, got, manifest.StateHash)
+	}
+	return s, nil
+}
+
+// knownTables refuses a snapshot with a table that this release does not know:
+// to skip it would be to forget it.
+func knownTables(m snapshot.Manifest) error {
+	for _, name := range m.Tables() {
+		if tableNamed(name) == nil {
+			return fmt.Errorf("restore: the snapshot holds a table %q that this release does not know; run the release that wrote it, or a newer one", name)
+		}
+	}
+	return nil
+}
+
+// stateMark is the body of a mark: every peer keeps its state of that index.
+type stateMark struct{}
+
+func applyMark(tx *Txn, _ stateMark) (object, error) {
+	if err := tx.may(api.Create, "snapshot.take", api.Object{Kind: "snapshot"}); err != nil && !isPeer(tx.Actor) {
+		return nothing, err
+	}
+	tx.mark = true
+	return nothing, nil
+}
+
+// Mark is a state that was asked to be kept as a snapshot.
+type Mark struct {
+	Index   uint64
+	Time    time.Time
+	state   *state
+	written chan struct{}
+}
+
+// Content is what is to be written; the caller adds the term.
+func (k *Mark) Content() snapshot.Content { return content(k.state) }
+
+func (m *Machine) keepMark(s *state) {
+	m.mu.Lock()
+	m.marks = append(m.marks, &Mark{s.index, s.now, s, make(chan struct{})})
+	m.mu.Unlock()
+	select {
+	case m.marked <- struct{}{}:
+	default:
+	}
+}
+
+// WriteMarks hands each marked state, in order, to write until ctx ends. A mark
+// counts as done when write returns, however it went: write reports its failures itself.
+func (m *Machine) WriteMarks(ctx context.Context, write func(*Mark)) error {
+	for {
+		for k := m.firstMark(); k != nil; k = m.firstMark() {
+			write(k)
+			m.dropMark(k)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-m.marked:
+		}
+	}
+}
+
+func (m *Machine) firstMark() *Mark {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.marks) == 0 {
+		return nil
+	}
+	return m.marks[0]
+}
+
+func (m *Machine) dropMark(k *Mark) {
+	m.mu.Lock()
+	m.marks = m.marks[1:]
+	m.mu.Unlock()
+	close(k.written)
+}

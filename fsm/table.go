@@ -1,0 +1,225 @@
+package fsm
+
+import (
+	"io"
+	"iter"
+	"strings"
+
+	"github.com/tidwall/btree"
+
+	"github.com/orchd/orchd/snapshot"
+)
+
+// table declares one kind of row. Declaring it gives the store, a parquet file
+// in every snapshot, and restore.
+type table[T any] struct {
+	name  string
+	key   func(*T) string
+	by    map[string]func(*T) string // indexes: a row with an empty value is not in it
+	large bool                       // in snapshots a folder of parts, not one file
+	// derived keeps what is summed up over the rows; old or row is nil when there is none.
+	derived func(s *sums, old, row *T)
+
+	pos   int
+	codec *snapshot.Codec[T]
+}
+
+// item is a row in the store with its hash, so that taking it out costs no encoding.
+type item[T any] struct {
+	row *T
+	sum sum
+}
+
+// tree is the rows of one table in one state. Once published it never changes;
+// watch is closed when another takes its place.
+type tree[T any] struct {
+	rows  *btree.Map[string, item[T]]
+	by    map[string]*btree.Map[string, *T]
+	watch chan struct{}
+}
+
+// anyTable is a table whose row type does not matter.
+type anyTable interface {
+	number(pos int)
+	label() string
+	empty() anyTree
+	find(s *state, key string) (any, bool)
+	content(s *state) snapshot.Table
+	load(s *state, folder *snapshot.Folder) error
+	rehash(s *state) sum
+	size(s *state) int
+}
+
+// anyTree is a tree whose row type does not matter.
+type anyTree interface {
+	copied() anyTree // a copy that may be changed, in O(1)
+	changed() <-chan struct{}
+	supersede()
+}
+
+func (t *table[T]) number(pos int) {
+	t.pos = pos
+	t.codec = snapshot.MustCodec[T]()
+}
+
+func (t *table[T]) label() string { return t.name }
+
+func (t *table[T]) empty() anyTree {
+	e := &tree[T]{rows: new(btree.Map[string, item[T]]), by: map[string]*btree.Map[string, *T]{}, watch: make(chan struct{})}
+	for name := range t.by {
+		e.by[name] = new(btree.Map[string, *T])
+	}
+	return e
+}
+
+func (e *tree[T]) copied() anyTree {
+	c := &tree[T]{rows: e.rows.Copy(), by: make(map[string]*btree.Map[string, *T], len(e.by)), watch: make(chan struct{})}
+	for name, ix := range e.by {
+		c.by[name] = ix.Copy()
+	}
+	return c
+}
+
+func (e *tree[T]) changed() <-chan struct{} { return e.watch }
+func (e *tree[T]) supersede()               { close(e.watch) }
+
+func (t *table[T]) in(s *state) *tree[T] { return s.trees[t.pos].(*tree[T]) }
+
+// one finds a row by its key.
+func (t *table[T]) one(r Reader, key string) (T, bool) {
+	it, ok := t.in(r.state).rows.Get(key)
+	if !ok {
+		var none T
+		return none, false
+	}
+	return *it.row, true
+}
+
+// with finds the first row, in key order, whose index has that value.
+func (t *table[T]) with(r Reader, index, value string) (T, bool) {
+	for row := range t.all(r, index, value) {
+		return row, true
+	}
+	var none T
+	return none, false
+}
+
+// all lists the rows whose index has that value, in key order.
+func (t *table[T]) all(r Reader, index, value string) iter.Seq[T] {
+	from := value + "\x00"
+	return func(yield func(T) bool) {
+		t.in(r.state).by[index].Ascend(from, func(at string, row *T) bool {
+			return strings.HasPrefix(at, from) && yield(*row)
+		})
+	}
+}
+
+// each lists all rows in key order, beginning after the key after.
+func (t *table[T]) each(r Reader, after string) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		for row := range t.rowsAfter(r.state, after) {
+			if !yield(*row) {
+				return
+			}
+		}
+	}
+}
+
+func (t *table[T]) rowsAfter(s *state, after string) iter.Seq[*T] {
+	return func(yield func(*T) bool) {
+		t.in(s).rows.Ascend(after, func(key string, it item[T]) bool {
+			return key == after && after != "" || yield(it.row)
+		})
+	}
+}
+
+func (t *table[T]) size(s *state) int { return t.in(s).rows.Len() }
+
+// put stores a row in its canonical form, in place of the one with its key. The
+// slices and maps in it become the store's own: nobody changes them any more.
+func (t *table[T]) put(tx *Txn, row T) T {
+	canonicalize(&row)
+	t.set(tx.state, tx.changing(t.pos).(*tree[T]), &row)
+	return row
+}
+
+func (t *table[T]) set(s *state, e *tree[T], row *T) {
+	key := t.key(row)
+	if key == "" {
+		panic("fsm: a row of " + t.name + " has no key")
+	}
+	it := item[T]{row, rowSum(t.name, row)}
+	old, replaced := e.rows.Set(key, it)
+	if replaced {
+		t.forget(s, e, key, old)
+	}
+	for name, of := range t.by {
+		if value := of(row); value != "" {
+			e.by[name].Set(value+"\x00"+key, row)
+		}
+	}
+	s.sum = s.sum.plus(it.sum)
+	if t.derived != nil {
+		t.derived(&s.sums, old.row, row)
+	}
+}
+
+// forget takes an old row out of the indexes and the hash.
+func (t *table[T]) forget(s *state, e *tree[T], key string, old item[T]) {
+	for name, of := range t.by {
+		if value := of(old.row); value != "" {
+			e.by[name].Delete(value + "\x00" + key)
+		}
+	}
+	s.sum = s.sum.minus(old.sum)
+}
+
+// remove deletes the row with that key, if there is one.
+func (t *table[T]) remove(tx *Txn, key string) {
+	e := tx.changing(t.pos).(*tree[T])
+	old, ok := e.rows.Delete(key)
+	if !ok {
+		return
+	}
+	t.forget(tx.state, e, key, old)
+	if t.derived != nil {
+		t.derived(&tx.state.sums, old.row, nil)
+	}
+}
+
+func (t *table[T]) find(s *state, key string) (any, bool) {
+	it, ok := t.in(s).rows.Get(key)
+	if !ok {
+		return nil, false
+	}
+	return it.row, true
+}
+
+// content is the table on its way into a snapshot of that state.
+func (t *table[T]) content(s *state) snapshot.Table {
+	return snapshot.Table{Name: t.name, Parted: t.large, Write: func(w io.Writer) (int64, error) {
+		return t.codec.Write(w, t.rowsAfter(s, ""))
+	}}
+}
+
+// load fills the table of a fresh state from a snapshot folder.
+func (t *table[T]) load(s *state, folder *snapshot.Folder) error {
+	e := t.in(s)
+	for row, err := range t.codec.Rows(folder, t.name) {
+		if err != nil {
+			return err
+		}
+		canonicalize(row)
+		t.set(s, e, row)
+	}
+	return nil
+}
+
+// rehash computes the hash of all rows anew.
+func (t *table[T]) rehash(s *state) sum {
+	var total sum
+	for row := range t.rowsAfter(s, "") {
+		total = total.plus(rowSum(t.name, row))
+	}
+	return total
+}

@@ -1,0 +1,14 @@
+package fsm
+
+// tables is everything the cluster remembers, in the order snapshots keep it.
+// The order is no part of the format: a snapshot names its tables.
+var tables = []anyTable{
+	settings, accounts, tokens, peers, images, vms, tombstones, sightings, operations, requests,
+}
+
+// The place of each table in a state's trees is its place in tables.
+func init() {
+	for pos, t := range tables {
+		t.number(pos)
+	}
+}

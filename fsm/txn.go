@@ -1,0 +1,98 @@
+package fsm
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/orchd/orchd/api"
+)
+
+// Reader reads one unchanging state. It cannot write. Slices and maps inside
+// the values it gives are shared: clone before you change them.
+type Reader struct{ state *state }
+
+// Index is the log index of the state.
+func (r Reader) Index() uint64 { return r.state.index }
+
+// Now is the cluster's time in that state.
+func (r Reader) Now() time.Time { return r.state.now }
+
+// Hash is the state hash: equal on all peers at equal indexes.
+func (r Reader) Hash() string { return r.state.sum.String() }
+
+// Txn is a Reader that may also write: the application of one command. Who has
+// no command cannot write.
+type Txn struct {
+	Reader
+	Meta
+	Now  time.Time // the cluster's time at this command
+	mine []bool    // which trees are this Txn's own copies
+	next int       // number of the next object it makes
+	mark bool      // the state after this command is to be kept as a snapshot
+}
+
+func newTxn(from *state, meta Meta, index uint64, at time.Time) *Txn {
+	s := from.successor()
+	s.index = index
+	if at = canonicalTime(at); at.After(s.now) {
+		s.now = at
+	}
+	return &Txn{Reader: Reader{s}, Meta: meta, Now: s.now, mine: make([]bool, len(s.trees))}
+}
+
+// changing is the tree at pos as this Txn's own.
+func (tx *Txn) changing(pos int) anyTree {
+	if !tx.mine[pos] {
+		tx.mine[pos] = true
+		tx.state.trees[pos] = tx.state.trees[pos].copied()
+	}
+	return tx.state.trees[pos]
+}
+
+// newID is the id of the next object that this command makes.
+func (tx *Txn) newID() string {
+	tx.next++
+	return objectID(tx.ID, tx.next-1)
+}
+
+// operationID is the id of this command's operation.
+func (tx *Txn) operationID() string { return objectID(tx.ID, -1) }
+
+// objectID is the id of the k-th object of a command: UUIDv5 (RFC 9562) under
+// the command's own id, so that a command sent twice makes nothing new.
+func objectID(command string, k int) string {
+	space, err := uuid.Parse(command)
+	if err != nil {
+		space = uuid.NewSHA1(uuid.Nil, []byte(command))
+	}
+	return uuid.NewSHA1(space, []byte(strconv.Itoa(k))).String()
+}
+
+// may refuses what the actor is not allowed to do.
+func (tx *Txn) may(v api.Verb, op string, o api.Object) error {
+	if api.Allowed(tx.Actor, v, o) {
+		return nil
+	}
+	return api.Errorf(api.Forbidden, op, "role %q may not %s a %s here", tx.Actor.Role, v, o.Kind)
+}
+
+// asPeer is the id of the peer that asks; an error when it is no member.
+func (tx *Txn) asPeer(op string) (api.Peer, error) {
+	id, isPeer := peerOf(tx.Actor)
+	p, known := peers.one(tx.Reader, id)
+	if !isPeer || !known || p.State != api.PeerMember {
+		return p, api.Errorf(api.Forbidden, op, "only a peer of this cluster may do this")
+	}
+	return p, nil
+}
+
+// object is what a command is about: where its row stands, so that a replay
+// finds it again.
+type object struct {
+	table anyTable
+	key   string
+}
+
+var nothing = object{}
