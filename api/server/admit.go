@@ -1,0 +1,132 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/orchd/orchd/api"
+)
+
+const (
+	maxBody     = 1 << 20          // bytes of a request body
+	bodyTimeout = 10 * time.Second // for the client to send it
+	maxKey      = 128              // characters of an Idempotency-Key
+)
+
+// need is what a route asks of its caller. The zero need asks nothing.
+type need struct {
+	verb api.Verb
+	kind string
+}
+
+func (n need) open() bool { return n.kind == "" }
+
+// ofAccounts are the kinds whose objects belong to accounts: an actor that is
+// bound to one reaches its own. The handler asks again about the object itself.
+var ofAccounts = map[string]bool{"vm": true, "operation": true, "account": true, "token": true}
+
+// allow refuses an actor whose role forbids it, before the body is read. For
+// writes this is early, and apply decides.
+func (n need) allow(a api.Actor) error {
+	o := api.Object{Kind: n.kind}
+	if ofAccounts[n.kind] {
+		o.Account = a.Account
+	}
+	return permit(a, n.verb, o)
+}
+
+// permit asks the one rule, api.Allowed, and says no in words.
+func permit(a api.Actor, v api.Verb, o api.Object) error {
+	if api.Allowed(a, v, o) {
+		return nil
+	}
+	return &api.Error{Kind: api.Forbidden, Op: o.Kind + "." + string(v),
+		Msg: "a credential of role " + string(a.Role) + " may not " + string(v) + " this " + o.Kind}
+}
+
+// admitted lets a request through to next once it is known who asks and that
+// they may; from there on its context carries the caller and its body is in memory.
+func (s *Server) admitted(n need, takesBody bool, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r, err := s.admit(w, r, n, takesBody)
+		if err != nil {
+			writeProblem(w, r, err)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// admit gives back the request to go on with; with an error, the one to refuse.
+func (s *Server) admit(w http.ResponseWriter, r *http.Request, n need, takesBody bool) (*http.Request, error) {
+	x := exchangeOf(r.Context())
+	caller := api.Caller{RequestID: x.id}
+	if !n.open() {
+		actor, err := s.authenticate(r)
+		if err != nil {
+			return r, s.failures.judge(x.remote, err)
+		}
+		caller.Actor, x.actor = actor, actor.ID
+		if err := n.allow(actor); err != nil {
+			return r, err
+		}
+	}
+	body, err := readBody(w, r)
+	if err != nil {
+		return r, err
+	}
+	if caller.Once, err = onceOf(r, caller.Actor, body); err != nil {
+		return r, err
+	}
+	if takesBody {
+		if err := checkJSON(body); err != nil {
+			return r, err
+		}
+	}
+	r = r.WithContext(api.WithCaller(r.Context(), caller))
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	r.Header.Set("Content-Type", "application/json") // whatever it was called: curl -d says it is a form
+	return r, nil
+}
+
+// readBody takes the body into memory. Only for that long there is a deadline
+// on reading: net/http watches for a client that leaves by reading too, and a
+// deadline that passed then would look like one.
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if r.Body == nil || r.Body == http.NoBody {
+		return nil, nil
+	}
+	c := http.NewResponseController(w)
+	_ = c.SetReadDeadline(time.Now().Add(bodyTimeout)) // not supported in memory: nothing is slow there
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return nil, &api.Error{Kind: api.TooLarge, Msg: "the body is larger than 1 MiB"}
+	case err != nil:
+		return nil, &api.Error{Kind: api.Malformed, Msg: "the body did not arrive whole and in time", Err: err}
+	}
+	_ = c.SetReadDeadline(time.Time{})
+	return body, nil
+}
+
+// onceOf is the Idempotency-Key of a write, tied to who sent it, where, and with which body.
+func onceOf(r *http.Request, a api.Actor, body []byte) (*api.OnceKey, error) {
+	key := r.Header.Get("Idempotency-Key")
+	if key == "" || r.Method == http.MethodGet || r.Method == http.MethodHead {
+		return nil, nil
+	}
+	if len(key) > maxKey || !printable(key) || len(r.Header.Values("Idempotency-Key")) > 1 {
+		return nil, badParameter("/header/Idempotency-Key", "one key of at most 128 printable ASCII characters")
+	}
+	sum := sha256.Sum256(body)
+	return &api.OnceKey{Key: a.ID + " " + r.Method + " " + r.URL.EscapedPath() + " " + key, Body: sum[:]}, nil
+}
+
+// actorOf is who asks.
+func actorOf(ctx context.Context) api.Actor { return api.CallerOf(ctx).Actor }

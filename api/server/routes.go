@@ -1,0 +1,113 @@
+package server
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/orchd/orchd/api"
+)
+
+// route is one thing that the API can do.
+type route struct {
+	method, path string
+	need         need
+	status       []int // of good answers, the usual one first
+	id, summary  string
+	bind         binder
+}
+
+// tag groups routes in the documentation: the first word of the path after the version.
+func (rt route) tag() string {
+	word, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(rt.path, "/"), "v1/"), "/")
+	return word
+}
+
+const (
+	get   = http.MethodGet
+	post  = http.MethodPost
+	put   = http.MethodPut
+	patch = http.MethodPatch
+	del   = http.MethodDelete
+)
+
+// routes is the whole API in JSON. What is not JSON stands in documents.pages.
+var routes = []route{
+	{get, "/v1/vms", need{api.Read, "vm"}, []int{200}, "list-vms", "List virtual machines", on((*Server).listVMs)},
+	{post, "/v1/vms", need{api.Create, "vm"}, []int{201}, "create-vm", "Create a virtual machine", on((*Server).createVM)},
+	{get, "/v1/vms/{id}", need{api.Read, "vm"}, []int{200}, "show-vm", "Show a virtual machine, by id or name", on((*Server).showVM)},
+	{put, "/v1/vms/{id}", need{api.Update, "vm"}, []int{200}, "replace-vm", "Replace what a user may set of a virtual machine", on((*Server).replaceVM)},
+	{patch, "/v1/vms/{id}", need{api.Update, "vm"}, []int{200}, "patch-vm", "Change what a user may set, as a merge patch (RFC 7396)", on((*Server).patchVM)},
+	{del, "/v1/vms/{id}", need{api.Delete, "vm"}, []int{200, 202}, "delete-vm", "Delete a virtual machine: 200 once it is torn down, 202 while it is not", on((*Server).deleteVM)},
+	{post, "/v1/vms/{id}/start", need{api.Update, "vm"}, []int{202, 200}, "start-vm", "Start a virtual machine", on(vmAction("start"))},
+	{post, "/v1/vms/{id}/stop", need{api.Update, "vm"}, []int{202, 200}, "stop-vm", "Ask the guest to shut down", on(vmAction("stop"))},
+	{post, "/v1/vms/{id}/force-stop", need{api.Update, "vm"}, []int{202, 200}, "force-stop-vm", "Stop a virtual machine without asking the guest", on(vmAction("force-stop"))},
+
+	{get, "/v1/capacity", need{api.Read, "capacity"}, []int{200}, "capacity", "Ask every host whether something fits", on((*Server).capacity)},
+
+	{get, "/v1/operations", need{api.Read, "operation"}, []int{200}, "list-operations", "List operations", on((*Server).listOperations)},
+	{get, "/v1/operations/{id}", need{api.Read, "operation"}, []int{200}, "show-operation", "Show an operation, or wait for its end", on((*Server).showOperation)},
+
+	{get, "/v1/peers", need{api.Read, "peer"}, []int{200}, "list-peers", "List peers", on((*Server).listPeers)},
+	{get, "/v1/peers/{name}", need{api.Read, "peer"}, []int{200}, "show-peer", "Show a peer, by name or id", on((*Server).showPeer)},
+	{del, "/v1/peers/{name}", need{api.Delete, "peer"}, []int{204}, "remove-peer", "Take a peer out of the cluster; not while it owns virtual machines", on((*Server).removePeer)},
+	{post, "/v1/peers/{name}/cordon", need{api.Update, "peer"}, []int{200}, "cordon-peer", "Place nothing new on a peer", on(schedulable(false))},
+	{post, "/v1/peers/{name}/uncordon", need{api.Update, "peer"}, []int{200}, "uncordon-peer", "Place on a peer again", on(schedulable(true))},
+	{post, "/v1/peers/{name}/drain", need{api.Update, "peer"}, []int{501}, "drain-peer", "Not there yet", on((*Server).drainPeer)},
+
+	{get, "/v1/tokens", need{api.Read, "token"}, []int{200}, "list-tokens", "List credentials, without their secrets", on((*Server).listTokens)},
+	{post, "/v1/tokens", need{api.Create, "token"}, []int{201}, "create-token", "Make a credential; its secret is shown this once", on((*Server).createToken)},
+	{del, "/v1/tokens/{id}", need{api.Delete, "token"}, []int{204}, "delete-token", "Revoke a credential", on((*Server).deleteToken)},
+	{post, "/v1/join", need{}, []int{200}, "join", "Become a peer, with a token of role peer in the body", on((*Server).join)},
+
+	{get, "/v1/images", need{api.Read, "image"}, []int{200}, "list-images", "List images", on((*Server).listImages)},
+	{post, "/v1/images", need{api.Create, "image"}, []int{201}, "create-image", "Name an image that lies on the peers", on((*Server).createImage)},
+	{get, "/v1/images/{name}", need{api.Read, "image"}, []int{200}, "show-image", "Show an image, by name or id", on((*Server).showImage)},
+	{del, "/v1/images/{name}", need{api.Delete, "image"}, []int{204}, "delete-image", "Forget an image; its files stay", on((*Server).deleteImage)},
+
+	{get, "/v1/accounts", need{api.Read, "account"}, []int{200}, "list-accounts", "List accounts", on((*Server).listAccounts)},
+
+	{get, "/v1/snapshots", need{api.Read, "snapshot"}, []int{200}, "list-snapshots", "List the snapshots of this peer", on((*Server).listSnapshots)},
+	{post, "/v1/snapshots", need{api.Create, "snapshot"}, []int{201}, "take-snapshot", "Take a snapshot; answered once this peer's files are verified", on((*Server).takeSnapshot)},
+	{get, "/v1/snapshots/{id}", need{api.Read, "snapshot"}, []int{200}, "show-snapshot", "Show a snapshot of this peer", on((*Server).showSnapshot)},
+
+	{get, "/v1/status", need{api.Read, "status"}, []int{200}, "status", "The health of the cluster, as this peer sees it", on((*Server).status)},
+	{get, "/healthz", need{}, []int{200}, "healthz", "The process lives", on((*Server).healthz)},
+	{get, "/readyz", need{}, []int{200}, "readyz", "This peer can serve; 503 says what is missing", on((*Server).readyz)},
+	{get, "/version", need{}, []int{200}, "version", "The software of this peer", on((*Server).version)},
+}
+
+// register puts every route on the mux and gives the documents about them.
+func (s *Server) register() documents {
+	h := s.newAPI()
+	for _, rt := range routes {
+		rt.bind(s, h, rt.operation(h))
+		rt.alsoAnswers(h)
+	}
+	docs := newDocuments(h.OpenAPI())
+	for _, p := range s.pages(docs) {
+		s.mux.Handle(get+" "+p.path, s.admitted(p.need, false, p.handler))
+	}
+	return docs
+}
+
+// page is a route whose answer is not made by huma.
+type page struct {
+	path    string
+	need    need
+	handler http.HandlerFunc
+}
+
+// pages are what people, scrapers and generators read.
+func (s *Server) pages(docs documents) []page {
+	return []page{
+		{"/metrics", need{api.Read, "metrics"}, s.backend.Metrics().ServeHTTP},
+		{"/openapi.json", need{}, docs.serve("application/openapi+json", docs.json)},
+		{"/openapi.yaml", need{}, docs.serve("application/openapi+yaml", docs.yaml)},
+		{"/docs", need{}, docs.servePage},
+		{"/schemas/{file}", need{}, docs.serveSchema},
+	}
+}
+
+var _ huma.Adapter = adapter{}

@@ -1,0 +1,206 @@
+package server
+
+import (
+	"encoding/json"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// example is a good request for a route and what may come of it.
+type example struct {
+	path, body string
+	status     int
+	wrote      string   // what the backend was asked to do; empty: nothing
+	roles      []string // whom the route lets in; nil: everyone, without a credential too
+}
+
+var (
+	readers   = []string{"viewer", "controller", "operator", "admin"}
+	operators = []string{"operator", "admin"}
+	admins    = []string{"admin"}
+)
+
+// examples has one entry for each route and page: a new one fails the tests until it is here.
+var examples = map[string]example{
+	"GET /v1/vms":                    {"/v1/vms?limit=1&label=a=1&peer=h1&state=running", "", 200, "", readers},
+	"POST /v1/vms":                   {"/v1/vms", `{"name":"new1","spec":{"vcpus":1,"memory_mib":64}}`, 201, "vm.create default/new1", operators},
+	"GET /v1/vms/{id}":               {"/v1/vms/web1?account=default&consistency=local", "", 200, "", readers},
+	"PUT /v1/vms/{id}":               {"/v1/vms/web1", `{"labels":{"b":"2"}}`, 200, "vm.update " + vmID + " 0 map[b:2]", operators},
+	"PATCH /v1/vms/{id}":             {"/v1/vms/web1", `{"labels":{"b":"2"}}`, 200, "vm.update " + vmID + " 3 map[a:1 b:2]", operators},
+	"DELETE /v1/vms/{id}":            {"/v1/vms/web1", "", 200, "vm.delete " + vmID, operators},
+	"POST /v1/vms/{id}/start":        {"/v1/vms/web1/start", "", 202, "vm.start " + vmID, operators},
+	"POST /v1/vms/{id}/stop":         {"/v1/vms/web1/stop?wait=5s", "", 200, "vm.stop " + vmID, operators},
+	"POST /v1/vms/{id}/force-stop":   {"/v1/vms/web1/force-stop", "", 202, "vm.force-stop " + vmID, operators},
+	"GET /v1/capacity":               {"/v1/capacity?vcpus=2&memory_mib=64&disk_gib=1", "", 200, "", readers},
+	"GET /v1/operations":             {"/v1/operations", "", 200, "", readers},
+	"GET /v1/operations/{id}":        {"/v1/operations/" + opID, "", 200, "", readers},
+	"GET /v1/peers":                  {"/v1/peers", "", 200, "", readers},
+	"GET /v1/peers/{name}":           {"/v1/peers/h1", "", 200, "", readers},
+	"DELETE /v1/peers/{name}":        {"/v1/peers/h1", "", 204, "peer.remove " + peerID, admins},
+	"POST /v1/peers/{name}/cordon":   {"/v1/peers/h1/cordon", "", 200, "peer.schedulable " + peerID + " false", admins},
+	"POST /v1/peers/{name}/uncordon": {"/v1/peers/h1/uncordon", "", 200, "peer.schedulable " + peerID + " true", admins},
+	"POST /v1/peers/{name}/drain":    {"/v1/peers/h1/drain", "", 501, "", admins},
+	"GET /v1/tokens":                 {"/v1/tokens", "", 200, "", admins},
+	"POST /v1/tokens":                {"/v1/tokens", `{"role":"viewer","ttl":"1h"}`, 201, "token.create viewer", admins},
+	"DELETE /v1/tokens/{id}":         {"/v1/tokens/tok1", "", 204, "token.delete tok1", admins},
+	"POST /v1/join":                  {"/v1/join", joinBody, 200, "join h2", nil},
+	"GET /v1/images":                 {"/v1/images", "", 200, "", readers},
+	"POST /v1/images":                {"/v1/images", `{"name":"i1","kind":"disk","path":"/srv/i1.qcow2","format":"qcow2"}`, 201, "image.create i1", admins},
+	"GET /v1/images/{name}":          {"/v1/images/debian", "", 200, "", readers},
+	"DELETE /v1/images/{name}":       {"/v1/images/debian", "", 204, "image.delete " + imageID, admins},
+	"GET /v1/accounts":               {"/v1/accounts", "", 200, "", readers},
+	"GET /v1/snapshots":              {"/v1/snapshots", "", 200, "", readers},
+	"POST /v1/snapshots":             {"/v1/snapshots", "", 201, "snapshot.create", admins},
+	"GET /v1/snapshots/{id}":         {"/v1/snapshots/000000000012", "", 200, "", readers},
+	"GET /v1/status":                 {"/v1/status", "", 200, "", readers},
+	"GET /healthz":                   {"/healthz", "", 200, "", nil},
+	"GET /readyz":                    {"/readyz", "", 200, "", nil},
+	"GET /version":                   {"/version", "", 200, "", nil},
+
+	"GET /metrics":        {"/metrics", "", 200, "", readers},
+	"GET /openapi.json":   {"/openapi.json", "", 200, "", nil},
+	"GET /openapi.yaml":   {"/openapi.yaml", "", 200, "", nil},
+	"GET /docs":           {"/docs", "", 200, "", nil},
+	"GET /schemas/{file}": {"/schemas/VM.json", "", 200, "", nil},
+}
+
+const joinBody = `{"token":"ID.SECRET","csr":"AAAA","wrap_key":"AAAA","name":"h2","nonce":"n","clock":"2026-01-02T03:04:05Z","host":{
+	"addresses":{"api":"10.0.0.2:7700","raft":"10.0.0.2:7701","gossip":"10.0.0.2:7702"},"capacity":{"vcpus":4,"memory_mib":4096,"disk_gib":10},
+	"ratios":{},"driver":"sim","software":"1","level":1}}`
+
+// everyRoute lists what stands in the tables, as "METHOD PATH".
+func everyRoute(s *Server) []string {
+	var all []string
+	for _, rt := range routes {
+		all = append(all, rt.method+" "+rt.path)
+	}
+	for _, p := range s.pages(s.docs) {
+		all = append(all, "GET "+p.path)
+	}
+	return all
+}
+
+func TestEveryRouteHasAnExample(t *testing.T) {
+	_, s, _ := startFake(t)
+	want, got := everyRoute(s), slices.Collect(maps.Keys(examples))
+	slices.Sort(want)
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("examples and routes differ:\ngot  %v\nwant %v", got, want)
+	}
+}
+
+func TestRoutesAnswer(t *testing.T) {
+	for name, e := range examples {
+		t.Run(name, func(t *testing.T) {
+			f, _, ask := startFake(t)
+			method, _, _ := strings.Cut(name, " ")
+			res := ask(method, e.path, e.body)
+			if body := read(t, res); res.StatusCode != e.status {
+				t.Errorf("status: got %d, want %d: %s", res.StatusCode, e.status, body)
+			}
+			if got := strings.Join(f.wroteSince(0), "; "); got != e.wrote {
+				t.Errorf("backend was asked: got %q, want %q", got, e.wrote)
+			}
+			if res.Header.Get("X-Request-Id") == "" || res.Header.Get("Orchd-Peer") != "h1" {
+				t.Errorf("headers: got %v, want X-Request-Id and Orchd-Peer", res.Header)
+			}
+		})
+	}
+}
+
+// TestRolesOnRoutes asks every route as every role, and as nobody.
+func TestRolesOnRoutes(t *testing.T) {
+	for name, e := range examples {
+		method, _, _ := strings.Cut(name, " ")
+		f, _, ask := startFake(t)
+		for _, role := range []string{"", "nonsense", "peer", "viewer", "controller", "operator", "admin"} {
+			t.Run(name+" as "+role, func(t *testing.T) {
+				f.fill()
+				before := len(f.wroteSince(0))
+				credential := "Bearer " + role
+				if role == "" {
+					credential = ""
+				}
+				res := ask(method, e.path, e.body, "Authorization", credential)
+				want := e.status
+				switch {
+				case e.roles == nil || slices.Contains(e.roles, role):
+				case role == "" || role == "nonsense":
+					want = http.StatusUnauthorized
+				default:
+					want = http.StatusForbidden
+				}
+				if body := read(t, res); res.StatusCode != want {
+					t.Errorf("status: got %d, want %d: %s", res.StatusCode, want, body)
+				}
+				if wrote := f.wroteSince(before); want >= 400 && len(wrote) > 0 {
+					t.Errorf("refused, and yet the backend was asked: %v", wrote)
+				}
+			})
+		}
+	}
+}
+
+// TestAnswersAreAsDocumented checks each answer against the schema that the
+// OpenAPI document gives for its route and status.
+func TestAnswersAreAsDocumented(t *testing.T) {
+	f, s, ask := startFake(t)
+	doc := s.docs.openapi
+	for _, rt := range routes {
+		t.Run(rt.id, func(t *testing.T) {
+			f.fill()
+			e := examples[rt.method+" "+rt.path]
+			res := ask(rt.method, e.path, e.body)
+			body := read(t, res)
+			op := operationAt(t, doc, rt)
+			answer, ok := op.Responses[strconv.Itoa(res.StatusCode)]
+			if !ok {
+				t.Fatalf("status %d is not documented", res.StatusCode)
+			}
+			media := answer.Content["application/json"]
+			if media == nil {
+				if len(body) > 0 && res.StatusCode < 400 {
+					t.Errorf("a body came that is not documented: %s", body)
+				}
+				return
+			}
+			var tree any
+			if err := json.Unmarshal([]byte(body), &tree); err != nil {
+				t.Fatalf("answer is not JSON: %v", err)
+			}
+			var result huma.ValidateResult
+			huma.Validate(doc.Components.Schemas, media.Schema, huma.NewPathBuffer(nil, 0), huma.ModeReadFromServer, tree, &result)
+			for _, err := range result.Errors {
+				t.Errorf("answer does not fit its schema: %v\n%s", err, body)
+			}
+		})
+	}
+}
+
+func operationAt(t *testing.T, doc *huma.OpenAPI, rt route) *huma.Operation {
+	t.Helper()
+	for _, op := range operationsAt(doc.Paths[rt.path]) {
+		if op.Method == rt.method {
+			return op
+		}
+	}
+	t.Fatalf("%s %s is not in the OpenAPI document", rt.method, rt.path)
+	return nil
+}
+
+func read(t *testing.T, res *http.Response) string {
+	t.Helper()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
