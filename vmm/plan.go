@@ -78,6 +78,9 @@ func plan(me self, w Wanted, p present) []step {
 	for vm := range w.Mine() {
 		ids[vm.ID] = true
 	}
+	for vm := range w.Doubled() {
+		ids[vm.ID] = true
+	}
 	for id := range p.domains {
 		ids[id] = true
 	}

@@ -1,0 +1,189 @@
+package libvirt
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	golibvirt "github.com/digitalocean/go-libvirt"
+	"libvirt.org/go/libvirtxml"
+
+	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/vmm"
+)
+
+// poolName is the storage pool of type dir over the folder of disks.
+const poolName = "orchd"
+
+// diskLimit bounds the making of an empty disk or an overlay; both are small files.
+const diskLimit = 60 * time.Second
+
+// MakeDisk makes a qcow2 file: empty, or an overlay over the image. One that is
+// there already is taken as it is: it is of this very epoch, and may hold data.
+func (d *Driver) MakeDisk(ctx context.Context, b vmm.Build) (made bool, err error) {
+	if !vmm.NeedsDisk(b) {
+		return false, nil
+	}
+	text, err := volumeXML(b)
+	if err != nil {
+		return false, err
+	}
+	return ask(ctx, d.jobs, "disk", diskLimit, func(rpc *golibvirt.Libvirt) (made bool, err error) {
+		pool, err := d.pool(rpc)
+		if err != nil {
+			return false, err
+		}
+		// Whoever put a file there may not have told the pool.
+		if err := rpc.StoragePoolRefresh(pool, 0); err != nil {
+			return false, err
+		}
+		_, err = rpc.StorageVolLookupByName(pool, vmm.DiskName(b.Mark))
+		if !is(err, golibvirt.ErrNoStorageVol) {
+			return false, err
+		}
+		_, err = rpc.StorageVolCreateXML(pool, text, 0)
+		return err == nil, err
+	})
+}
+
+// volumeXML describes the disk of b.
+func volumeXML(b vmm.Build) (string, error) {
+	size := uint64(b.Spec.DiskGiB) << 30
+	v := libvirtxml.StorageVolume{
+		Name: vmm.DiskName(b.Mark),
+		Target: &libvirtxml.StorageVolumeTarget{
+			Format:      &libvirtxml.StorageVolumeTargetFormat{Type: "qcow2"},
+			Permissions: &libvirtxml.StorageVolumeTargetPermissions{Mode: "0600"},
+		},
+	}
+	if b.Image != nil && b.Image.Kind == api.ImageDisk {
+		least, err := imageSize(*b.Image)
+		if err != nil {
+			return "", err
+		}
+		if size == 0 {
+			size = least
+		}
+		if size < least {
+			return "", api.Errorf(api.Invalid, "libvirt.disk", "image %q needs a disk of %d GiB, the VM's has %d",
+				b.Image.Name, (least+1<<30-1)>>30, b.Spec.DiskGiB)
+		}
+		v.BackingStore = &libvirtxml.StorageVolumeBackingStore{
+			Path:   b.Image.Path,
+			Format: &libvirtxml.StorageVolumeTargetFormat{Type: b.Image.Format},
+		}
+	}
+	v.Capacity = &libvirtxml.StorageVolumeSize{Unit: "bytes", Value: size}
+	v.Allocation = &libvirtxml.StorageVolumeSize{Unit: "bytes", Value: 0}
+	return v.Marshal()
+}
+
+// DropDisk removes the disk of one epoch.
+func (d *Driver) DropDisk(ctx context.Context, b vmm.Build) error {
+	return d.dropVolume(ctx, vmm.DiskName(b.Mark))
+}
+
+func (d *Driver) dropVolume(ctx context.Context, name string) error {
+	return d.jobs.call(ctx, "drop disk", diskLimit, func(rpc *golibvirt.Libvirt) error {
+		pool, err := d.pool(rpc)
+		if err != nil {
+			return err
+		}
+		volume, err := rpc.StorageVolLookupByName(pool, name)
+		if err != nil {
+			return err
+		}
+		return rpc.StorageVolDelete(volume, 0)
+	})
+}
+
+// Clean removes every file whose name begins with the VM's id.
+func (d *Driver) Clean(ctx context.Context, vm string) error {
+	if !api.IsUUID(vm) {
+		return api.Errorf(api.Invalid, "libvirt.clean", "%q is no VM's id", vm)
+	}
+	files, err := os.ReadDir(d.cfg.Disks)
+	if err != nil {
+		return fmt.Errorf("libvirt: clean up after %s: %w", vm, err)
+	}
+	root, err := os.OpenRoot(d.cfg.Disks)
+	if err != nil {
+		return fmt.Errorf("libvirt: clean up after %s: %w", vm, err)
+	}
+	defer root.Close()
+	for _, f := range files {
+		if !strings.HasPrefix(f.Name(), vm+".") {
+			continue
+		}
+		if err := d.removeFile(ctx, root, f.Name()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removeFile removes a disk through its pool, and what the pool does not know by itself.
+func (d *Driver) removeFile(ctx context.Context, root *os.Root, name string) error {
+	if !strings.Contains(name, ".console.log") {
+		err := d.dropVolume(ctx, name)
+		if !api.IsKind(err, api.NotFound) {
+			return err
+		}
+	}
+	if err := root.Remove(name); err != nil && !os.IsNotExist(err) {
+		return fmt.Errorf("libvirt: clean up: %w", err)
+	}
+	return nil
+}
+
+// pool finds the pool, makes it the first time, and opens it after a reboot.
+func (d *Driver) pool(rpc *golibvirt.Libvirt) (golibvirt.StoragePool, error) {
+	pool, err := rpc.StoragePoolLookupByName(poolName)
+	if is(err, golibvirt.ErrNoStoragePool) {
+		pool, err = d.definePool(rpc)
+	}
+	if err != nil {
+		return pool, err
+	}
+	if err := d.checkPool(rpc, pool); err != nil {
+		return pool, err
+	}
+	active, err := rpc.StoragePoolIsActive(pool)
+	if err != nil || active != 0 {
+		return pool, err
+	}
+	err = rpc.StoragePoolCreate(pool, 0)
+	if is(err, golibvirt.ErrOperationInvalid) {
+		return pool, nil // another call has opened it just now
+	}
+	return pool, err
+}
+
+func (d *Driver) definePool(rpc *golibvirt.Libvirt) (golibvirt.StoragePool, error) {
+	p := libvirtxml.StoragePool{Type: "dir", Name: poolName, Target: &libvirtxml.StoragePoolTarget{Path: d.cfg.Disks}}
+	text, err := p.Marshal()
+	if err != nil {
+		return golibvirt.StoragePool{}, api.Errorf(api.Invalid, "libvirt.pool", "%w", err)
+	}
+	return rpc.StoragePoolDefineXML(text, 0)
+}
+
+// checkPool refuses a pool that somebody else made over another folder.
+func (d *Driver) checkPool(rpc *golibvirt.Libvirt, pool golibvirt.StoragePool) error {
+	text, err := rpc.StoragePoolGetXMLDesc(pool, 0)
+	if err != nil {
+		return err
+	}
+	var p libvirtxml.StoragePool
+	if err := p.Unmarshal(text); err != nil {
+		return api.Errorf(api.Internal, "libvirt.pool", "%w", err)
+	}
+	if p.Target == nil || p.Target.Path != d.cfg.Disks {
+		return api.Errorf(api.Invalid, "libvirt.pool",
+			"libvirt's storage pool %q is not at %s: another orchd uses this libvirtd, or the data folder was moved: remove it with 'virsh pool-undefine %s'",
+			poolName, d.cfg.Disks, poolName)
+	}
+	return nil
+}
