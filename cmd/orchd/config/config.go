@@ -43,6 +43,9 @@ type API struct {
 type Raft struct {
 	Listen  string `koanf:"listen"`
 	Profile string `koanf:"profile"` // lan: elections after 500 ms of silence; wan: after 2 s
+
+	SnapshotThreshold int `koanf:"snapshot_threshold"` // log entries between two of raft's own snapshots
+	TrailingLogs      int `koanf:"trailing_logs"`      // log entries kept behind one, for peers that lag
 }
 
 // Gossip is where peers tell each other who is alive.
@@ -100,7 +103,7 @@ func Default() Config {
 		Advertise: routeAddress(),
 		Voters:    3,
 		API:       API{Listen: ":7700"},
-		Raft:      Raft{Listen: ":7701", Profile: "lan"},
+		Raft:      Raft{Listen: ":7701", Profile: "lan", SnapshotThreshold: 8192, TrailingLogs: 10240},
 		Gossip:    Gossip{Listen: ":7702"},
 		VMM: VMM{
 			Driver:     "auto",

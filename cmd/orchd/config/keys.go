@@ -30,6 +30,8 @@ var keys = []key{
 	{"api.listen", text, "api-listen", func(c *Config) any { return c.API.Listen }},
 	{"raft.listen", text, "raft-listen", func(c *Config) any { return c.Raft.Listen }},
 	{"raft.profile", text, "", func(c *Config) any { return c.Raft.Profile }},
+	{"raft.snapshot_threshold", whole, "", func(c *Config) any { return c.Raft.SnapshotThreshold }},
+	{"raft.trailing_logs", whole, "", func(c *Config) any { return c.Raft.TrailingLogs }},
 	{"gossip.listen", text, "gossip-listen", func(c *Config) any { return c.Gossip.Listen }},
 	{"vmm.driver", text, "driver", func(c *Config) any { return c.VMM.Driver }},
 	{"vmm.libvirt_uri", text, "", func(c *Config) any { return c.VMM.LibvirtURI }},

@@ -30,6 +30,8 @@ func (c Config) Validate() error {
 		oneOf("log.format", c.Log.Format, "auto", "text", "json"),
 		oneOf("voters", strconv.Itoa(c.Voters), "1", "3", "5"),
 		c.VMM.Capacity.valid(), c.VMM.Overcommit.valid(),
+		atLeast("raft.snapshot_threshold", int64(c.Raft.SnapshotThreshold), 1),
+		atLeast("raft.trailing_logs", int64(c.Raft.TrailingLogs), 1),
 		atLeast("snapshot.interval", int64(c.Snapshot.Interval), 0),
 		atLeast("snapshot.retain", int64(c.Snapshot.Retain), 1),
 	)

@@ -1,0 +1,201 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/orchd/orchd/cmd/orchd/config"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+)
+
+// Daemon is a peer on this host, as package peer makes it. What Init and Join
+// write is for people.
+type Daemon interface {
+	// Init makes a cluster on disk, with this host as its first peer.
+	Init(context.Context, config.Config, io.Writer, *slog.Logger) error
+	// Join enrols this host in the cluster of the peer at addr.
+	Join(ctx context.Context, c config.Config, addr, token string, progress io.Writer, log *slog.Logger) error
+	// Serve runs an enrolled peer until ctx ends.
+	Serve(context.Context, config.Config, *slog.Logger) error
+}
+
+// peerFlags are the flags of init, join and serve that set a key of the configuration.
+func peerFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.String("name", "", "name of this peer (default: the host's name)")
+	f.String("advertise", "", "address under which the other peers reach this host (default: that of the default route)")
+	f.String("api-listen", "", "where the HTTP API listens (default :7700)")
+	f.String("raft-listen", "", "where peers agree (default :7701)")
+	f.String("gossip-listen", "", "where peers gossip (default :7702)")
+	f.String("driver", "", "what runs virtual machines: auto, libvirt, sim or none (default auto)")
+}
+
+func (a *App) initCluster() *cobra.Command {
+	var noServe bool
+	var cmd *cobra.Command
+	cmd = a.verb(verb{
+		use:   "init",
+		short: "Make a cluster with this host as its first peer, and serve",
+		example: `
+orchd init
+orchd init --name h1 --advertise 10.0.0.1
+orchd init --no-serve && systemctl start orchd`,
+		run: func(ctx context.Context, _ []string) error {
+			l, log, err := a.prepare(cmd)
+			if err != nil {
+				return err
+			}
+			if err := a.Daemon.Init(ctx, l.Config, a.Stderr, log); err != nil {
+				return err
+			}
+			if err := a.writeProfile(l.DataDir); err != nil {
+				log.Warn("profile not written; name the peer with --data-dir", "err", err)
+			}
+			if noServe {
+				return nil
+			}
+			return a.runPeer(ctx, l, log)
+		},
+	})
+	peerFlags(cmd)
+	cmd.Flags().BoolVar(&noServe, "no-serve", false, "make the cluster and stop there")
+	a.completeFlag(cmd, "driver", words([]string{"auto", "libvirt", "sim", "none"}))
+	return cmd
+}
+
+func (a *App) join() *cobra.Command {
+	var token string
+	var noServe bool
+	var cmd *cobra.Command
+	cmd = a.verb(verb{
+		use:   "join ADDR",
+		short: "Make this host a peer of the cluster that ADDR belongs to, and serve",
+		example: `
+orchd join 10.0.0.1:7700 --token ID.SECRET.CAHASH
+orchd join 10.0.0.1 --token-file ./token --name h2
+orchd join 10.0.0.1:7700 --token ID.SECRET.CAHASH --no-serve`,
+		min: 1, max: 1,
+		run: func(ctx context.Context, args []string) error {
+			if token == "" {
+				var err error
+				if token, err = a.credential(); err != nil {
+					return err
+				}
+			}
+			if token == "" {
+				return &failure{exitUsage, "no token", "on a peer: orchd token create --role peer    (prints what to run here)"}
+			}
+			l, log, err := a.prepare(cmd)
+			if err != nil {
+				return err
+			}
+			if err := a.Daemon.Join(ctx, l.Config, args[0], token, a.Stderr, log); err != nil {
+				return err
+			}
+			if noServe {
+				return nil
+			}
+			return a.runPeer(ctx, l, log)
+		},
+	})
+	peerFlags(cmd)
+	cmd.Flags().StringVar(&token, "token", "", "what orchd token create --role peer printed (also --token-file, ORCHD_TOKEN)")
+	cmd.Flags().BoolVar(&noServe, "no-serve", false, "enrol and stop there")
+	a.completeFlag(cmd, "driver", words([]string{"auto", "libvirt", "sim", "none"}))
+	return cmd
+}
+
+func (a *App) serve() *cobra.Command {
+	var cmd *cobra.Command
+	cmd = a.verb(verb{
+		use:     "serve",
+		short:   "Run the peer that init or join made on this host, until SIGTERM",
+		example: "orchd serve\norchd serve --config ./orchd.toml\nORCHD_LOG__LEVEL=debug orchd serve",
+		run: func(ctx context.Context, _ []string) error {
+			l, log, err := a.prepare(cmd)
+			if err != nil {
+				return err
+			}
+			return a.runPeer(ctx, l, log)
+		},
+	})
+	peerFlags(cmd)
+	a.completeFlag(cmd, "driver", words([]string{"auto", "libvirt", "sim", "none"}))
+	return cmd
+}
+
+// prepare reads the configuration and makes the logger that it asks for.
+func (a *App) prepare(cmd *cobra.Command) (config.Loaded, *slog.Logger, error) {
+	l, err := a.load(cmd)
+	if err != nil {
+		return l, nil, err
+	}
+	return l, logger(a.Stderr, l.Log), nil
+}
+
+// runPeer runs the peer and tells systemd, if it is there, when the peer is ready and when it stops.
+func (a *App) runPeer(ctx context.Context, l config.Loaded, log *slog.Logger) error {
+	ctx, stop := context.WithCancel(ctx)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		defer stop()
+		return a.Daemon.Serve(ctx, l.Config, log)
+	})
+	g.Go(func() error {
+		a.announce(ctx, l, log)
+		return nil
+	})
+	if err := g.Wait(); err != nil {
+		return fmt.Errorf("serve: %w", err)
+	}
+	return nil
+}
+
+// announce waits until the peer is ready and says so.
+func (a *App) announce(ctx context.Context, l config.Loaded, log *slog.Logger) {
+	began := time.Now()
+	if err := a.untilReady(ctx, l.DataDir); err != nil {
+		return
+	}
+	log.Info("ready", "peer", l.Name, "took", time.Since(began))
+	a.notify(log, daemon.SdNotifyReady)
+	<-ctx.Done()
+	a.notify(log, daemon.SdNotifyStopping)
+}
+
+func (a *App) notify(log *slog.Logger, state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		log.Warn("systemd not notified", "err", err)
+	}
+}
+
+// untilReady asks the peer of a data folder until it is ready to serve.
+func (a *App) untilReady(ctx context.Context, dataDir string) error {
+	e, err := endpointAt("unix://"+config.SocketPath(dataDir), nil)
+	if err != nil {
+		return err
+	}
+	defer e.http.CloseIdleConnections()
+	for {
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, e.base+"/readyz", nil)
+		if err != nil {
+			return err
+		}
+		answer, err := e.http.Do(r)
+		if err == nil {
+			answer.Body.Close()
+			if answer.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		if err := pause(ctx, lookEvery); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,194 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/cmd/orchd/config"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// The exit codes, as the handbook lists them.
+const (
+	exitDone        = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitNotFound    = 3
+	exitConflict    = 4
+	exitNotAllowed  = 5
+	exitUnreachable = 6 // also: no leader, timed out
+	exitNoHost      = 7
+	exitInterrupted = 130
+)
+
+// exitOf is the exit code of each kind of failure of the API.
+var exitOf = map[api.Kind]int{
+	api.Internal:        exitFailed,
+	api.Invalid:         exitUsage,
+	api.NotFound:        exitNotFound,
+	api.Conflict:        exitConflict,
+	api.Unavailable:     exitUnreachable,
+	api.NoCapacity:      exitNoHost,
+	api.Unauthenticated: exitNotAllowed,
+	api.Forbidden:       exitNotAllowed,
+	api.Precondition:    exitConflict,
+	api.Gone:            exitNotFound,
+	api.TooLarge:        exitUsage,
+	api.TooMany:         exitFailed,
+	api.Mismatch:        exitConflict,
+	api.Malformed:       exitUsage,
+}
+
+// failure is an error that this package found itself.
+type failure struct {
+	code int
+	msg  string // what failed and why; empty: it has been said already
+	hint string // what to do next
+}
+
+func (f *failure) Error() string { return f.msg }
+
+// usage makes wrong usage of an error.
+func usage(err error) error {
+	if f, ok := errors.AsType[*failure](err); ok {
+		return f
+	}
+	return &failure{exitUsage, err.Error(), ""}
+}
+
+func usagef(format string, args ...any) error {
+	return &failure{exitUsage, fmt.Sprintf(format, args...), ""}
+}
+
+// exitCode is the only place where an error becomes an exit code.
+func exitCode(err error) int {
+	if err == nil {
+		return exitDone
+	}
+	if f, ok := errors.AsType[*failure](err); ok {
+		return f.code
+	}
+	if errors.Is(err, context.Canceled) {
+		return exitInterrupted
+	}
+	if e, ok := errors.AsType[*api.Error](err); ok {
+		return exitOf[e.Kind]
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return exitUnreachable
+	}
+	return exitFailed
+}
+
+// explain writes what failed, why, and what to do next: at most three lines,
+// and one for each host where no host fits.
+func (a *App) explain(cmd *cobra.Command, err error) {
+	if err == nil || err.Error() == "" || errors.Is(err, context.Canceled) {
+		return
+	}
+	lines := []string{cmd.CommandPath() + ": " + message(err)}
+	if e, ok := errors.AsType[*api.Error](err); ok {
+		lines = append(lines, details(e)...)
+	}
+	if hint := hintOf(err, cmd); hint != "" {
+		lines = append(lines, hint)
+	}
+	fmt.Fprintln(a.Stderr, strings.Join(lines, "\n"))
+}
+
+// message is the sentence of an error. Several errors of one configuration keep their lines.
+func message(err error) string {
+	if e, ok := errors.AsType[*api.Error](err); ok {
+		return e.Msg
+	}
+	return err.Error()
+}
+
+// details says which hosts do not fit, or which field is wrong.
+func details(e *api.Error) []string {
+	var lines []string
+	for _, h := range e.Hosts {
+		lines = append(lines, "  "+hostLine(h.Peer, h.Status, h.Reason))
+	}
+	for i, f := range e.Fields {
+		if i == 1 && len(e.Fields) > 2 {
+			return append(lines, fmt.Sprintf("  and %d more fields are wrong", len(e.Fields)-1))
+		}
+		lines = append(lines, fmt.Sprintf("  %s: %s", strings.TrimPrefix(f.Pointer, "/"), f.Detail))
+	}
+	return lines
+}
+
+func hostLine(peer string, status api.HostStatus, reason string) string {
+	line := peer + ": " + strings.ReplaceAll(string(status), "_", " ")
+	if reason != "" {
+		line += ": " + reason
+	}
+	return line
+}
+
+// hints is what to do about a kind of failure that does not say so itself.
+var hints = map[api.Kind]string{
+	api.Unauthenticated: "give a token with --token-file or ORCHD_TOKEN, or run this as root on a peer",
+	api.Forbidden:       "use a token of a role that may: orchd token create --role operator",
+	api.Precondition:    "somebody was faster; look at it and try again",
+	api.Internal:        "the peer's log has the details",
+}
+
+func hintOf(err error, cmd *cobra.Command) string {
+	if f, ok := errors.AsType[*failure](err); ok {
+		if f.code == exitUsage && f.hint == "" {
+			return "see " + cmd.CommandPath() + " --help"
+		}
+		return f.hint
+	}
+	if e, ok := errors.AsType[*api.Error](err); ok && len(e.Fields) == 0 {
+		return hints[e.Kind]
+	}
+	return ""
+}
+
+// unknownWord is a word of the command line that means nothing here.
+func unknownWord(what, word string, known []string) error {
+	f := &failure{exitUsage, fmt.Sprintf("unknown %s %q", what, word), ""}
+	if near := config.Nearest(word, known); near != "" {
+		f.hint = "did you mean " + near + "?"
+	}
+	return f
+}
+
+var misspeltFlag = regexp.MustCompile(`^unknown flag: (--[^ =]+)`)
+
+// flagError is a flag that does not exist, or that cannot have this value.
+func flagError(cmd *cobra.Command, err error) error {
+	m := misspeltFlag.FindStringSubmatch(err.Error())
+	if m == nil {
+		return err
+	}
+	var names []string
+	note := func(f *pflag.Flag) { names = append(names, "--"+f.Name) }
+	cmd.Flags().VisitAll(note)
+	cmd.InheritedFlags().VisitAll(note)
+	return unknownWord("flag", m[1], names)
+}
+
+// didYouMean adds to a failed search the name that was probably meant.
+func (a *App) didYouMean(ctx context.Context, n noun, args []string, err error) error {
+	e, ok := errors.AsType[*api.Error](err)
+	if !ok || e.Kind != api.NotFound || n == nil || len(args) == 0 {
+		return err
+	}
+	names, listErr := n(ctx, a)
+	for _, word := range args {
+		if near := config.Nearest(word, names); listErr == nil && near != "" && !slices.Contains(names, word) {
+			return &failure{exitOf[e.Kind], e.Msg, "did you mean " + near + "?"}
+		}
+	}
+	return err
+}

@@ -1,0 +1,5 @@
+//go:build !peer
+
+package cli
+
+type thisPeer struct{ Daemon }

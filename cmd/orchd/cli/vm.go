@@ -1,0 +1,160 @@
+package cli
+
+import (
+	"context"
+	"net/url"
+
+	"github.com/orchd/orchd/api"
+	"github.com/spf13/cobra"
+)
+
+func (a *App) vm() *cobra.Command {
+	return a.group("vm", "Virtual machines", `
+orchd vm create web1 --image debian-12 --cpu 2 --memory 4GiB --disk 20GiB
+orchd vm list -o wide
+orchd vm delete web1 --force`,
+		a.vmCreate(), a.vmList(), a.vmShow(),
+		a.vmAction("start", "Start a virtual machine", "orchd vm start web1\norchd vm start web1 web2 --no-wait"),
+		a.vmAction("stop", "Ask the guest to shut down", "orchd vm stop web1\norchd vm stop web1 --timeout 2m"),
+		a.vmAction("force-stop", "Take the power away from a guest at once", "orchd vm force-stop web1"),
+		a.vmDelete(), a.vmWait(), a.vmLabel())
+}
+
+func (a *App) vms() listing[api.VM] {
+	return listing[api.VM]{
+		name: func(v api.VM) string { return v.Name },
+		columns: []column[api.VM]{
+			{head: "NAME", text: func(v api.VM) string { return v.Name }},
+			{head: "STATE", text: func(v api.VM) string { return string(v.Status.State) }},
+			{head: "OWNER", text: func(v api.VM) string { return v.Status.Owner }},
+			{head: "VCPUS", text: func(v api.VM) string { return number(v.Spec.VCPUs) }},
+			{head: "MEMORY", text: func(v api.VM) string { return mib(v.Spec.MemoryMiB) }, raw: func(v api.VM) string { return number(v.Spec.MemoryMiB) }},
+			{head: "DISK", text: func(v api.VM) string { return gib(v.Spec.DiskGiB) }, raw: func(v api.VM) string { return number(v.Spec.DiskGiB) }},
+			{head: "IMAGE", text: func(v api.VM) string { return v.Spec.Image }},
+			{head: "AGE", text: func(v api.VM) string { return a.age(v.CreatedAt) }, raw: func(v api.VM) string { return moment(v.CreatedAt) }},
+			{head: "ACCOUNT", wide: true, text: func(v api.VM) string { return v.Account }},
+			{head: "DESIRED", wide: true, text: func(v api.VM) string { return string(v.Status.Desired) }},
+			{head: "EPOCH", wide: true, text: func(v api.VM) string { return number(v.Status.Epoch) }},
+			{head: "LABELS", wide: true, text: func(v api.VM) string { return pairs(v.Labels) }},
+			{head: "ID", wide: true, text: func(v api.VM) string { return v.ID }},
+			{head: "REASON", wide: true, text: func(v api.VM) string { return v.Status.Reason }},
+		},
+	}
+}
+
+func (a *App) vmCreate() *cobra.Command {
+	want := api.VMCreate{Spec: api.VMSpec{VCPUs: 1}}
+	memory, disk := sizeFlag{bytes: 512 << 20, unit: 1 << 20}, sizeFlag{unit: 1 << 30}
+	var w waiting
+	cmd := a.verb(verb{
+		use:   "create NAME",
+		short: "Create a virtual machine; one host that has room owns it",
+		example: `
+orchd vm create web1 --image debian-12 --cpu 2 --memory 4GiB --disk 20GiB
+orchd vm create test1 --memory 64MiB --label purpose=test --no-wait
+orchd vm create db1 --image debian-12 -o json`,
+		min: 1, max: 1,
+		run: func(ctx context.Context, args []string) error {
+			want.Name, want.Spec.MemoryMiB, want.Spec.DiskGiB = args[0], memory.units(), disk.units()
+			return a.createVM(ctx, want, w)
+		},
+	})
+	f := cmd.Flags()
+	f.StringVar(&want.Spec.Image, "image", "", "image to boot; without one the disk is empty")
+	f.Int64Var(&want.Spec.VCPUs, "cpu", 1, "virtual CPUs")
+	f.Var(&memory, "memory", "memory, as 512MiB or 4GiB")
+	f.Var(&disk, "disk", "disk, as 20GiB; 0 for none or the image's own size")
+	f.Var((*labelFlag)(&want.Labels), "label", "your own words on it, KEY=VALUE; may be repeated")
+	f.StringVar(&want.Account, "account", "", "account it belongs to (default: the token's)")
+	w.register(cmd)
+	a.completeFlag(cmd, "image", imageNames)
+	a.completeFlag(cmd, "account", accountNames)
+	return cmd
+}
+
+func (a *App) createVM(ctx context.Context, want api.VMCreate, w waiting) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	var vm api.VM
+	if err := c.do(ctx, call{method: "POST", path: "/v1/vms", in: want, out: &vm}); err != nil {
+		return err
+	}
+	a.say("%s is recorded and owned by %s", vm.Name, vm.Status.Owner)
+	if !w.no {
+		if err := a.finish(ctx, c, vm.Status.Operation, w.timeout); err != nil {
+			return err
+		}
+		if err := c.get(ctx, "/v1/vms/"+vm.ID, nil, &vm); err != nil {
+			return err
+		}
+	}
+	return a.vms().result(a, vm)
+}
+
+func (a *App) vmList() *cobra.Command {
+	filters := map[string]*string{}
+	var labels map[string]string
+	cmd := a.verb(verb{
+		use:   "list",
+		short: "List the virtual machines",
+		example: `
+orchd vm list
+orchd vm list --peer h1 --state running -o wide
+orchd vm list -l tier=web -o name`,
+		run: func(ctx context.Context, _ []string) error {
+			q := url.Values{}
+			for name, value := range filters {
+				if *value != "" {
+					q.Set(name, *value)
+				}
+			}
+			for k, v := range labels {
+				q.Add("label", k+"="+v)
+			}
+			items, err := list[api.VM](ctx, a, "/v1/vms", q)
+			if err != nil {
+				return err
+			}
+			return a.vms().all(a, items)
+		},
+	})
+	cmd.Aliases = []string{"ls"}
+	filters["peer"] = cmd.Flags().String("peer", "", "only those that this peer owns")
+	filters["state"] = cmd.Flags().String("state", "", "only those in this state")
+	filters["account"] = cmd.Flags().String("account", "", "only those of this account")
+	cmd.Flags().VarP((*labelFlag)(&labels), "label", "l", "only those with this label, KEY=VALUE; may be repeated")
+	a.completeFlag(cmd, "peer", peerNames)
+	a.completeFlag(cmd, "account", accountNames)
+	a.completeFlag(cmd, "state", vmStates)
+	return cmd
+}
+
+func (a *App) vmShow() *cobra.Command {
+	return a.verb(verb{
+		use:     "show NAME",
+		short:   "Show all that is known of a virtual machine",
+		example: "orchd vm show web1\norchd vm show web1 -o yaml\norchd vm show ACCOUNT/web1",
+		min:     1, max: 1, noun: vmNames,
+		run: func(ctx context.Context, args []string) error {
+			_, vm, err := a.findVM(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			return a.vms().one(a, vm)
+		},
+	})
+}
+
+// findVM finds a VM by id, NAME or ACCOUNT/NAME.
+func (a *App) findVM(ctx context.Context, ref string) (client, api.VM, error) {
+	c, err := a.client()
+	if err != nil {
+		return c, api.VM{}, err
+	}
+	var vm api.VM
+	path, q := vmPath(ref)
+	err = c.get(ctx, path, q, &vm)
+	return c, vm, err
+}

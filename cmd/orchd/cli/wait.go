@@ -1,0 +1,117 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/orchd/orchd/api"
+	"github.com/spf13/cobra"
+)
+
+// waiting is the flags of a verb whose work goes on after it has been answered.
+type waiting struct {
+	wait, no bool
+	timeout  time.Duration
+}
+
+func (w *waiting) register(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&w.wait, "wait", true, "come back when it is done")
+	cmd.Flags().BoolVar(&w.no, "no-wait", false, "come back when it is recorded")
+	cmd.Flags().DurationVar(&w.timeout, "timeout", 5*time.Minute, "how long to wait")
+	cmd.MarkFlagsMutuallyExclusive("wait", "no-wait")
+	run := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		w.no = w.no || !w.wait
+		return run(cmd, args)
+	}
+}
+
+// longPoll is how long one request waits for an operation; a peer may be lost meanwhile and then the next is asked.
+const longPoll = 20 * time.Second
+
+// finish waits until an operation is done and tells how far it is. Its error is
+// the operation's own, or says how to follow it from here.
+func (a *App) finish(ctx context.Context, c client, id string, timeout time.Duration) error {
+	if id == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	op, err := a.follow(ctx, c, id)
+	if err == nil {
+		return outcome(op)
+	}
+	if errors.Is(context.Cause(ctx), context.Canceled) {
+		a.say("the operation goes on; follow it with: orchd operation wait %s", id)
+		return context.Canceled
+	}
+	if ctx.Err() != nil {
+		return &failure{exitUnreachable, fmt.Sprintf("not done after %s", timeout), "the operation goes on; follow it with: orchd operation wait " + id}
+	}
+	return err
+}
+
+// follow asks until the operation is done, through elections and lost peers.
+func (a *App) follow(ctx context.Context, c client, id string) (api.Operation, error) {
+	var op api.Operation
+	var state api.OpState
+	for {
+		err := c.get(ctx, "/v1/operations/"+url.PathEscape(id), url.Values{"wait": {longPoll.String()}}, &op)
+		switch {
+		case ctx.Err() != nil:
+			return op, ctx.Err()
+		case err != nil && !api.IsKind(err, api.Unavailable):
+			return op, err
+		case err != nil:
+			a.say("%v; asking again", message(err))
+			if err := pause(ctx, lookEvery); err != nil {
+				return op, err
+			}
+			continue
+		}
+		if op.State != state {
+			state = op.State
+			a.say("%s of %s: %s", op.Kind, targetName(op), state)
+		}
+		if state.Done() {
+			return op, nil
+		}
+	}
+}
+
+// outcome is nil for an operation that succeeded.
+func outcome(op api.Operation) error {
+	if op.State == api.OpSucceeded {
+		return nil
+	}
+	msg := fmt.Sprintf("%s of %s %s", op.Kind, targetName(op), op.State)
+	if op.Error != "" {
+		msg += ": " + op.Error
+	}
+	return &failure{exitFailed, msg, "all of it: orchd operation show " + op.ID}
+}
+
+func targetName(op api.Operation) string {
+	if op.Target.Name != "" {
+		return op.Target.Name
+	}
+	return op.Target.ID
+}
+
+// lookEvery is how often something is looked at that cannot be waited for.
+const lookEvery = 300 * time.Millisecond
+
+// pause waits d, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
