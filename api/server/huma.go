@@ -103,7 +103,7 @@ func (s *Server) newAPI() huma.API {
 			Info: &huma.Info{Title: "orchd", Version: s.cfg.Version, License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
 				Description: "One place to run virtual machines, on every peer alike. Errors are RFC 9457 problems."},
 			Components: &huma.Components{
-				Schemas:         huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),
+				Schemas:         huma.NewMapRegistry("#/components/schemas/", schemaName),
 				SecuritySchemes: map[string]*huma.SecurityScheme{"token": {Type: "http", Scheme: "bearer"}},
 			},
 		},
@@ -111,6 +111,11 @@ func (s *Server) newAPI() huma.API {
 		DefaultFormat:                "application/json",
 		RejectUnknownQueryParameters: true,
 	}, adapter{s})
+}
+
+// schemaName is the name of a type's schema. What is shown of a peer is the kind Peer.
+func schemaName(t reflect.Type, hint string) string {
+	return strings.ReplaceAll(huma.DefaultSchemaNamer(t, hint), "PeerView", "Peer")
 }
 
 // binder adds one route's operation to huma.
