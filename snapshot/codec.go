@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"iter"
@@ -80,8 +81,9 @@ func MustCodec[T any]() *Codec[T] {
 // in memory is one row group: at most 16,384 rows or, where rows are large, the
 // rows that reach 32 MiB. Times are cut to microseconds.
 func (c *Codec[T]) Write(w io.Writer, rows iter.Seq[*T]) (n int64, err error) {
-	defer recovered(&err)
 	out := &stickyWriter{w: w}
+	defer func() { err = cmp.Or(out.err, err) }()
+	defer recovered(&err)
 	pw := file.NewParquetWriter(out, c.schema, file.WithWriterProps(writerProperties))
 	b := c.batches.Get().(*batch)
 	defer func() { b.reset(); c.batches.Put(b) }()
@@ -96,19 +98,13 @@ func (c *Codec[T]) Write(w io.Writer, rows iter.Seq[*T]) (n int64, err error) {
 				return n, err
 			}
 		}
-		if out.err != nil {
-			return n, out.err
-		}
 	}
 	if b.rows > 0 {
 		if err := b.flush(pw.AppendRowGroup()); err != nil {
 			return n, err
 		}
 	}
-	if err := pw.Close(); err != nil {
-		return n, err
-	}
-	return n, out.err
+	return n, pw.Close()
 }
 
 // Read gives the rows of a parquet file of size bytes, in the order in which

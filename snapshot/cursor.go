@@ -24,24 +24,28 @@ type cursor struct {
 	err     error // what ended the column, said again each time
 }
 
-func newCursor(l leaf) *cursor {
-	c := &cursor{column: column{leaf: l}}
-	c.defs, c.reps = make([]int16, batchLevels), make([]int16, batchLevels)
-	switch l.kind.physical {
-	case parquet.Types.Boolean:
-		c.bools = make([]bool, batchLevels)
-	case parquet.Types.Int64:
-		c.ints = make([]int64, batchLevels)
-	case parquet.Types.ByteArray:
-		c.bytes = make([]parquet.ByteArray, batchLevels)
+// start puts the cursor before the first entry of a column that says that it has
+// n entries. The buffers never shrink, so row groups of one file share them.
+func (c *cursor) start(r file.ColumnChunkReader, n int64) {
+	size := int(min(max(n, 1), batchLevels))
+	if size > len(c.defs) {
+		c.grow(size)
 	}
-	return c
-}
-
-// start puts the cursor before the first entry of a row group.
-func (c *cursor) start(r file.ColumnChunkReader) {
 	c.reader, c.drained, c.err = r, false, nil
 	c.at, c.n, c.value, c.values = 0, 0, 0, 0
+}
+
+// grow makes room for as many entries.
+func (c *cursor) grow(size int) {
+	c.defs, c.reps = make([]int16, size), make([]int16, size)
+	switch c.leaf.kind.physical {
+	case parquet.Types.Boolean:
+		c.bools = make([]bool, size)
+	case parquet.Types.Int64:
+		c.ints = make([]int64, size)
+	case parquet.Types.ByteArray:
+		c.bytes = make([]parquet.ByteArray, size)
+	}
 }
 
 // fill buffers the next entries when none is left.
@@ -49,15 +53,15 @@ func (c *cursor) fill() error {
 	if c.at < c.n || c.drained {
 		return c.err
 	}
-	var n int64
+	room, n := int64(len(c.defs)), int64(0)
 	var err error
 	switch r := c.reader.(type) {
 	case *file.BooleanColumnChunkReader:
-		n, c.values, err = r.ReadBatch(batchLevels, c.bools, c.defs, c.reps)
+		n, c.values, err = r.ReadBatch(room, c.bools, c.defs, c.reps)
 	case *file.Int64ColumnChunkReader:
-		n, c.values, err = r.ReadBatch(batchLevels, c.ints, c.defs, c.reps)
+		n, c.values, err = r.ReadBatch(room, c.ints, c.defs, c.reps)
 	case *file.ByteArrayColumnChunkReader:
-		n, c.values, err = r.ReadBatch(batchLevels, c.bytes, c.defs, c.reps)
+		n, c.values, err = r.ReadBatch(room, c.bytes, c.defs, c.reps)
 	}
 	c.at, c.n, c.value, c.drained = 0, int(n), 0, n == 0
 	if err = errors.Join(err, c.reader.Err()); err != nil {
@@ -129,7 +133,7 @@ func (c *Codec[T]) open(r io.ReaderAt, size int64) (g *groups, err error) {
 		if err := c.leaves[leaf].fits(col); err != nil {
 			return nil, err
 		}
-		g.at[leaf], g.index[leaf] = newCursor(c.leaves[leaf]), i
+		g.at[leaf], g.index[leaf] = &cursor{column: column{leaf: c.leaves[leaf]}}, i
 	}
 	return g, nil
 }
@@ -159,30 +163,29 @@ func (g *groups) open(i int) (_ *rows, err error) {
 		if c == nil {
 			continue
 		}
-		r, err := g.column(group, g.index[leaf], c.leaf)
-		if err != nil {
+		if err := g.start(c, group, g.index[leaf]); err != nil {
 			return nil, fmt.Errorf("column %s: %w", c.leaf.path, err)
 		}
-		c.start(r)
 	}
 	return &rows{g, group.NumRows()}, nil
 }
 
-// column opens one column of a row group.
-func (g *groups) column(group *file.RowGroupReader, i int, l leaf) (file.ColumnChunkReader, error) {
+// start puts a cursor on the i-th column of a row group.
+func (g *groups) start(c *cursor, group *file.RowGroupReader, i int) error {
 	chunk, err := group.MetaData().ColumnChunk(i)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if n := chunk.TotalCompressedSize(); n < 0 || n > g.size {
-		return nil, fmt.Errorf("claims %d bytes of a file of %d", n, g.size)
+		return fmt.Errorf("claims %d bytes of a file of %d", n, g.size)
 	}
 	pages, err := group.GetColumnPageReader(i)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	col := g.file.MetaData().Schema.Column(i)
-	return file.NewColumnReader(col, &checkedPages{PageReader: pages, leaf: l}, memory.NewGoAllocator(), g.file.BufferPool()), nil
+	c.start(file.NewColumnReader(col, &checkedPages{PageReader: pages, leaf: c.leaf}, memory.NewGoAllocator(), g.file.BufferPool()), chunk.NumValues())
+	return nil
 }
 
 // rows are the rows of a row group that are still to come.
