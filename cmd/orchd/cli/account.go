@@ -16,7 +16,7 @@ func (a *App) accounts() listing[api.Account] {
 		name: func(x api.Account) string { return x.Name },
 		columns: []column[api.Account]{
 			{head: "NAME", text: func(x api.Account) string { return x.Name }},
-			{head: "AGE", text: func(x api.Account) string { return a.age(x.CreatedAt) }, raw: func(x api.Account) string { return moment(x.CreatedAt) }},
+			{head: "AGE", text: func(x api.Account) string { return a.age(x.CreatedAt) }, key: "created_at", raw: func(x api.Account) string { return moment(x.CreatedAt) }},
 		},
 	}
 }

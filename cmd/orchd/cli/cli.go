@@ -64,6 +64,7 @@ func (a *App) root() *cobra.Command {
   orchd status                                # is the cluster well, and what to do if not`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
+		Args:          cobra.ArbitraryArgs, // helpOrUnknown says what is wrong with them
 		RunE:          a.helpOrUnknown,
 	}
 	root.SetIn(a.Stdin)

@@ -1,46 +1,35 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/orchd/orchd/api"
 )
 
-// client calls the API of the first peer that answers.
+// client is the API's client, and where its addresses are from.
 type client struct {
-	app   *App
-	to    target
-	peers []endpoint
-}
-
-// endpoint is one address of a peer.
-type endpoint struct {
-	addr string // as the user named it
-	base string // of URLs
-	http *http.Client
+	app *App
+	api *api.Client
+	to  target
 }
 
 // call is one request.
 type call struct {
 	method, path string
 	query        url.Values
-	ifMatch      uint64 // version that it must still have; 0: any
-	in, out      any    // bodies; nil for none
+	wait         time.Duration // how long the peer may wait before it answers
+	ifMatch      uint64        // version that it must still have; 0: any
+	in, out      any           // bodies; nil for none
 }
 
 // client finds the cluster to talk to. It looks at the output format first, so
@@ -58,21 +47,15 @@ func (a *App) client() (client, error) {
 
 // connect makes the client of a target; it does not talk yet.
 func (a *App) connect(to target) (client, error) {
-	c := client{app: a, to: to}
-	conf, err := to.tls()
+	trust, err := to.tls()
 	if err != nil {
-		return c, err
+		return client{}, err
 	}
-	for _, addr := range to.addrs {
-		e, err := endpointAt(strings.TrimSpace(addr), conf)
-		if err != nil {
-			return c, err
-		}
-		c.peers = append(c.peers, e)
-	}
-	return c, nil
+	c, err := api.NewClient(api.ClientConfig{Addrs: to.addrs, Token: to.token, TLS: trust})
+	return client{a, c, to}, err
 }
 
+// tls is whom to trust and who to be.
 func (to target) tls() (*tls.Config, error) {
 	conf := &tls.Config{MinVersion: tls.VersionTLS13}
 	if to.cacert != "" {
@@ -95,34 +78,11 @@ func (to target) tls() (*tls.Config, error) {
 	return conf, nil
 }
 
-// connectTime is how long a peer may take to accept a connection before the next is tried.
-const connectTime = 3 * time.Second
-
-func endpointAt(addr string, conf *tls.Config) (endpoint, error) {
-	dialer := net.Dialer{Timeout: connectTime}
-	transport := &http.Transport{DialContext: dialer.DialContext, TLSClientConfig: conf, TLSHandshakeTimeout: connectTime, ForceAttemptHTTP2: true}
-	e := endpoint{addr, "https://" + addr, &http.Client{Transport: transport}}
-	if path, ok := strings.CutPrefix(addr, "unix://"); ok {
-		e.base = "http://orchd"
-		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return dialer.DialContext(ctx, "unix", path) }
-		return e, nil
-	}
-	if strings.Contains(addr, "://") {
-		e.base = strings.TrimSuffix(addr, "/")
-	}
-	u, err := url.Parse(e.base)
-	if err != nil || u.Scheme != "https" || u.Port() == "" || u.Path != "" {
-		return e, usagef("address %q is neither HOST:PORT nor unix://PATH", addr)
-	}
-	return e, nil
-}
-
 func (c client) get(ctx context.Context, path string, q url.Values, out any) error {
-	return c.do(ctx, call{method: "GET", path: path, query: q, out: out})
+	return c.do(ctx, call{method: http.MethodGet, path: path, query: q, out: out})
 }
 
-// do sends a call to the first peer that can take it. A write carries an
-// Idempotency-Key, so that one that may have happened can be sent to the next peer.
+// do makes a call and reads its answer.
 func (c client) do(ctx context.Context, k call) error {
 	var body []byte
 	if k.in != nil {
@@ -131,102 +91,57 @@ func (c client) do(ctx context.Context, k call) error {
 			return err
 		}
 	}
-	key := uuid.NewString()
-	var tried []string
-	var last error
-	for _, e := range c.peers {
-		last = c.ask(ctx, e, k, body, key)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if last == nil || errors.As(last, new(*api.Error)) && !api.IsKind(last, api.Unavailable) {
-			return last
-		}
-		tried = append(tried, fmt.Sprintf("%s: %s", e.addr, reason(last)))
+	answer, err := c.api.Raw(ctx, k.method, k.path, body, c.options(k)...)
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
-	if api.IsKind(last, api.Unavailable) {
-		return last
-	}
-	return &failure{exitUnreachable, "no peer answers: " + strings.Join(tried, "; "), c.hint(last)}
-}
-
-func (c client) ask(ctx context.Context, e endpoint, k call, body []byte, key string) error {
-	request, err := c.request(ctx, e, k, body, key)
 	if err != nil {
-		return err
+		return c.explained(answer, err)
 	}
-	answer, err := e.http.Do(request)
-	if err != nil {
-		return err
+	if answer.Local && answer.Age > 0 && k.path != "/v1/status" {
+		c.app.say("this is what %s had %s ago", answer.Peer, answer.Age)
 	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	if err != nil {
-		return err
-	}
-	if answer.StatusCode >= 400 {
-		return c.problem(answer, text)
-	}
-	if age := answer.Header.Get("Orchd-Age-Ms"); age != "" && age != "0" && k.method == "GET" && k.path != "/v1/status" {
-		c.app.say("as %s had it %s ms ago", answer.Header.Get("Orchd-Peer"), age)
-	}
-	if k.out == nil || len(text) == 0 {
+	if k.out == nil || len(answer.Body) == 0 {
 		return nil
 	}
-	return json.Unmarshal(text, k.out)
+	return json.Unmarshal(answer.Body, k.out)
 }
 
-func (c client) request(ctx context.Context, e endpoint, k call, body []byte, key string) (*http.Request, error) {
-	u, err := url.Parse(e.base + k.path)
-	if err != nil {
-		return nil, usagef("%q is no path", k.path)
-	}
-	q := u.Query()
+func (c client) options(k call) []api.CallOption {
+	var options []api.CallOption
 	for name, values := range k.query {
-		q[name] = values
+		for _, v := range values {
+			options = append(options, api.WithQuery(name, v))
+		}
 	}
-	if c.app.flags.local && k.method == "GET" {
-		q.Set("consistency", string(api.Local))
+	if c.app.flags.local && k.method == http.MethodGet {
+		options = append(options, api.WithConsistency(api.Local))
 	}
-	u.RawQuery = q.Encode()
-	r, err := http.NewRequestWithContext(ctx, k.method, u.String(), bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	if c.to.token != "" {
-		r.Header.Set("Authorization", "Bearer "+c.to.token)
-	}
-	if body != nil {
-		r.Header.Set("Content-Type", "application/json")
-	}
-	if k.method != "GET" {
-		r.Header.Set("Idempotency-Key", key)
+	if k.wait > 0 {
+		options = append(options, api.WithWait(k.wait))
 	}
 	if k.ifMatch != 0 {
-		r.Header.Set("If-Match", fmt.Sprintf("%q", number(k.ifMatch)))
+		options = append(options, api.WithVersion(k.ifMatch))
 	}
-	return r, nil
+	return options
 }
 
-// problem is the error that an answer tells of.
-func (c client) problem(answer *http.Response, text []byte) error {
-	var p api.Problem
-	if err := json.Unmarshal(text, &p); err != nil || p.Code == "" {
-		return &failure{exitFailed, fmt.Sprintf("the answer is %s and no orchd's", answer.Status), "is the address right?"}
+// explained adds to a failed call what only the command line knows: where the
+// addresses are from, and that somebody wants to know which request it was.
+func (c client) explained(answer api.Answer, err error) error {
+	if errors.Is(err, api.ErrUnreachable) {
+		return &failure{exitUnreachable, message(err) + ": " + reason(err), c.hint(err)}
 	}
-	if c.app.flags.verbose {
-		c.app.say("request %s", p.RequestID)
+	if c.app.flags.verbose && answer.RequestID != "" {
+		c.app.say("request %s, answered by %s", answer.RequestID, answer.Peer)
 	}
-	return p.Err()
+	return err
 }
 
-// reason is why a peer could not be asked, without the URL that net/http puts before it.
+// reason is why the last peer could not be asked, without the URL that net/http puts before it.
 func reason(err error) string {
 	if u, ok := errors.AsType[*url.Error](err); ok {
-		err = u.Err
-	}
-	if op, ok := errors.AsType[*net.OpError](err); ok {
-		err = op.Err
+		return u.Err.Error()
 	}
 	return err.Error()
 }

@@ -177,22 +177,14 @@ func (a *App) notify(log *slog.Logger, state string) {
 
 // untilReady asks the peer of a data folder until it is ready to serve.
 func (a *App) untilReady(ctx context.Context, dataDir string) error {
-	e, err := endpointAt("unix://"+config.SocketPath(dataDir), nil)
+	c, err := a.connect(a.socketIn(dataDir, "the peer on this host"))
 	if err != nil {
 		return err
 	}
-	defer e.http.CloseIdleConnections()
+	defer c.api.Close()
 	for {
-		r, err := http.NewRequestWithContext(ctx, http.MethodGet, e.base+"/readyz", nil)
-		if err != nil {
-			return err
-		}
-		answer, err := e.http.Do(r)
-		if err == nil {
-			answer.Body.Close()
-			if answer.StatusCode == http.StatusOK {
-				return nil
-			}
+		if _, err := c.api.Raw(ctx, http.MethodGet, "/readyz", nil); err == nil {
+			return nil
 		}
 		if err := pause(ctx, lookEvery); err != nil {
 			return err

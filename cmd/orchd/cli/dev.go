@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -63,34 +64,26 @@ func (o devOptions) validate() error {
 
 func (o devOptions) port(k int) int { return o.basePort + 10*k }
 
-// runDev starts the peers as processes of this program in a folder that goes away with them.
+// runDev starts the peers as processes of this program, in a folder that goes
+// away with them, and waits for Ctrl-C or for the end of one of them.
 func (a *App) runDev(ctx context.Context, o devOptions) (err error) {
 	dir, err := os.MkdirTemp("", "orchd-dev-")
 	if err != nil {
 		return err
 	}
-	d := &devCluster{app: a, options: o, dir: dir, ended: make(chan error, o.peers)}
-	defer func() { err = errors.Join(err, d.stop(), os.RemoveAll(dir)) }()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		d.watch(ctx, cancel)
-	}()
-	err = d.start(ctx)
-	if err == nil {
-		<-ctx.Done()
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	alive, fail := context.WithCancelCause(ctx)
+	d := &devCluster{app: a, options: o, dir: dir, fail: fail}
+	defer d.stop()
+	if err := d.start(alive); err != nil && alive.Err() == nil {
+		return err
 	}
-	cancel(nil)
-	<-watched
-	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
-		return cause
-	}
-	if errors.Is(err, context.Canceled) {
+	<-alive.Done()
+	if ctx.Err() != nil {
+		a.say("ending the cluster")
 		return nil
 	}
-	return err
+	return context.Cause(alive)
 }
 
 // devCluster is the processes of a throw-away cluster.
@@ -98,18 +91,9 @@ type devCluster struct {
 	app     *App
 	options devOptions
 	dir     string
+	fail    context.CancelCauseFunc // ends the cluster
 	running []*exec.Cmd
-	ended   chan error // one for each process that ended
-}
-
-// watch ends the cluster when one of its processes does.
-func (d *devCluster) watch(ctx context.Context, cancel context.CancelCauseFunc) {
-	select {
-	case err := <-d.ended:
-		d.ended <- err // stop counts it
-		cancel(err)
-	case <-ctx.Done():
-	}
+	waiters sync.WaitGroup // one for each process
 }
 
 func (d *devCluster) start(ctx context.Context) error {
@@ -164,7 +148,7 @@ func (d *devCluster) run(ctx context.Context, k int, verb ...string) error {
 		return err
 	}
 	d.running = append(d.running, cmd)
-	go func() { d.ended <- d.epitaph(k, cmd.Wait()) }()
+	d.waiters.Go(func() { d.fail(d.epitaph(k, cmd.Wait())) })
 	if err := d.app.untilReady(ctx, d.dataDir(k)); err != nil {
 		return err
 	}
@@ -232,34 +216,22 @@ Ctrl-C ends it and removes %[3]s
 	return err
 }
 
-// stopTime is how long a peer may take to hand over and end before it is killed.
+// stopTime is how long a peer may take to end before it is killed.
 const stopTime = 10 * time.Second
 
-// stop ends the peers all at once: none is worth handing anything over to.
-func (d *devCluster) stop() error {
-	var errs []error
-	for _, cmd := range d.running {
-		errs = append(errs, signalIfRunning(cmd, syscall.SIGTERM))
-	}
-	deadline := time.NewTimer(stopTime)
-	defer deadline.Stop()
-	for range d.running {
-		select {
-		case <-d.ended:
-		case <-deadline.C:
-			for _, cmd := range d.running {
-				errs = append(errs, signalIfRunning(cmd, syscall.SIGKILL))
-			}
-			deadline.Reset(stopTime)
-			<-d.ended
-		}
-	}
-	return errors.Join(errs...)
+// stop ends the peers, all at once: none is worth handing anything over to.
+func (d *devCluster) stop() {
+	d.fail(nil)
+	d.signal(syscall.SIGTERM)
+	kill := time.AfterFunc(stopTime, func() { d.signal(syscall.SIGKILL) })
+	defer kill.Stop()
+	d.waiters.Wait()
 }
 
-func signalIfRunning(cmd *exec.Cmd, s syscall.Signal) error {
-	if err := cmd.Process.Signal(s); !errors.Is(err, os.ErrProcessDone) {
-		return err
+func (d *devCluster) signal(s syscall.Signal) {
+	for _, cmd := range d.running {
+		if err := cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			d.app.say("process %d: %v", cmd.Process.Pid, err)
+		}
 	}
-	return nil
 }

@@ -25,7 +25,7 @@ func (a *App) images() listing[api.Image] {
 			{head: "KIND", text: func(i I) string { return i.Kind }},
 			{head: "FORMAT", text: func(i I) string { return i.Format }},
 			{head: "PATH", text: func(i I) string { return i.Path + i.Kernel }},
-			{head: "AGE", text: func(i I) string { return a.age(i.CreatedAt) }, raw: func(i I) string { return moment(i.CreatedAt) }},
+			{head: "AGE", text: func(i I) string { return a.age(i.CreatedAt) }, key: "created_at", raw: func(i I) string { return moment(i.CreatedAt) }},
 			{head: "INITRD", wide: true, text: func(i I) string { return i.Initrd }},
 			{head: "CMDLINE", wide: true, text: func(i I) string { return i.Cmdline }},
 			{head: "ID", wide: true, text: func(i I) string { return i.ID }},

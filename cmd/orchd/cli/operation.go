@@ -26,7 +26,7 @@ func (a *App) operations() listing[api.Operation] {
 			{head: "TARGET", text: targetName},
 			{head: "STATE", text: func(o O) string { return string(o.State) }},
 			{head: "HOST", text: ownerOf},
-			{head: "AGE", text: func(o O) string { return a.age(o.CreatedAt) }, raw: func(o O) string { return moment(o.CreatedAt) }},
+			{head: "AGE", text: func(o O) string { return a.age(o.CreatedAt) }, key: "created_at", raw: func(o O) string { return moment(o.CreatedAt) }},
 			{head: "TOOK", wide: true, text: took},
 			{head: "ACTOR", wide: true, text: func(o O) string { return o.Actor }},
 			{head: "HOSTS", wide: true, text: func(o O) string { return hostParts(o.Hosts) }},

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
@@ -20,7 +21,8 @@ type column[T any] struct {
 	head string
 	wide bool // shown by wide, csv and show only
 	text func(T) string
-	raw  func(T) string // for csv, where a program wants more than text says; nil: text
+	key  string         // its name in csv; empty: head in lower case
+	raw  func(T) string // its value in csv, where a program wants more than text says; nil: text
 }
 
 // listing is how resources of one kind are printed.
@@ -102,7 +104,7 @@ func (l listing[T]) csv(a *App, items []T) error {
 	w := csv.NewWriter(a.Stdout)
 	var row []string
 	for _, c := range l.columns {
-		row = append(row, strings.ToLower(c.head))
+		row = append(row, cmp.Or(c.key, strings.ToLower(c.head)))
 	}
 	if !a.flags.noHeaders {
 		w.Write(row)

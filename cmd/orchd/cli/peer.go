@@ -36,7 +36,7 @@ func (a *App) peers() listing[api.PeerView] {
 			{head: "DRIVER", wide: true, text: func(p P) string { return p.Driver }},
 			{head: "SOFTWARE", wide: true, text: func(p P) string { return p.Software }},
 			{head: "LABELS", wide: true, text: func(p P) string { return pairs(p.Labels) }},
-			{head: "HEARD", wide: true, text: func(p P) string { return a.age(p.HeardAt) }, raw: func(p P) string { return moment(p.HeardAt) }},
+			{head: "HEARD", wide: true, text: func(p P) string { return a.age(p.HeardAt) }, key: "heard_at", raw: func(p P) string { return moment(p.HeardAt) }},
 			{head: "INDEX", wide: true, text: func(p P) string { return number(p.AppliedIndex) }},
 			{head: "ID", wide: true, text: func(p P) string { return p.ID }},
 			{head: "PROBLEM", wide: true, text: func(p P) string { return p.Problem }},

@@ -21,7 +21,7 @@ func (a *App) snapshots() listing[api.Snapshot] {
 	type S = api.Snapshot
 	columns := []column[S]{
 		{head: "ID", text: func(s S) string { return s.ID }},
-		{head: "AGE", text: func(s S) string { return a.age(s.CreatedAt) }, raw: func(s S) string { return moment(s.CreatedAt) }},
+		{head: "AGE", text: func(s S) string { return a.age(s.CreatedAt) }, key: "created_at", raw: func(s S) string { return moment(s.CreatedAt) }},
 		{head: "ROWS", text: func(s S) string { return number(rows(s)) }},
 		{head: "BYTES", text: func(s S) string { return about(s.Bytes) }, raw: func(s S) string { return number(s.Bytes) }},
 		{head: "PATH", text: func(s S) string { return s.Path }},

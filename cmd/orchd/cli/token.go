@@ -30,7 +30,7 @@ func (a *App) tokens() listing[api.Token] {
 			{head: "ACCOUNT", text: func(t T) string { return t.Account }},
 			{head: "EXPIRES", text: func(t T) string { return moment(t.ExpiresAt) }},
 			{head: "USED", text: tokenUse},
-			{head: "AGE", wide: true, text: func(t T) string { return a.age(t.CreatedAt) }, raw: func(t T) string { return moment(t.CreatedAt) }},
+			{head: "AGE", wide: true, text: func(t T) string { return a.age(t.CreatedAt) }, key: "created_at", raw: func(t T) string { return moment(t.CreatedAt) }},
 			{head: "CREATED-BY", wide: true, text: func(t T) string { return t.CreatedBy }},
 			{head: "USED-BY", wide: true, text: func(t T) string { return strings.Join(t.UsedBy, " ") }},
 		},

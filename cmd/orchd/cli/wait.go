@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
+	"net/http"
 	"time"
 
 	"github.com/orchd/orchd/api"
@@ -44,7 +44,7 @@ func (a *App) finish(ctx context.Context, c client, id string, timeout time.Dura
 	if err == nil {
 		return outcome(op)
 	}
-	if errors.Is(context.Cause(ctx), context.Canceled) {
+	if errors.Is(ctx.Err(), context.Canceled) {
 		a.say("the operation goes on; follow it with: orchd operation wait %s", id)
 		return context.Canceled
 	}
@@ -59,7 +59,7 @@ func (a *App) follow(ctx context.Context, c client, id string) (api.Operation, e
 	var op api.Operation
 	var state api.OpState
 	for {
-		err := c.get(ctx, "/v1/operations/"+url.PathEscape(id), url.Values{"wait": {longPoll.String()}}, &op)
+		err := c.do(ctx, call{method: http.MethodGet, path: operationPath(id), wait: longPoll, out: &op})
 		switch {
 		case ctx.Err() != nil:
 			return op, ctx.Err()
