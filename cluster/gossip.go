@@ -1,0 +1,271 @@
+package cluster
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+
+	"github.com/orchd/orchd/api"
+)
+
+// gossipKeySize is the length of a gossip key in bytes (AES-256).
+const gossipKeySize = 32
+
+// Load is what a peer tells all others of itself by gossip. It ranks candidates
+// and admits nothing: what a host may take is decided from the log.
+type Load struct {
+	Free  api.Resources // what is free on the host just now
+	Up    bool          // its driver works
+	Level uint64        // highest behaviour level that it knows
+}
+
+// A load travels as {format 1, peer id 16, vcpus 8, MiB 8, GiB 8, up 1, level 8}
+// bytes, big endian. memberlist panics on more than 512, and every packet
+// carries it, so it must stay below maxMeta.
+const (
+	loadFormat = 1
+	loadSize   = 1 + 16 + 3*8 + 1 + 8
+	maxMeta    = 128
+)
+
+// encode puts the load of the peer of that id (a UUID) into bytes.
+func (l Load) encode(id string) ([]byte, error) {
+	raw, err := hex.DecodeString(strings.ReplaceAll(id, "-", ""))
+	if err != nil || len(raw) != 16 {
+		return nil, fmt.Errorf("peer id %q is no UUID", id)
+	}
+	b := append(make([]byte, 0, loadSize), loadFormat)
+	b = append(b, raw...)
+	for _, v := range []int64{l.Free.VCPUs, l.Free.MemoryMiB, l.Free.DiskGiB} {
+		b = binary.BigEndian.AppendUint64(b, uint64(v))
+	}
+	up := byte(0)
+	if l.Up {
+		up = 1
+	}
+	return binary.BigEndian.AppendUint64(append(b, up), l.Level), nil
+}
+
+// decodeLoad reads what encode wrote. Longer ones are of later versions and begin alike.
+func decodeLoad(b []byte) (id string, l Load, err error) {
+	if len(b) < loadSize || b[0] != loadFormat {
+		return "", l, fmt.Errorf("%d bytes are no load", len(b))
+	}
+	h := hex.EncodeToString(b[1:17])
+	id = strings.Join([]string{h[:8], h[8:12], h[12:16], h[16:20], h[20:]}, "-")
+	number := func(at int) int64 { return int64(binary.BigEndian.Uint64(b[at:])) }
+	l.Free = api.Resources{VCPUs: number(17), MemoryMiB: number(25), DiskGiB: number(33)}
+	l.Up, l.Level = b[41] == 1, binary.BigEndian.Uint64(b[42:])
+	return id, l, nil
+}
+
+// Times of gossip.
+const (
+	gossipRejoin  = 5 * time.Second  // how often peers that are missing are called
+	gossipWait    = time.Second      // for a message to get out
+	reclaimTime   = 30 * time.Second // until a dead peer may come back at another address
+	udpPacket     = 1200             // bytes that fit through any overlay
+	suspicionMult = 5                // a loaded small cluster is slow, not dead
+)
+
+// gossip spreads who is alive and how full each host is: hints, never proof.
+type gossip struct {
+	node *Node
+	list *memberlist.Memberlist
+
+	mu      sync.Mutex
+	load    Load
+	changed bell
+}
+
+// startGossip joins in, if there is anything to gossip over.
+func (n *Node) startGossip() error {
+	transport := n.cfg.GossipTransport
+	if transport == nil && n.cfg.Ports.Packets == nil {
+		return nil
+	}
+	if transport == nil {
+		transport = newGossipTransport(n.cfg.Ports, n.cfg.Dial, n.log)
+	}
+	g := &gossip{node: n}
+	if _, err := g.load.encode(n.id); err != nil {
+		return errors.Join(fmt.Errorf("start gossip: %w", err), transport.Shutdown())
+	}
+	cfg, err := g.config(transport)
+	if err != nil {
+		return errors.Join(fmt.Errorf("start gossip: %w", err), transport.Shutdown())
+	}
+	if g.list, err = memberlist.Create(cfg); err != nil {
+		return errors.Join(fmt.Errorf("start gossip: %w", err), transport.Shutdown())
+	}
+	n.gossip = g
+	n.start(g.rejoinLoop, g.spreadLoop)
+	return nil
+}
+
+func (g *gossip) config(transport memberlist.Transport) (*memberlist.Config, error) {
+	keys := g.node.cfg.Identity.GossipKeys
+	ring, err := memberlist.NewKeyring(keys, keys[0])
+	if err != nil {
+		return nil, err
+	}
+	c := memberlist.DefaultLANConfig()
+	if g.node.cfg.Profile == WAN {
+		c = memberlist.DefaultWANConfig()
+	}
+	if c.AdvertiseAddr, c.AdvertisePort, err = advertised(g.node.cfg); err != nil {
+		return nil, err
+	}
+	c.Name = g.node.id
+	c.Label = g.node.cfg.Identity.ClusterID // authenticated with each packet: another cluster's do not decrypt
+	c.Keyring = ring
+	c.Transport = transport
+	c.Delegate, c.Alive, c.Conflict = g, g, g
+	c.DeadNodeReclaimTime = reclaimTime
+	c.SuspicionMult = suspicionMult
+	c.UDPBufferSize = udpPacket
+	c.RequireNodeNames = true
+	c.MsgpackUseNewTimeFormat = true
+	c.Logger = gossipLog(g.node.log)
+	return c, nil
+}
+
+// advertised is the address that others reach this peer's gossip at. Packets
+// carry an IP address, so a name is looked up once, now.
+func advertised(cfg Config) (ip string, port int, err error) {
+	host, p, err := net.SplitHostPort(cfg.Advertise.Gossip)
+	if err != nil {
+		return "", 0, fmt.Errorf("advertised gossip address: %w", err)
+	}
+	if port, err = strconv.Atoi(p); err != nil {
+		return "", 0, fmt.Errorf("advertised gossip address %s: %w", cfg.Advertise.Gossip, err)
+	}
+	addr, err := net.ResolveIPAddr("ip", host)
+	if err != nil {
+		return "", 0, fmt.Errorf("advertised gossip address %s: %w", cfg.Advertise.Gossip, err)
+	}
+	return addr.String(), port, nil
+}
+
+// rejoinLoop calls the peers that gossip does not see: at the start, and again
+// after a partition that outlasted their being remembered.
+func (g *gossip) rejoinLoop() {
+	for {
+		changed := g.node.book.changed.wait()
+		for _, m := range g.node.others() {
+			if !g.sees(m.ID) && g.node.ctx.Err() == nil {
+				g.list.Join([]string{m.ID + "/" + m.Addresses.Gossip}) // tried again below
+			}
+		}
+		select {
+		case <-changed:
+		case <-time.After(gossipRejoin):
+		case <-g.node.ctx.Done():
+			return
+		}
+	}
+}
+
+func (g *gossip) sees(id string) bool {
+	for _, m := range g.list.Members() {
+		if m.Name == id {
+			return true
+		}
+	}
+	return false
+}
+
+// spreadLoop tells the others when the load has changed.
+func (g *gossip) spreadLoop() {
+	for {
+		changed := g.changed.wait()
+		g.list.UpdateNode(gossipWait) // late news are as good: the next ones carry them
+		select {
+		case <-changed:
+		case <-g.node.ctx.Done():
+			return
+		}
+	}
+}
+
+// leave says goodbye, so that nobody takes this peer for dead, and ends gossip.
+func (g *gossip) leave() {
+	if g == nil {
+		return
+	}
+	if err := g.list.Leave(gossipWait); err != nil {
+		g.node.log.Info("left gossip without goodbye", "err", err)
+	}
+	g.list.Shutdown()
+}
+
+// SetLoad is what this peer tells the others of itself from now on.
+func (n *Node) SetLoad(l Load) {
+	g := n.gossip
+	if g == nil {
+		return
+	}
+	g.mu.Lock()
+	news := g.load != l
+	g.load = l
+	g.mu.Unlock()
+	if news {
+		g.changed.ring()
+	}
+}
+
+// Loads is what gossip last brought of every peer that it holds for alive, this
+// one included, by peer id.
+func (n *Node) Loads() map[string]Load {
+	loads := map[string]Load{}
+	if n.gossip == nil {
+		return loads
+	}
+	for _, m := range n.gossip.list.Members() {
+		id, l, err := decodeLoad(m.Meta)
+		if _, member := n.book.find(m.Name); err == nil && id == m.Name && (member || id == n.id) {
+			loads[id] = l
+		}
+	}
+	return loads
+}
+
+// NodeMeta is this peer's load in bytes, for memberlist.
+func (g *gossip) NodeMeta(int) []byte {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	meta, _ := g.load.encode(g.node.id) // the id was tried at the start
+	return meta
+}
+
+// NotifyAlive refuses whoever does not belong to the cluster, for memberlist.
+func (g *gossip) NotifyAlive(peer *memberlist.Node) error {
+	if peer.Name == g.node.id {
+		return nil
+	}
+	if _, ok := g.node.book.find(peer.Name); !ok {
+		return errors.New("it does not belong to this cluster, or not any more")
+	}
+	return nil
+}
+
+// NotifyConflict is called when two hosts claim one peer's id, for memberlist.
+func (g *gossip) NotifyConflict(existing, other *memberlist.Node) {
+	g.node.log.Warn("two addresses claim one peer id: was a data folder copied?",
+		"peer", existing.Name, "known", existing.Address(), "other", other.Address())
+}
+
+// The rest of memberlist.Delegate is not used: messages between peers go over
+// the peer channel.
+func (*gossip) NotifyMsg([]byte)                {}
+func (*gossip) GetBroadcasts(int, int) [][]byte { return nil }
+func (*gossip) LocalState(bool) []byte          { return nil }
+func (*gossip) MergeRemoteState([]byte, bool)   {}

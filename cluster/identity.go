@@ -1,0 +1,155 @@
+package cluster
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/google/renameio/v2"
+
+	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/api/seal"
+	"github.com/orchd/orchd/cluster/ca"
+)
+
+// Member is a peer as the others must know it: id, name, addresses, and the
+// public key (PKIX, DER) that its certificate must have.
+type Member = api.KnownPeer
+
+// Identity is who this peer is and whom it knows: all it needs to find a
+// quorum before it has tables.
+type Identity struct {
+	ClusterID   string
+	PeerID      string
+	Name        string
+	CA          []byte // the cluster's CA certificate, PEM
+	Certificate []byte // this peer's, PEM
+	Key         []byte // its private key, PEM (PKCS #8)
+	WrapKey     seal.WrapKey
+	GossipKeys  [][]byte // 32 bytes each; the first encrypts, all decrypt
+	Peers       []Member // all peers as they were last known, this one included
+}
+
+// PublicKey is the key that the others pin this peer to (PKIX, DER).
+func (i Identity) PublicKey() ([]byte, error) {
+	cert, err := ca.ParseCert(i.Certificate)
+	if err != nil {
+		return nil, fmt.Errorf("this peer's certificate: %w", err)
+	}
+	return cert.RawSubjectPublicKeyInfo, nil
+}
+
+// credentials are the certificate and the trust for TLS.
+func (i Identity) credentials() (tls.Certificate, *x509.CertPool, error) {
+	cert, err := tls.X509KeyPair(i.Certificate, i.Key)
+	if err != nil {
+		return cert, nil, fmt.Errorf("this peer's certificate and key: %w", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(i.CA) {
+		return cert, nil, errors.New("the cluster's CA certificate cannot be read")
+	}
+	return cert, roots, nil
+}
+
+// known is the file raft/known.json.
+type known struct {
+	ClusterID  string   `json:"cluster_id"`
+	PeerID     string   `json:"peer_id"`
+	Name       string   `json:"name"`
+	CA         string   `json:"ca"`
+	GossipKeys [][]byte `json:"gossip_keys"`
+	Peers      []Member `json:"peers"`
+}
+
+// Files of an identity below the data folder.
+func caFile(dataDir string) string    { return filepath.Join(dataDir, "tls", "ca.pem") }
+func certFile(dataDir string) string  { return filepath.Join(dataDir, "tls", "peer.crt") }
+func keyFile(dataDir string) string   { return filepath.Join(dataDir, "tls", "peer.key") }
+func wrapFile(dataDir string) string  { return filepath.Join(dataDir, "tls", "wrap.key") }
+func knownFile(dataDir string) string { return filepath.Join(dataDir, "raft", "known.json") }
+
+// LoadIdentity reads what Save wrote. fs.ErrNotExist is behind the error of a
+// folder that belongs to no cluster yet.
+func LoadIdentity(dataDir string) (Identity, error) {
+	var k known
+	text, err := os.ReadFile(knownFile(dataDir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return Identity{}, fmt.Errorf("%s holds no peer of a cluster: make one with `orchd init`, or become one with `orchd join`: %w", dataDir, err)
+	} else if err != nil {
+		return Identity{}, fmt.Errorf("read identity: %w", err)
+	}
+	if err := json.Unmarshal(text, &k); err != nil {
+		return Identity{}, fmt.Errorf("read identity %s: %w", knownFile(dataDir), err)
+	}
+	i := Identity{ClusterID: k.ClusterID, PeerID: k.PeerID, Name: k.Name, CA: []byte(k.CA), GossipKeys: k.GossipKeys, Peers: k.Peers}
+	if i.Certificate, err = os.ReadFile(certFile(dataDir)); err != nil {
+		return Identity{}, fmt.Errorf("read identity: %w", err)
+	}
+	if i.Key, err = os.ReadFile(keyFile(dataDir)); err != nil {
+		return Identity{}, fmt.Errorf("read identity: %w", err)
+	}
+	wrap, err := os.ReadFile(wrapFile(dataDir))
+	if err != nil {
+		return Identity{}, fmt.Errorf("read identity: %w", err)
+	}
+	if i.WrapKey, err = seal.ParseWrapKey(wrap); err != nil {
+		return Identity{}, fmt.Errorf("read identity %s: %w", wrapFile(dataDir), err)
+	}
+	return i, nil
+}
+
+// Save writes the identity below the data folder, each file whole or not at
+// all. known.json comes last: with it the folder belongs to a cluster.
+func (i Identity) Save(dataDir string) error {
+	for _, dir := range []string{"tls", "raft"} {
+		if err := os.MkdirAll(filepath.Join(dataDir, dir), 0o700); err != nil {
+			return fmt.Errorf("save identity: %w", err)
+		}
+	}
+	// The folder may be entered, so that any user can read the CA certificate in it.
+	if err := os.Chmod(filepath.Join(dataDir, "tls"), 0o711); err != nil {
+		return fmt.Errorf("save identity: %w", err)
+	}
+	wrap, err := i.WrapKey.Bytes()
+	if err != nil {
+		return fmt.Errorf("save identity: %w", err)
+	}
+	for _, f := range []struct {
+		path    string
+		content []byte
+		mode    os.FileMode
+	}{
+		{caFile(dataDir), i.CA, 0o644},
+		{certFile(dataDir), i.Certificate, 0o600},
+		{keyFile(dataDir), i.Key, 0o600},
+		{wrapFile(dataDir), wrap, 0o600},
+	} {
+		if err := writeFile(f.path, f.content, f.mode); err != nil {
+			return fmt.Errorf("save identity: %w", err)
+		}
+	}
+	return i.saveKnown(dataDir)
+}
+
+// saveKnown writes known.json alone.
+func (i Identity) saveKnown(dataDir string) error {
+	text, err := json.MarshalIndent(known{i.ClusterID, i.PeerID, i.Name, string(i.CA), i.GossipKeys, i.Peers}, "", "  ")
+	if err != nil {
+		return fmt.Errorf("save known peers: %w", err)
+	}
+	if err := writeFile(knownFile(dataDir), append(text, '\n'), 0o600); err != nil {
+		return fmt.Errorf("save known peers: %w", err)
+	}
+	return nil
+}
+
+// writeFile replaces a file as a whole, with exactly that mode; it is on disk when it returns.
+func writeFile(path string, content []byte, mode os.FileMode) error {
+	return renameio.WriteFile(path, content, mode, renameio.WithStaticPermissions(mode))
+}

@@ -1,0 +1,199 @@
+package cluster
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// disk is the log and stable store with a watch on it: it knows how long
+// writes take, and never writes again after one has failed. An fsync that is
+// tried again after a failure may report success for data that is lost (fsync
+// clears the error), so the process must end instead.
+type disk struct {
+	raft.LogStore
+	stable raft.StableStore
+	fail   func(error) // ends the node
+
+	mu      sync.Mutex
+	failed  error
+	begun   time.Time // when the write in hand began; zero: none
+	last    time.Duration
+	slowest time.Duration
+}
+
+func (d *disk) StoreLog(l *raft.Log) error { return d.StoreLogs([]*raft.Log{l}) }
+
+func (d *disk) StoreLogs(logs []*raft.Log) error {
+	return d.write("append to the log", func() error { return d.LogStore.StoreLogs(logs) })
+}
+
+func (d *disk) DeleteRange(first, last uint64) error {
+	return d.write("shorten the log", func() error { return d.LogStore.DeleteRange(first, last) })
+}
+
+// write does one write, timed.
+func (d *disk) write(what string, do func() error) error {
+	d.mu.Lock()
+	if d.failed != nil {
+		defer d.mu.Unlock()
+		return d.failed
+	}
+	begun := time.Now()
+	d.begun = begun
+	d.mu.Unlock()
+
+	err := do()
+
+	d.mu.Lock()
+	d.begun = time.Time{}
+	d.last = time.Since(begun)
+	d.slowest = max(d.slowest, d.last)
+	fatal := err != nil && !errors.Is(err, syscall.ENOSPC)
+	if fatal {
+		d.failed = fmt.Errorf("%s: %w", what, err)
+	}
+	d.mu.Unlock()
+
+	if fatal {
+		d.fail(fmt.Errorf("%s: %w. A write that failed once cannot be trusted when it is tried again, so this peer stops: "+
+			"look at the disk under its data folder, then start it again", what, err))
+	}
+	return err
+}
+
+// writing is for how long the write in hand has been going on; 0 without one.
+func (d *disk) writing() time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.begun.IsZero() {
+		return 0
+	}
+	return time.Since(d.begun)
+}
+
+// times are how long the last and the slowest write took.
+func (d *disk) times() (last, slowest time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.last, d.slowest
+}
+
+// vault is the disk's stable store: terms and votes.
+type vault struct {
+	raft.StableStore
+	disk *disk
+}
+
+func (v vault) Set(key, value []byte) error {
+	return v.disk.write("store the vote", func() error { return v.StableStore.Set(key, value) })
+}
+
+func (v vault) SetUint64(key []byte, value uint64) error {
+	return v.disk.write("store the term", func() error { return v.StableStore.SetUint64(key, value) })
+}
+
+// journal is the log as raft sees it. It also remembers what is known to be
+// committed, so that a peer that starts alone can show what it had applied:
+// raft itself would apply nothing before it finds a quorum.
+//
+// The commit index that raft stages lies in the Extensions of the last entry of
+// each write, so that the two are atomic. Because an idle cluster appends
+// nothing, note stores it by itself as well; a committed entry is never taken
+// back, so either of the two may be believed.
+type journal struct {
+	raft.LogStore
+	stable raft.StableStore
+	staged atomic.Uint64
+	noted  atomic.Uint64 // commit index that is on disk
+}
+
+var _ raft.CommitTrackingLogStore = (*journal)(nil)
+
+// Marks of the commit index: in an entry's Extensions, and as a stable key.
+var (
+	commitMark = []byte("orchd/c1")
+	commitKey  = []byte("orchd/committed")
+)
+
+// StageCommitIndex keeps the index for the next StoreLogs.
+func (j *journal) StageCommitIndex(index uint64) error {
+	j.staged.Store(index)
+	return nil
+}
+
+// GetCommitIndex answers 0: "nothing known". In raft v1.8.0 the true answer
+// breaks NewRaft twice: configuration entries up to the index are not put in
+// force, so that a restarted peer has no peers and never elects; and more than
+// 128 x MaxAppendEntries commands fill a channel that nobody reads yet, so that
+// it hangs. The replica replays up to committed instead.
+func (j *journal) GetCommitIndex() (uint64, error) { return 0, nil }
+
+// committed is the highest index that this disk knows to be committed, never past the log's end.
+func (j *journal) committed() (uint64, error) {
+	last, err := j.LastIndex()
+	if err != nil || last == 0 {
+		return 0, err
+	}
+	var l raft.Log
+	if err := j.LogStore.GetLog(last, &l); err != nil {
+		return 0, fmt.Errorf("read log entry %d: %w", last, err)
+	}
+	index, err := j.stable.GetUint64(commitKey)
+	if err != nil && err.Error() != "not found" { // raft's own convention for stable stores
+		return 0, fmt.Errorf("read the commit index: %w", err)
+	}
+	if mark, ok := bytes.CutPrefix(l.Extensions, commitMark); ok && len(mark) == 8 {
+		index = max(index, binary.BigEndian.Uint64(mark))
+	}
+	index = min(index, last)
+	j.noted.Store(index)
+	return index, nil
+}
+
+// note stores that everything up to index is committed, if the disk does not know yet.
+func (j *journal) note(index uint64) error {
+	if index <= j.noted.Load() {
+		return nil
+	}
+	if err := j.stable.SetUint64(commitKey, index); err != nil {
+		return fmt.Errorf("store the commit index: %w", err)
+	}
+	j.noted.Store(index)
+	return nil
+}
+
+func (j *journal) StoreLog(l *raft.Log) error { return j.StoreLogs([]*raft.Log{l}) }
+
+// StoreLogs appends entries, the last with the staged commit index. It changes
+// a copy: raft goes on to use, and to send, the entries that it handed in.
+func (j *journal) StoreLogs(logs []*raft.Log) error {
+	if len(logs) == 0 {
+		return nil
+	}
+	index := j.staged.Load()
+	last := *logs[len(logs)-1]
+	last.Extensions = binary.BigEndian.AppendUint64(bytes.Clone(commitMark), index)
+	marked := append(append(make([]*raft.Log, 0, len(logs)), logs[:len(logs)-1]...), &last)
+	if err := j.LogStore.StoreLogs(marked); err != nil {
+		return err
+	}
+	j.noted.Store(max(j.noted.Load(), index))
+	return nil
+}
+
+// GetLog reads an entry without our mark, which concerns this disk and no other peer.
+func (j *journal) GetLog(index uint64, l *raft.Log) error {
+	if err := j.LogStore.GetLog(index, l); err != nil {
+		return err
+	}
+	l.Extensions = nil
+	return nil
+}

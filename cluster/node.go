@@ -1,0 +1,278 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// Node is one peer's part in the cluster.
+type Node struct {
+	cfg  Config
+	id   string
+	log  *slog.Logger
+	book *book
+	hall *hall
+
+	raft    *raft.Raft
+	stores  *stores
+	replica *replica
+	roster  Roster
+
+	client   *http.Client
+	server   *http.Server
+	gossip   *gossip // nil: none
+	contacts *contacts
+	turn     bell // rings when leader, term or raft's state may have changed
+	reads    *rounds
+	proofs   *rounds
+
+	term termHolder // the term that this peer leads, once its barrier has been applied
+
+	ctx       context.Context // ends with Close
+	cancel    context.CancelFunc
+	closing   sync.Once
+	closeErr  error
+	proposals proposals
+
+	workMu sync.Mutex
+	work   sync.WaitGroup // goroutines of the node
+	ended  bool           // no more of them are started
+
+	dead     chan struct{} // closed by the first fatal error
+	deadOnce sync.Once
+	deadErr  error
+}
+
+// Bootstrap makes the first peer of a new cluster: with it alone as a voter.
+// It is called once, before the first Open.
+func Bootstrap(cfg Config) (err error) {
+	if err := cfg.Validate(); err != nil {
+		return fmt.Errorf("bootstrap cluster: %w", err)
+	}
+	s, err := openStores(cfg, func(error) {})
+	if err != nil {
+		return fmt.Errorf("bootstrap cluster: %w", err)
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	self := raft.Server{Suffrage: raft.Voter, ID: raft.ServerID(cfg.Identity.PeerID), Address: raft.ServerAddress(cfg.Identity.PeerID)}
+	err = raft.BootstrapCluster(raftConfig(cfg, nil, slog.New(slog.DiscardHandler)), s.logs, s.stable, s.snapshots, nil,
+		raft.Configuration{Servers: []raft.Server{self}})
+	if err != nil {
+		return fmt.Errorf("bootstrap cluster: %w", err)
+	}
+	return nil
+}
+
+// Open starts this peer. When it returns, the machine holds what this peer
+// knew to be committed, whether there is a quorum or not. The ports of cfg and
+// the node's goroutines last until Close. ctx is for the opening alone.
+func Open(ctx context.Context, cfg Config, machine Machine, roster Roster, log *slog.Logger) (*Node, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("open cluster: %w", err)
+	}
+	n := &Node{
+		cfg: cfg, id: cfg.Identity.PeerID, roster: roster, log: log,
+		book: newBook(cfg.Identity.Peers), contacts: newContacts(cfg.Now), dead: make(chan struct{}),
+	}
+	n.ctx, n.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	n.replica = &replica{machine: machine, log: log, fail: n.fail}
+	n.reads, n.proofs = newRounds(n, n.askIndex), newRounds(n, n.proveIndex)
+	if err := n.open(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open cluster: %w", err), n.Close())
+	}
+	return n, nil
+}
+
+// open starts the parts, each on top of the ones before.
+func (n *Node) open() (err error) {
+	if n.stores, err = openStores(n.cfg, n.fail); err != nil {
+		return err
+	}
+	base, err := n.stores.preflight(n.cfg.DataDir)
+	if err != nil {
+		return err
+	}
+	committed, err := n.stores.logs.committed()
+	if err != nil {
+		return err
+	}
+	cert, roots, err := n.cfg.Identity.credentials()
+	if err != nil {
+		return err
+	}
+	n.hall = newHall(&door{n.cfg.Identity.ClusterID, cert, roots, n.book, n.cfg.Now}, n.cfg, n.log)
+	n.client = n.newClient()
+	if err := n.startRaft(); err != nil {
+		return err
+	}
+	if err := n.replica.replay(n.stores.logs, base+1, committed); err != nil {
+		return fmt.Errorf("replay the log: %w", err)
+	}
+	n.server = n.newServer()
+	n.start(n.hall.run, n.serve, n.followRoster, n.lead, n.pingLoop, n.watchDisk, n.noteLoop, n.suffrageLoop)
+	return n.startGossip()
+}
+
+// start runs functions that end with the node; none once it is closing.
+func (n *Node) start(loops ...func()) {
+	n.workMu.Lock()
+	defer n.workMu.Unlock()
+	for _, loop := range loops {
+		if !n.ended {
+			n.work.Go(loop)
+		}
+	}
+}
+
+// awaitWork waits for all that start has started.
+func (n *Node) awaitWork() {
+	n.workMu.Lock()
+	n.ended = true
+	n.workMu.Unlock()
+	n.work.Wait()
+}
+
+// startRaft restores the newest snapshot and joins in. A panic of raft's
+// while it looks at its stores becomes an error with a way out.
+func (n *Node) startRaft() (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("raft cannot start from what lies in %s: %v. Move the folder aside and join again; "+
+				"if this is the only peer, restore it from a backup", n.cfg.DataDir, p)
+		}
+	}()
+	changes := make(chan bool, 8)
+	transport := n.cfg.RaftTransport
+	if transport == nil {
+		transport = n.newTransport()
+	}
+	n.start(func() { n.drain(changes) })
+	n.raft, err = raft.NewRaft(raftConfig(n.cfg, changes, n.log), n.replica, n.stores.logs, n.stores.stable, n.stores.snapshots, transport)
+	if err != nil {
+		if c, ok := transport.(raft.WithClose); ok {
+			c.Close()
+		}
+		return fmt.Errorf("start raft: %w", err)
+	}
+	n.observe()
+	return nil
+}
+
+func raftConfig(cfg Config, changes chan<- bool, log *slog.Logger) *raft.Config {
+	c := raft.DefaultConfig()
+	c.LocalID = raft.ServerID(cfg.Identity.PeerID)
+	c.HeartbeatTimeout, c.ElectionTimeout = cfg.timeout(), cfg.timeout()
+	c.LeaderLeaseTimeout = min(cfg.timeout(), 500*time.Millisecond)
+	c.SnapshotThreshold, c.SnapshotInterval, c.TrailingLogs = cfg.SnapshotThreshold, cfg.SnapshotInterval, cfg.TrailingLogs
+	c.NotifyCh = changes
+	c.Logger = newRaftLog(log)
+	c.NoLegacyTelemetry = true
+	c.RestoreCommittedLogs = true // makes raft stage the commit index; see journal
+	c.ShutdownOnRemove = false    // a removed peer says so; it does not vanish
+	return c
+}
+
+// raftIO is how long one message of raft's may take on the wire.
+const raftIO = 5 * time.Second
+
+// newTransport carries raft's messages over the hall. One request at a time
+// for each follower: raft's pipeline can wedge for ever after a refused append
+// (hashicorp/raft 612) and buys little in a local network (541).
+func (n *Node) newTransport() raft.Transport {
+	return raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		Stream:                  raftStream{&n.hall.raft, n.ctx, n.hall, raft.ServerAddress(n.id)},
+		Logger:                  newRaftLog(n.log),
+		MaxPool:                 3,
+		MaxRPCsInFlight:         1,
+		Timeout:                 raftIO,
+		MsgpackUseNewTimeFormat: true,
+	})
+}
+
+// fail ends the node: Wait returns the first error that it is called with.
+func (n *Node) fail(err error) {
+	n.deadOnce.Do(func() {
+		n.log.Error("this peer stops", "err", err)
+		n.deadErr = err
+		close(n.dead)
+	})
+}
+
+// failed is the error that ended the node; nil while it runs.
+func (n *Node) failed() error {
+	select {
+	case <-n.dead:
+		return n.deadErr
+	default:
+		return nil
+	}
+}
+
+// Wait blocks until ctx ends (nil) or the node cannot go on: an entry that
+// cannot be applied, a disk that failed. Then the process should end.
+func (n *Node) Wait(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-n.ctx.Done():
+		return nil
+	case <-n.dead:
+		return n.deadErr
+	}
+}
+
+// Times of a graceful end.
+const (
+	drainTime    = time.Second     // for proposals in hand
+	handoverTime = 3 * time.Second // for another peer to lead
+)
+
+// Close hands leadership over if this peer has it, leaves gossip and ends
+// everything that Open began. The ports are closed, but for the API's.
+func (n *Node) Close() error {
+	n.closing.Do(func() { n.closeErr = n.close() })
+	return n.closeErr
+}
+
+func (n *Node) close() error {
+	if n.raft != nil {
+		ctx, cancel := context.WithTimeout(n.ctx, handoverTime)
+		if err := n.TransferLeadership(ctx); err != nil {
+			n.log.Warn("leadership was not handed over; the others elect", "err", err)
+		}
+		cancel()
+		n.proposals.drain(drainTime)
+	}
+	n.gossip.leave()
+	n.cancel()
+	var errs []error
+	if n.server != nil {
+		errs = append(errs, n.server.Close())
+	}
+	var ended raft.Future
+	if n.raft != nil {
+		n.noteCommitted()
+		ended = n.raft.Shutdown()
+	}
+	if n.client != nil {
+		n.client.CloseIdleConnections()
+	}
+	if n.hall != nil {
+		errs = append(errs, n.hall.close())
+	}
+	if ended != nil { // raft waits for its connections, so they go first
+		errs = append(errs, ended.Error())
+	}
+	n.awaitWork()
+	if n.stores != nil {
+		errs = append(errs, n.stores.close())
+	}
+	return errors.Join(append(errs, n.cfg.Ports.closeTaken())...)
+}

@@ -1,0 +1,247 @@
+package cluster
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/orchd/orchd/api"
+)
+
+// readTime is how long a linearizable read may wait for proof.
+const readTime = 5 * time.Second
+
+// proofTime is how long one voter may take to confirm a term.
+const proofTime = time.Second
+
+// ReadIndex returns once the machine here holds everything that was answered
+// before the call, on any peer. It takes a majority of the voters: without one
+// it fails with an *api.Error of kind Unavailable, after 5 s at most.
+//
+// raft's own VerifyLeader is not used: it takes an answer to a heartbeat that
+// was sent before the read for a proof, so a leader that was paused and cut off
+// serves old state. Here the voters are asked after the read has arrived.
+func (n *Node) ReadIndex(ctx context.Context) error {
+	limited, cancel := context.WithTimeout(ctx, readTime)
+	defer cancel()
+	for {
+		turned := n.turn.wait()
+		began := n.cfg.Now()
+		index, err := n.reads.join(limited)
+		if err == nil {
+			err = n.replica.await(limited, index)
+		}
+		if err == nil {
+			n.contacts.confirmed(began)
+			return nil
+		}
+		select {
+		case <-turned:
+		case <-time.After(retryPause):
+		case <-limited.Done():
+			return unproven(ctx, err)
+		case <-n.ctx.Done():
+			return unproven(ctx, err)
+		case <-n.dead:
+			return api.Errorf(api.Unavailable, "cluster.read", "this peer has stopped: %w", n.deadErr)
+		}
+	}
+}
+
+func unproven(ctx context.Context, last error) error {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return fmt.Errorf("read: %w", ctx.Err())
+	}
+	return api.Errorf(api.Unavailable, "cluster.read",
+		"no majority of the voters could confirm that this is the newest state. Try again, or read what this peer has with ?consistency=local: %w", last)
+}
+
+// askIndex is the index that a read on this peer must wait for.
+func (n *Node) askIndex(ctx context.Context) (uint64, error) {
+	leader, _ := n.Leader()
+	switch leader {
+	case "":
+		return 0, errors.New("no leader is in sight")
+	case n.id:
+		return n.proofs.join(ctx)
+	}
+	answer, err := n.call(ctx, leader, http.MethodGet, "/peer/readindex", nil)
+	if err != nil {
+		return 0, err
+	}
+	var index uint64
+	if err := json.Unmarshal(answer, &index); err != nil {
+		return 0, fmt.Errorf("read index of peer %s: %w", leader, err)
+	}
+	return index, nil
+}
+
+func (n *Node) serveReadIndex(r *http.Request) (any, error) {
+	index, err := n.proofs.join(r.Context())
+	if errors.Is(err, errNotLeader) {
+		return nil, err
+	}
+	if err != nil {
+		return nil, api.Errorf(api.Unavailable, "cluster.read", "the leader cannot prove that it leads: %w", err)
+	}
+	return index, nil
+}
+
+// termQuestion asks a voter for its term. The nonce ties the answer to the question.
+type termQuestion struct {
+	Nonce string `json:"nonce"`
+}
+
+type termAnswer struct {
+	Nonce string `json:"nonce"`
+	Term  uint64 `json:"term"`
+}
+
+func (n *Node) serveTerm(r *http.Request) (any, error) {
+	var q termQuestion
+	if err := read(r, &q); err != nil {
+		return nil, err
+	}
+	return termAnswer{q.Nonce, n.raft.CurrentTerm()}, nil
+}
+
+// proveIndex notes what the machine holds and then proves that this peer led
+// after that. The machine has applied every entry that this leader acknowledged
+// and, by the barrier, every one of earlier terms. A voter stores a later term
+// before it votes in it; so when a majority, asked now, still has this term, no
+// other leader was elected before, and nobody can have acknowledged anything that
+// is missing here.
+func (n *Node) proveIndex(ctx context.Context) (uint64, error) {
+	r, ok := n.term.now()
+	if !ok {
+		return 0, errNotLeader
+	}
+	index := n.replica.machine.Index()
+	if err := n.confirm(ctx, r.term); err != nil {
+		return 0, err
+	}
+	if now, yes := n.leads(); !yes || now != r.term {
+		return 0, errNotLeader
+	}
+	return index, nil
+}
+
+// confirm asks the voters for their terms and returns when a majority, this
+// peer among them, has exactly this one.
+func (n *Node) confirm(ctx context.Context, term uint64) error {
+	ids := voters(n.Servers())
+	ctx, cancel := context.WithTimeout(ctx, proofTime)
+	defer cancel()
+	answers := make(chan error, len(ids))
+	for _, id := range ids {
+		go func() { answers <- n.confirmAt(ctx, id, term) }()
+	}
+	yes, last := 0, errNotLeader
+	for range ids {
+		if err := <-answers; err != nil {
+			last = err
+		} else if yes++; yes > len(ids)/2 {
+			return nil
+		}
+	}
+	return fmt.Errorf("%d of %d voters confirm term %d: %w", yes, len(ids), term, last)
+}
+
+func (n *Node) confirmAt(ctx context.Context, id string, term uint64) error {
+	if id == n.id {
+		return nil
+	}
+	q := termQuestion{rand.Text()}
+	a, err := exchange[termAnswer](ctx, n, id, "/peer/term", q)
+	switch {
+	case err != nil:
+		return err
+	case a.Nonce != q.Nonce:
+		return fmt.Errorf("peer %s answered another question", id)
+	case a.Term != term:
+		return fmt.Errorf("peer %s is in term %d", id, a.Term)
+	}
+	return nil
+}
+
+// await waits until the machine has applied index.
+func (r *replica) await(ctx context.Context, index uint64) error {
+	for {
+		applied := r.applied.wait()
+		if r.machine.Index() >= index {
+			return nil
+		}
+		select {
+		case <-applied:
+		case <-ctx.Done():
+			return fmt.Errorf("this peer has applied entry %d, the read needs %d: %w", r.machine.Index(), index, ctx.Err())
+		}
+	}
+}
+
+// rounds lets all who wait share one question. Whoever joins takes part in the
+// first round that begins after; never in one that is under way, for its answer
+// may be older than the question.
+type rounds struct {
+	node *Node
+	ask  func(context.Context) (uint64, error)
+
+	mu      sync.Mutex
+	running bool
+	waiting []chan outcome
+}
+
+type outcome struct {
+	index uint64
+	err   error
+}
+
+func newRounds(n *Node, ask func(context.Context) (uint64, error)) *rounds {
+	return &rounds{node: n, ask: ask}
+}
+
+// join waits for the next round's outcome.
+func (r *rounds) join(ctx context.Context) (uint64, error) {
+	mine := make(chan outcome, 1)
+	r.mu.Lock()
+	r.waiting = append(r.waiting, mine)
+	if !r.running {
+		r.running = true
+		r.node.start(r.run)
+	}
+	r.mu.Unlock()
+	select {
+	case o := <-mine:
+		return o.index, o.err
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	case <-r.node.ctx.Done():
+		return 0, r.node.ctx.Err()
+	}
+}
+
+// run holds rounds as long as somebody waits.
+func (r *rounds) run() {
+	for {
+		r.mu.Lock()
+		asking := r.waiting
+		r.waiting = nil
+		if len(asking) == 0 {
+			r.running = false
+			r.mu.Unlock()
+			return
+		}
+		r.mu.Unlock()
+		ctx, cancel := context.WithTimeout(r.node.ctx, readTime)
+		index, err := r.ask(ctx)
+		cancel()
+		for _, a := range asking {
+			a <- outcome{index, err}
+		}
+	}
+}

@@ -1,0 +1,115 @@
+package cluster
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// followRoster keeps the book, known.json and the open connections in step with
+// the tables.
+func (n *Node) followRoster() {
+	saved := n.cfg.Identity.Peers
+	for {
+		changed := n.book.changed.wait()
+		members, moved := n.roster.Members()
+		if n.takeRows(members) {
+			continue // the book rang for itself
+		}
+		n.hall.sweep()
+		saved = n.saveMembers(saved)
+		select {
+		case <-moved:
+		case <-changed:
+		case <-n.ctx.Done():
+			return
+		}
+	}
+}
+
+// takeRows puts the tables' peers into the book and tells whether that changed it.
+func (n *Node) takeRows(members []Member) bool {
+	have := n.book.inTables()
+	same := len(have) == len(members)
+	for _, m := range members {
+		old, ok := have[m.ID]
+		same = same && ok && equal(old, m)
+	}
+	if !same {
+		n.book.setRows(members)
+	}
+	return !same
+}
+
+func equal(a, b Member) bool {
+	return a.ID == b.ID && a.Name == b.Name && a.Addresses == b.Addresses && slices.Equal(a.PublicKey, b.PublicKey)
+}
+
+// saveMembers writes known.json when the tables, being current, differ from
+// what was saved; until then the file knows better. It gives what is saved now.
+func (n *Node) saveMembers(saved []Member) []Member {
+	members := n.book.members()
+	if n.cfg.DataDir == "" || len(n.book.inTables()) == 0 || !n.book.isCurrent() || slices.EqualFunc(saved, members, equal) {
+		return saved
+	}
+	identity := n.cfg.Identity
+	identity.Peers = members
+	if err := identity.saveKnown(n.cfg.DataDir); err != nil {
+		n.log.Warn("known peers were not saved; tried again at the next change", "err", err)
+		return saved
+	}
+	return members
+}
+
+// How long a write may hang until this peer leaves raft, and until it ends.
+const (
+	stallTime  = 3 * time.Second
+	giveUpTime = 20 * time.Second
+	diskTick   = 500 * time.Millisecond
+	noteEvery  = time.Second
+)
+
+// watchDisk takes this peer out of raft while its disk does not answer: its
+// heartbeats come from memory and would keep the others from electing a leader
+// that can write.
+func (n *Node) watchDisk() {
+	n.every(diskTick, func() { n.judgeDisk(n.stores.disk.writing()) })
+}
+
+// noteLoop lets the disk know what is committed. It is no part of watchDisk,
+// because it hangs when the disk does.
+func (n *Node) noteLoop() { n.every(noteEvery, n.noteCommitted) }
+
+// every calls f again and again until the node is closed.
+func (n *Node) every(pause time.Duration, f func()) {
+	tick := time.NewTicker(pause)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			f()
+		case <-n.ctx.Done():
+			return
+		}
+	}
+}
+
+// judgeDisk acts on how long the write in hand takes.
+func (n *Node) judgeDisk(hanging time.Duration) {
+	stalled := hanging > stallTime
+	if stalled != n.hall.stalled.Load() {
+		n.log.Warn("disk stalled, or answers again", "stalled", stalled, "took", hanging)
+		n.hall.setStalled(stalled)
+	}
+	if hanging > giveUpTime {
+		n.fail(fmt.Errorf("a write to the log has been hanging for %s: look at the disk under %s, then start this peer again", hanging.Round(time.Second), n.cfg.DataDir))
+	}
+}
+
+// noteCommitted lets the disk know what has been applied here and is therefore
+// committed. In a busy cluster the log itself carries that.
+func (n *Node) noteCommitted() {
+	if err := n.stores.logs.note(n.replica.machine.Index()); err != nil {
+		n.log.Warn("the commit index was not stored", "err", err)
+	}
+}

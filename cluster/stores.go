@@ -1,0 +1,158 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+	"go.etcd.io/bbolt"
+)
+
+const (
+	logCacheEntries = 512             // newest entries kept in memory for followers that are a little behind
+	boltLockWait    = 2 * time.Second // for a process that is just ending to let go of the file
+)
+
+// stores is where raft keeps what it must not forget.
+type stores struct {
+	logs      *journal
+	stable    raft.StableStore
+	snapshots raft.SnapshotStore
+	disk      *disk
+	close     func() error
+}
+
+// openStores opens the stores of the configuration, or bolt in the data folder.
+// fail is called when a write has failed for good.
+func openStores(cfg Config, fail func(error)) (*stores, error) {
+	logs, stable, closeBoth := cfg.Logs, cfg.Stable, func() error { return nil }
+	if logs == nil {
+		bolt, err := openBolt(boltPath(cfg.DataDir))
+		if err != nil {
+			return nil, err
+		}
+		logs, stable, closeBoth = bolt, bolt, bolt.Close
+	}
+	d := &disk{LogStore: logs, stable: stable, fail: fail}
+	cache, err := raft.NewLogCache(logCacheEntries, d)
+	if err != nil {
+		return nil, errors.Join(err, closeBoth())
+	}
+	safe := vault{stable, d}
+	// The journal must be outermost: raft looks for commit tracking on the store that it is given.
+	return &stores{&journal{LogStore: cache, stable: safe}, safe, cfg.Snapshots, d, closeBoth}, nil
+}
+
+func boltPath(dataDir string) string { return filepath.Join(dataDir, "raft", "raft.db") }
+
+// openBolt opens the log's file. The list of free pages is kept in memory
+// only: written with each commit it grows with the file and fills disks.
+func openBolt(path string) (*raftboltdb.BoltStore, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("open log: %w", err)
+	}
+	bolt, err := raftboltdb.New(raftboltdb.Options{
+		Path: path,
+		BoltOptions: &bbolt.Options{
+			Timeout:        boltLockWait,
+			NoFreelistSync: true,
+			FreelistType:   bbolt.FreelistMapType,
+		},
+		MsgpackUseNewTimeFormat: true,
+	})
+	switch {
+	case errors.Is(err, bbolt.ErrTimeout):
+		return nil, fmt.Errorf("open log %s: another process holds it: is orchd already running with this data folder?", path)
+	case err != nil:
+		return nil, fmt.Errorf("open log %s: %w", path, err)
+	}
+	return bolt, nil
+}
+
+// Verified may be implemented by a snapshot store: the snapshots whose
+// content has been checked, newest first, and a sentence for each that was left out.
+type Verified interface {
+	Usable() (good []*raft.SnapshotMeta, bad []string, err error)
+}
+
+// preflight checks that a snapshot and the log join up before raft is
+// started: where an entry is missing between them raft panics, at every start
+// again. base is the newest snapshot's index, 0 without one.
+func (s *stores) preflight(dataDir string) (base uint64, err error) {
+	good, bad, err := s.usable()
+	if err != nil {
+		return 0, fmt.Errorf("list snapshots: %w", err)
+	}
+	if len(good) > 0 {
+		base = good[0].Index
+	}
+	first, err := s.logs.FirstIndex()
+	if err != nil {
+		return 0, fmt.Errorf("read the log's first index: %w", err)
+	}
+	last, err := s.logs.LastIndex()
+	if err != nil {
+		return 0, fmt.Errorf("read the log's last index: %w", err)
+	}
+	missing, err := s.firstGap(base, first, last)
+	if err != nil {
+		return 0, err
+	}
+	if last == 0 && len(good) == 0 && len(bad) > 0 {
+		missing = 1
+	}
+	if missing != 0 {
+		return 0, disjoint(dataDir, missing, base, first, last, bad)
+	}
+	return base, nil
+}
+
+func (s *stores) usable() (good []*raft.SnapshotMeta, bad []string, err error) {
+	if v, ok := s.snapshots.(Verified); ok {
+		return v.Usable()
+	}
+	good, err = s.snapshots.List()
+	return good, nil, err
+}
+
+// firstGap is the first index after base that the log should hold and does not; 0 when it is whole.
+func (s *stores) firstGap(base, first, last uint64) (uint64, error) {
+	if last <= base {
+		return 0, nil
+	}
+	if first > base+1 {
+		return base + 1, nil
+	}
+	var l raft.Log
+	for index := base + 1; index <= last; index++ {
+		if err := s.logs.GetLog(index, &l); errors.Is(err, raft.ErrLogNotFound) {
+			return index, nil
+		} else if err != nil {
+			return 0, fmt.Errorf("read log entry %d: %w", index, err)
+		}
+	}
+	return 0, nil
+}
+
+func disjoint(dataDir string, missing, base, first, last uint64, bad []string) error {
+	have := fmt.Sprintf("the newest usable snapshot ends at entry %d", base)
+	if base == 0 {
+		have = "there is no usable snapshot"
+	}
+	log := fmt.Sprintf("the log holds entries %d to %d", first, last)
+	if last == 0 {
+		log = "the log is empty"
+	}
+	damaged := ""
+	for _, sentence := range bad {
+		damaged += "; " + sentence
+	}
+	return fmt.Errorf("this peer cannot rebuild its state: entry %d is missing. In %s %s%s, and in %s %s. "+
+		"Move %s aside and join the cluster again with a new token; the other peers have everything. "+
+		"If this is the only peer, restore the folder from a backup",
+		missing, filepath.Join(dataDir, "raft", "snapshots"), have, damaged, boltPath(dataDir), log, dataDir)
+}

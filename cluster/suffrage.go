@@ -1,0 +1,187 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/orchd/orchd/api"
+)
+
+// suffrageTick is how often the leader compares raft's configuration with the tables.
+const suffrageTick = 250 * time.Millisecond
+
+// nearPings is how many answers in a row must show that a peer has caught up
+// before it gets a vote.
+const nearPings = 2
+
+// verb is what to do about raft's configuration.
+type verb string
+
+const (
+	leave    verb = "leave"     // nothing to do
+	admit    verb = "admit"     // a member gets the log, without a vote
+	promote  verb = "promote"   // a member that has caught up gets a vote
+	remove   verb = "remove"    // a peer that has left gets nothing more
+	handOver verb = "hand over" // this peer has left: another must lead
+)
+
+// change is one step; raft takes one at a time.
+type change struct {
+	Verb verb   `json:"verb"`
+	ID   string `json:"id"`
+}
+
+// nextChange compares raft's configuration with the members in the tables. It
+// removes only whom the tables say has left: silence is no reason, and gossip is
+// not asked.
+func nextChange(servers []Server, members map[string]Member, caughtUp func(id string) bool, wanted int, self string) change {
+	if len(members) == 0 {
+		return change{Verb: leave} // the first peer has not been written down yet
+	}
+	for _, s := range servers {
+		if _, ok := members[s.ID]; !ok && s.ID != self {
+			return change{remove, s.ID}
+		}
+	}
+	if _, ok := members[self]; !ok {
+		return change{handOver, self}
+	}
+	for _, id := range slices.Sorted(maps.Keys(members)) {
+		if !slices.ContainsFunc(servers, func(s Server) bool { return s.ID == id }) {
+			return change{admit, id}
+		}
+	}
+	for _, s := range servers {
+		if !s.Voter && len(voters(servers)) < wanted && caughtUp(s.ID) {
+			return change{promote, s.ID}
+		}
+	}
+	return change{Verb: leave}
+}
+
+// suffrageLoop keeps raft's configuration as the tables want it, while this peer leads.
+func (n *Node) suffrageLoop() {
+	n.WhileLeader(n.ctx, func(ctx context.Context) error {
+		tick := time.NewTicker(suffrageTick)
+		defer tick.Stop()
+		for {
+			c := nextChange(n.Servers(), n.book.inTables(), n.caughtUp, n.cfg.VotersWanted(), n.id)
+			if err := n.apply(ctx, c); err != nil && ctx.Err() == nil {
+				n.log.Warn("raft's configuration was not changed; tried again", "verb", string(c.Verb), "peer", c.ID, "err", err)
+			}
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return nil
+			}
+		}
+	})
+}
+
+// caughtUp tells whether a peer is there and has almost all of the log.
+func (n *Node) caughtUp(id string) bool {
+	c := n.contacts.all()[id]
+	return c.Reachable && c.near >= nearPings
+}
+
+// apply makes one change as the leader.
+func (n *Node) apply(ctx context.Context, c change) error {
+	id, address := raft.ServerID(c.ID), raft.ServerAddress(c.ID)
+	ctx, cancel := context.WithTimeout(ctx, n.cfg.ProposeTimeout)
+	defer cancel()
+	var f raft.Future
+	switch c.Verb {
+	case leave:
+		return nil
+	case handOver:
+		return n.TransferLeadership(ctx)
+	case admit:
+		f = n.raft.AddNonvoter(id, address, 0, n.cfg.ProposeTimeout)
+	case promote:
+		f = n.raft.AddVoter(id, address, 0, n.cfg.ProposeTimeout)
+	case remove:
+		f = n.raft.RemoveServer(id, 0, n.cfg.ProposeTimeout)
+	default:
+		return api.Errorf(api.Invalid, "cluster.suffrage", "there is no change %q", c.Verb)
+	}
+	if err := await(ctx, f); err != nil {
+		return fmt.Errorf("%s peer %s: %w", c.Verb, c.ID, err)
+	}
+	n.log.Info("raft's configuration changed", "verb", string(c.Verb), "peer", c.ID)
+	return nil
+}
+
+// AddPeer lets a peer receive the log, without a vote; the leader gives it one
+// when it has caught up and voters are wanted. Any peer may be asked. The leader
+// does the same by itself for every peer in the tables.
+func (n *Node) AddPeer(ctx context.Context, id string) error {
+	return n.changeSuffrage(ctx, change{admit, id})
+}
+
+// RemovePeer takes a peer out of raft. Its row must say that it left, or the
+// leader adds it again. A leader that is to be removed hands leadership over first.
+func (n *Node) RemovePeer(ctx context.Context, id string) error {
+	return n.changeSuffrage(ctx, change{remove, id})
+}
+
+// changeSuffrage brings a change to the leader and waits out an election.
+func (n *Node) changeSuffrage(ctx context.Context, c change) error {
+	ctx, cancel := context.WithTimeout(ctx, n.cfg.ProposeTimeout)
+	defer cancel()
+	for {
+		turned := n.turn.wait()
+		err := n.offerChange(ctx, c)
+		if err == nil || !retryable(err) {
+			return err
+		}
+		select {
+		case <-turned:
+		case <-time.After(retryPause):
+		case <-ctx.Done():
+			return api.Errorf(api.Unavailable, "cluster.suffrage", "no leader could %s peer %s: %w", c.Verb, c.ID, err)
+		}
+	}
+}
+
+func (n *Node) offerChange(ctx context.Context, c change) error {
+	leader, _ := n.Leader()
+	switch {
+	case leader == "":
+		return errors.New("no leader is in sight")
+	case leader == n.id && c.Verb == remove && c.ID == n.id:
+		if err := n.TransferLeadership(ctx); err != nil {
+			return err
+		}
+		return errNotLeader // the next one removes us
+	case leader == n.id:
+		return n.apply(ctx, c)
+	}
+	_, err := exchange[change](ctx, n, leader, "/peer/suffrage", c)
+	return err
+}
+
+// serveSuffrage makes a change that another peer passes on.
+func (n *Node) serveSuffrage(r *http.Request) (any, error) {
+	var c change
+	if err := read(r, &c); err != nil {
+		return nil, err
+	}
+	if c.Verb != admit && c.Verb != remove {
+		return nil, api.Errorf(api.Invalid, "cluster.suffrage", "peers may ask to admit or to remove, not to %q", c.Verb)
+	}
+	leader, _ := n.Leader()
+	if leader != n.id {
+		return nil, errNotLeader
+	}
+	if err := n.offerChange(r.Context(), c); err != nil {
+		return nil, api.Errorf(api.Unavailable, "cluster.suffrage", "the leader could not %s peer %s: %w", c.Verb, c.ID, err)
+	}
+	return c, nil
+}
