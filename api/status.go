@@ -55,7 +55,7 @@ type Status struct {
 
 // Snapshot is a marked snapshot of the replicated state on the asked peer.
 type Snapshot struct {
-	ID        string           `json:"id" doc:"The log index, twelve digits or more"`
+	ID        string           `json:"id" doc:"The log index"`
 	Index     uint64           `json:"index"`
 	Term      uint64           `json:"term"`
 	CreatedAt time.Time        `json:"created_at" doc:"The cluster's time at that index"`

@@ -15,6 +15,12 @@ var vms = &table[api.VM]{
 		"name":  func(v *api.VM) string { return v.Account + "/" + v.Name },
 		"alias": func(v *api.VM) string { return v.Name },
 		"image": func(v *api.VM) string { return v.Spec.Image },
+		"doubled": func(v *api.VM) string {
+			if len(v.Status.Doubles) == 0 {
+				return ""
+			}
+			return "yes"
+		},
 	},
 	derived: func(s *sums, old, row *api.VM) {
 		if old != nil {
@@ -227,6 +233,9 @@ func (r Reader) VMsNamed(name string) iter.Seq[api.VM] { return vms.all(r, "alia
 
 // VMsOn lists the virtual machines that peer owns, in id order.
 func (r Reader) VMsOn(peer string) iter.Seq[api.VM] { return vms.all(r, "owner", peer) }
+
+// VMsDoubled lists the VMs of which a second domain was seen.
+func (r Reader) VMsDoubled() iter.Seq[api.VM] { return vms.all(r, "doubled", "yes") }
 
 // VMsChanged is closed when a VM, or the image it boots from, may have changed.
 func (r Reader) VMsChanged() <-chan struct{} { return r.state.trees[vms.pos].changed() }

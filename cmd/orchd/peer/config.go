@@ -1,0 +1,119 @@
+package peer
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/vmm"
+)
+
+// Config is all that a peer is told; only the command line reads flags, files
+// and the environment.
+type Config struct {
+	Name         string // of the peer, as api.ValidName
+	DataDir      string // everything that this peer keeps
+	Advertise    string // address or host name at which the other peers reach this one
+	APIListen    string // host:port or :port
+	RaftListen   string
+	GossipListen string
+
+	Driver     string        // auto, libvirt, sim or none
+	LibvirtURI string        // empty: the system's libvirtd
+	VirtType   string        // auto, kvm or qemu
+	Capacity   api.Resources // figures above zero are used in place of what the driver finds
+	Ratios     api.Ratios
+	Labels     map[string]string
+
+	RaftProfile       string // lan or wan
+	Voters            int    // seed of the setting: 1, 3 or 5
+	SnapshotThreshold uint64 // log entries between two of raft's own snapshots
+	TrailingLogs      uint64 // log entries kept behind a snapshot for peers that lag
+	SnapshotInterval  time.Duration
+	SnapshotRetain    int
+
+	Now     func() time.Time // the clock; nil: the machine's
+	Version string           // of this program
+
+	// Hypervisor, when not nil, is used in place of the one that Driver names:
+	// for tests that reach into a simulated host.
+	Hypervisor vmm.Hypervisor
+}
+
+// withDefaults fills what was left out.
+func (c Config) withDefaults() Config {
+	c.APIListen = cmp.Or(c.APIListen, ":7700")
+	c.RaftListen = cmp.Or(c.RaftListen, ":7701")
+	c.GossipListen = cmp.Or(c.GossipListen, ":7702")
+	c.Driver = cmp.Or(c.Driver, "auto")
+	c.VirtType = cmp.Or(c.VirtType, "auto")
+	c.RaftProfile = cmp.Or(c.RaftProfile, "lan")
+	c.Voters = cmp.Or(c.Voters, 3)
+	c.SnapshotThreshold = cmp.Or(c.SnapshotThreshold, 8192)
+	c.TrailingLogs = cmp.Or(c.TrailingLogs, 10240)
+	c.Version = cmp.Or(c.Version, "dev")
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return c
+}
+
+// Validate names everything that is wrong at once.
+func (c Config) Validate() error {
+	var wrong []error
+	if !api.ValidName(c.Name) {
+		wrong = append(wrong, fmt.Errorf("name %q: must be 1 to 63 of a-z, 0-9 and -; set it with --name", c.Name))
+	}
+	if !filepath.IsAbs(c.DataDir) {
+		wrong = append(wrong, fmt.Errorf("data_dir %q: must be an absolute path", c.DataDir))
+	}
+	if c.Advertise == "" {
+		wrong = append(wrong, errors.New("advertise: no address found; say with --advertise at which address the other peers reach this host"))
+	}
+	if !slices.Contains([]string{"auto", api.DriverLibvirt, api.DriverSim, api.DriverNone}, c.Driver) {
+		wrong = append(wrong, fmt.Errorf("vmm.driver %q: must be auto, libvirt, sim or none", c.Driver))
+	}
+	if !slices.Contains([]int{1, 3, 5}, c.Voters) {
+		wrong = append(wrong, fmt.Errorf("voters %d: must be 1, 3 or 5", c.Voters))
+	}
+	for name, listen := range map[string]string{"api.listen": c.APIListen, "raft.listen": c.RaftListen, "gossip.listen": c.GossipListen} {
+		if _, _, err := net.SplitHostPort(listen); err != nil {
+			wrong = append(wrong, fmt.Errorf("%s %q: %w", name, listen, err))
+		}
+	}
+	if socket := c.socket(); len(socket) > maxSocketPath {
+		wrong = append(wrong, fmt.Errorf("data_dir: the socket path %s has %d bytes, the kernel takes %d; choose a shorter data_dir", socket, len(socket), maxSocketPath))
+	}
+	return errors.Join(wrong...)
+}
+
+// maxSocketPath is what fits into sockaddr_un with some room.
+const maxSocketPath = 100
+
+func (c Config) socket() string        { return filepath.Join(c.DataDir, "orchd.sock") }
+func (c Config) raftDir() string       { return filepath.Join(c.DataDir, "raft") }
+func (c Config) raftSnapshots() string { return filepath.Join(c.DataDir, "raft", "snapshots") }
+func (c Config) markedDir() string     { return filepath.Join(c.DataDir, "snapshots") }
+
+// addresses are where the others reach this peer, given where it listens.
+func (c Config) addresses(apiAt, raftAt, gossipAt net.Addr) api.PeerAddresses {
+	at := func(a net.Addr) string {
+		_, port, _ := net.SplitHostPort(a.String())
+		return net.JoinHostPort(c.Advertise, port)
+	}
+	return api.PeerAddresses{API: at(apiAt), Raft: at(raftAt), Gossip: at(gossipAt)}
+}
+
+// quiet is a logger for those who have none.
+func quiet(log *slog.Logger) *slog.Logger {
+	if log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return log
+}

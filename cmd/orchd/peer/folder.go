@@ -1,0 +1,92 @@
+package peer
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/cluster"
+)
+
+// modes of the folders in the data folder: its own content is private but for
+// what QEMU's user must reach.
+var folders = map[string]os.FileMode{"": 0o711, "raft": 0o700, "snapshots": 0o700, "tls": 0o711, "disks": 0o711, "images": 0o711}
+
+// makeFolders makes the data folder and what is always in it.
+func makeFolders(dataDir string) error {
+	for name, mode := range folders {
+		dir := filepath.Join(dataDir, name)
+		if err := os.MkdirAll(dir, mode); err != nil {
+			return fmt.Errorf("make %s: %w", dir, err)
+		}
+		if err := os.Chmod(dir, mode); err != nil {
+			return fmt.Errorf("make %s: %w", dir, err)
+		}
+	}
+	return nil
+}
+
+// unfinished is where init works until the cluster is complete; what an
+// interrupted one left there is thrown away.
+const unfinished = ".init"
+
+// wantUnused refuses a data folder that belongs to a cluster, or holds anything
+// but what an interrupted init or join left.
+func wantUnused(dataDir string) error {
+	if id, err := cluster.LoadIdentity(dataDir); err == nil {
+		return api.Errorf(api.Conflict, "", "%s belongs to peer %q of cluster %s already; start it with: orchd serve --data-dir %s", dataDir, id.Name, id.ClusterID, dataDir)
+	}
+	entries, err := os.ReadDir(dataDir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("read data folder: %w", err)
+	}
+	for _, e := range entries {
+		if _, ours := folders[e.Name()]; !ours && !slices.Contains([]string{unfinished, "lost+found", "orchd.sock"}, e.Name()) {
+			return api.Errorf(api.Conflict, "", "%s is not empty: it holds %s; choose another with --data-dir, or move that away", dataDir, e.Name())
+		}
+	}
+	if files, _ := filepath.Glob(filepath.Join(dataDir, "raft", "*")); len(files) > 0 {
+		return api.Errorf(api.Conflict, "", "%s holds a raft log but no identity (%s is missing); move the folder away, or restore that file", dataDir, filepath.Join(dataDir, "raft", "known.json"))
+	}
+	return nil
+}
+
+// settle moves what init made from its workshop into the data folder. The raft
+// folder comes last: with known.json in it the folder belongs to a cluster.
+func settle(dataDir string) error {
+	workshop := filepath.Join(dataDir, unfinished)
+	for _, name := range []string{"snapshots", "tls", "raft"} {
+		to := filepath.Join(dataDir, name)
+		if err := os.Remove(to); err != nil && !errors.Is(err, fs.ErrNotExist) && name != "tls" {
+			return fmt.Errorf("settle: %w", err)
+		}
+		if name == "tls" {
+			if err := os.RemoveAll(to); err != nil {
+				return fmt.Errorf("settle: %w", err)
+			}
+		}
+		if err := os.Rename(filepath.Join(workshop, name), to); err != nil {
+			return fmt.Errorf("settle: %w", err)
+		}
+	}
+	if err := syncDir(dataDir); err != nil {
+		return err
+	}
+	return os.RemoveAll(workshop)
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// shortID is the first word of a UUID, for people.
+func shortID(id string) string { s, _, _ := strings.Cut(id, "-"); return s }

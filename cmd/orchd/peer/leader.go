@@ -1,0 +1,81 @@
+package peer
+
+import (
+	"context"
+	"time"
+
+	"github.com/orchd/orchd/api"
+)
+
+const (
+	// reassignAfter is how long the owner of a VM that it never began may be
+	// silent before the leader gives the VM to another.
+	reassignAfter = 30 * time.Second
+	leaderTick    = time.Second
+	sweepEvery    = time.Minute
+)
+
+// lead is what only the leader does, for one term.
+func (p *Peer) lead(ctx context.Context) error {
+	ctx = p.asPeer(ctx)
+	p.log.Info("leading", "index", p.machine.Index())
+	tick := time.NewTicker(leaderTick)
+	defer tick.Stop()
+	swept, marked := p.cfg.Now(), p.cfg.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		p.reassignSilent(ctx)
+		if now := p.cfg.Now(); now.Sub(swept) >= sweepEvery {
+			swept = now
+			p.sweep(ctx)
+		}
+		if now := p.cfg.Now(); p.cfg.SnapshotInterval > 0 && now.Sub(marked) >= p.cfg.SnapshotInterval {
+			marked = now
+			p.tried(ctx, "mark a snapshot", func() error { _, err := p.writer.Mark(ctx); return err })
+		}
+	}
+}
+
+// reassignSilent gives the VMs that silent peers own, and never began, to others.
+func (p *Peer) reassignSilent(ctx context.Context) {
+	now, heard := p.machine.Read(), p.ownHeard()
+	for host := range now.Members() {
+		if host.ID == p.identity.PeerID || p.cfg.Now().Sub(heard[host.ID]) < reassignAfter {
+			continue
+		}
+		for vm := range now.VMsOn(host.ID) {
+			if vm.Status.Begun || vm.Status.Desired == api.WantDeleted {
+				continue
+			}
+			p.tried(ctx, "reassign", func() error {
+				moved, err := p.writer.ReassignVM(ctx, vm)
+				if err == nil {
+					p.log.Info("vm reassigned", "vm", vm.ID, "from", host.Name, "peer", moved.Status.Owner, "epoch", moved.Status.Epoch)
+				}
+				return err
+			})
+		}
+	}
+}
+
+// sweep forgets what is past its time, if anything is.
+func (p *Peer) sweep(ctx context.Context) {
+	for p.machine.Read().SweepDue() && ctx.Err() == nil {
+		if !p.tried(ctx, "sweep", func() error { return p.writer.Sweep(ctx) }) {
+			return
+		}
+	}
+}
+
+// tried does a thing that is tried again at the next tick when it fails.
+func (p *Peer) tried(ctx context.Context, what string, do func() error) bool {
+	err := do()
+	if err != nil && ctx.Err() == nil {
+		p.log.Warn(what+" failed", "err", err)
+	}
+	return err == nil
+}

@@ -1,0 +1,120 @@
+package peer
+
+import (
+	"context"
+	"strconv"
+	"sync"
+
+	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/fsm"
+	"github.com/orchd/orchd/snapshot"
+)
+
+// marks writes the marked states to disk and tells who waits for one.
+type marks struct {
+	files *snapshot.Marks
+
+	mu     sync.Mutex
+	done   map[uint64]error // how the last ones went
+	change chan struct{}    // closed when done gets another
+}
+
+// keptOutcomes bounds done.
+const keptOutcomes = 64
+
+func newMarks(files *snapshot.Marks) *marks {
+	return &marks{files: files, done: map[uint64]error{}, change: make(chan struct{})}
+}
+
+// writeMarks writes marked states until ctx ends.
+func (p *Peer) writeMarks(ctx context.Context) error {
+	return p.machine.WriteMarks(ctx, func(k *fsm.Mark) {
+		c := k.Content()
+		c.Term = p.node.TermOf(k.Index)
+		manifest, err := p.marks.files.Write(c)
+		if err != nil {
+			p.log.Error("snapshot not written", "index", k.Index, "err", err)
+		} else {
+			p.log.Info("snapshot written", "index", k.Index, "hash", manifest.StateHash)
+		}
+		p.marks.finish(k.Index, err)
+	})
+}
+
+func (m *marks) finish(index uint64, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.done) >= keptOutcomes {
+		clear(m.done)
+	}
+	m.done[index] = err
+	close(m.change)
+	m.change = make(chan struct{})
+}
+
+// wait returns when the mark of that index is on this peer's disk, or could not be written.
+func (m *marks) wait(ctx context.Context, index uint64) error {
+	for {
+		m.mu.Lock()
+		err, done := m.done[index]
+		change := m.change
+		m.mu.Unlock()
+		if done {
+			return err
+		}
+		select {
+		case <-change:
+		case <-ctx.Done():
+			return api.Errorf(api.Unavailable, "snapshot.take", "the state at index %d is marked, but this peer has not written it yet: %w", index, ctx.Err())
+		}
+	}
+}
+
+// TakeSnapshot makes every peer keep its state of one index, and answers when
+// this peer's files are in place and verified.
+func (p *Peer) TakeSnapshot(ctx context.Context) (api.Snapshot, error) {
+	index, err := p.writer.Mark(ctx)
+	if err != nil {
+		return api.Snapshot{}, err
+	}
+	if err := p.marks.wait(ctx, index); err != nil {
+		return api.Snapshot{}, err
+	}
+	return p.Snapshot(ctx, strconv.FormatUint(index, 10))
+}
+
+// Snapshots lists this peer's marked snapshots, newest first. Damaged ones are
+// left out; the log has named them.
+func (p *Peer) Snapshots(context.Context) ([]api.Snapshot, error) {
+	found, err := p.marks.files.List()
+	if err != nil {
+		return nil, api.Errorf(api.Internal, "snapshot.list", "read the snapshots: %w", err)
+	}
+	list := []api.Snapshot{}
+	for _, f := range found {
+		if f.Err != nil {
+			p.log.Warn("snapshot is damaged", "id", f.ID, "err", f.Err)
+			continue
+		}
+		list = append(list, describeSnapshot(f.ID, f.Path, f.Manifest))
+	}
+	return list, nil
+}
+
+// Snapshot finds one of this peer's marked snapshots.
+func (p *Peer) Snapshot(_ context.Context, id string) (api.Snapshot, error) {
+	folder, err := p.marks.files.Open(id)
+	if err != nil {
+		return api.Snapshot{}, api.Errorf(api.NotFound, "snapshot", "no snapshot %q on this peer: %w", id, err)
+	}
+	return describeSnapshot(id, p.marks.files.Path(id), folder.Manifest()), nil
+}
+
+func describeSnapshot(id, path string, m snapshot.Manifest) api.Snapshot {
+	s := api.Snapshot{ID: id, Index: m.Index, Term: m.Term, CreatedAt: m.Time, StateHash: m.StateHash, Rows: map[string]int64{}, Path: path}
+	for _, f := range m.Files {
+		s.Bytes += f.Bytes
+		s.Rows[f.Table()] += f.Rows
+	}
+	return s
+}

@@ -1,0 +1,185 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/api/server"
+	"github.com/orchd/orchd/cluster"
+	"github.com/orchd/orchd/fsm"
+	"github.com/orchd/orchd/snapshot"
+	"github.com/orchd/orchd/vmm"
+)
+
+// Peer is one host of the cluster: hub and spoke in one.
+type Peer struct {
+	cfg       Config
+	log       *slog.Logger
+	identity  cluster.Identity
+	addresses api.PeerAddresses
+	ports     *cluster.Ports
+
+	machine *fsm.Machine
+	node    *cluster.Node
+	writer  *fsm.Writer
+	marks   *marks
+
+	hypervisor vmm.Hypervisor // nil: this peer runs no virtual machines
+	loop       *vmm.Loop      // nil: the same
+	driver     string
+	registry   *prometheus.Registry
+	web        *server.Server
+}
+
+var _ server.Backend = (*Peer)(nil)
+
+// Serve runs an enrolled peer until ctx ends, or until it cannot go on. It is
+// the whole work of its process: raft's and gossip's metrics go to it.
+func Serve(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
+	registry := prometheus.NewRegistry()
+	if err := cluster.RegisterMetrics(registry); err != nil {
+		return err
+	}
+	p, err := open(ctx, cfg, registry, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.Close()) }()
+	return p.Run(ctx)
+}
+
+// Open starts what Init or Join left in the data folder. When it returns, the
+// ports are open and the tables hold what this peer knew to be committed.
+func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Peer, error) {
+	return open(ctx, cfg, prometheus.NewRegistry(), log)
+}
+
+func open(ctx context.Context, cfg Config, registry *prometheus.Registry, log *slog.Logger) (*Peer, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.Validate(); err != nil {
+		return nil, &api.Error{Kind: api.Invalid, Msg: err.Error()}
+	}
+	identity, err := cluster.LoadIdentity(cfg.DataDir)
+	if err != nil {
+		return nil, &api.Error{Kind: api.NotFound, Msg: err.Error(), Err: err}
+	}
+	if err := makeFolders(cfg.DataDir); err != nil {
+		return nil, err
+	}
+	p, err := openCore(ctx, cfg, identity, nil, quiet(log))
+	if err != nil {
+		return nil, err
+	}
+	if err := p.openHost(ctx); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	p.openWeb(registry)
+	return p, nil
+}
+
+// bootstrap makes raft's first configuration; see openCore.
+func bootstrap(c cluster.Config) error { return cluster.Bootstrap(c) }
+
+// openCore starts the replicated part. before runs on the configuration of the
+// cluster before it is opened; nil for nothing.
+func openCore(ctx context.Context, cfg Config, identity cluster.Identity, before func(cluster.Config) error, log *slog.Logger) (*Peer, error) {
+	p := &Peer{cfg: cfg, log: log.With("peer", identity.Name), identity: identity, machine: fsm.New()}
+	snapshots, err := snapshot.OpenStore(cfg.raftSnapshots(), p.log)
+	if err != nil {
+		return nil, fmt.Errorf("open raft's snapshots: %w", err)
+	}
+	files, err := snapshot.OpenMarks(cfg.markedDir(), p.log)
+	if err != nil {
+		return nil, fmt.Errorf("open snapshots: %w", err)
+	}
+	p.marks = newMarks(files)
+	if p.ports, err = cluster.Listen(api.PeerAddresses{API: cfg.APIListen, Raft: cfg.RaftListen, Gossip: cfg.GossipListen}); err != nil {
+		return nil, err
+	}
+	p.addresses = cfg.addresses(p.ports.API.Addr(), p.ports.Raft.Addr(), p.ports.Gossip.Addr())
+	c := p.clusterConfig(snapshots)
+	if before != nil {
+		if err := before(c); err != nil {
+			return nil, errors.Join(err, p.ports.Close())
+		}
+	}
+	p.writer = fsm.NewWriter(p, p)
+	if p.node, err = cluster.Open(ctx, c, p.machine, roster{p.machine}, p.log); err != nil {
+		return nil, errors.Join(err, p.ports.Close())
+	}
+	return p, nil
+}
+
+func (p *Peer) clusterConfig(snapshots *snapshot.Store) cluster.Config {
+	c := cluster.DefaultConfig()
+	c.Identity, c.DataDir, c.Ports, c.Advertise = p.identity, p.cfg.DataDir, p.ports, p.addresses
+	c.Snapshots = snapshots
+	c.PeerHandler, c.Report, c.VotersWanted = p.channel(), p.say, p.votersWanted
+	c.Profile, c.Now = p.cfg.RaftProfile, p.cfg.Now
+	c.SnapshotThreshold, c.TrailingLogs = p.cfg.SnapshotThreshold, p.cfg.TrailingLogs
+	return c
+}
+
+// Propose carries a command to the leader; it makes Peer a fsm.Proposer before
+// the node is there.
+func (p *Peer) Propose(ctx context.Context, command []byte) ([]byte, error) {
+	return p.node.Propose(ctx, command)
+}
+
+// votersWanted is how many voters the cluster should have: a setting, alike on all peers.
+func (p *Peer) votersWanted() int {
+	n, err := strconv.Atoi(p.machine.Read().Setting(fsm.SettingVoters))
+	if err != nil {
+		return 3
+	}
+	return n
+}
+
+// Run serves until ctx ends or the node cannot go on.
+func (p *Peer) Run(ctx context.Context) error {
+	socket, err := listenSocket(p.cfg.socket())
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return p.node.Wait(ctx) })
+	g.Go(func() error { return p.writeMarks(ctx) })
+	g.Go(func() error { return p.node.WhileLeader(ctx, p.lead) })
+	g.Go(func() error { return p.gossip(ctx) })
+	g.Go(func() error { return p.introduce(ctx) })
+	g.Go(func() error { return p.audit(ctx) })
+	if p.loop != nil {
+		g.Go(func() error { return p.loop.Run(ctx) })
+	}
+	g.Go(func() error { return p.web.Serve(ctx, p.ports.API, socket) })
+	p.log.Info("serving", "api", p.addresses.API, "raft", p.addresses.Raft, "gossip", p.addresses.Gossip, "driver", p.driver, "index", p.machine.Index())
+	return g.Wait()
+}
+
+// Close hands leadership over and lets go of everything. Guests go on.
+func (p *Peer) Close() error {
+	var errs []error
+	if p.node != nil {
+		errs = append(errs, p.node.Close())
+	}
+	if p.hypervisor != nil {
+		errs = append(errs, p.hypervisor.Close())
+	}
+	return errors.Join(append(errs, p.ports.Close())...)
+}
+
+// Addresses are where the others reach this peer.
+func (p *Peer) Addresses() api.PeerAddresses { return p.addresses }
+
+// Node is this peer's part in the cluster, for those who look closer than the API lets them.
+func (p *Peer) Node() *cluster.Node { return p.node }
+
+// Machine is this peer's replicated state.
+func (p *Peer) Machine() *fsm.Machine { return p.machine }

@@ -1,0 +1,63 @@
+package peer
+
+import (
+	"context"
+	"iter"
+
+	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/fsm"
+	"github.com/orchd/orchd/vmm"
+)
+
+// records is the cluster as this host's vmm sees it.
+type records struct{ *Peer }
+
+// wanted is one state as vmm sees it.
+type wanted struct {
+	fsm.Reader
+	peer string
+}
+
+func (w wanted) Mine() iter.Seq[api.VM]              { return w.VMsOn(w.peer) }
+func (w wanted) Doubled() iter.Seq[api.VM]           { return w.VMsDoubled() }
+func (w wanted) Row(id string) (api.VM, bool)        { return w.VM(id) }
+func (w wanted) Image(name string) (api.Image, bool) { return w.Reader.Image(name) }
+
+// Open tells whether the newest operation on a VM still waits for a report.
+func (w wanted) Open(id string) bool {
+	vm, _ := w.VM(id)
+	op, ok := w.Operation(vm.Status.Operation)
+	return ok && !op.State.Done()
+}
+
+func (r records) Wanted() (vmm.Wanted, <-chan struct{}) {
+	now := r.machine.Read()
+	return wanted{now, r.identity.PeerID}, now.VMsChanged()
+}
+
+func (r records) Confirmed(ctx context.Context) (vmm.Wanted, error) {
+	if err := r.node.ReadIndex(ctx); err != nil {
+		return nil, err
+	}
+	return wanted{r.machine.Read(), r.identity.PeerID}, nil
+}
+
+func (r records) Begin(ctx context.Context, vm string, epoch uint64) error {
+	return r.writer.BeginVM(r.asPeer(ctx), vm, epoch)
+}
+
+func (r records) Report(ctx context.Context, report api.VMReport) error {
+	return r.writer.ReportVM(r.asPeer(ctx), report)
+}
+
+func (r records) Gone(ctx context.Context, vm string, epoch uint64) error {
+	return r.writer.BuryVM(r.asPeer(ctx), vm, epoch)
+}
+
+func (r records) Saw(ctx context.Context, s api.Sighting) error {
+	return r.writer.SawDomain(r.asPeer(ctx), s)
+}
+
+func (r records) Host(ctx context.Context, h vmm.Host) error {
+	return r.writer.UpdatePeer(r.asPeer(ctx), r.describe(h))
+}

@@ -1,0 +1,128 @@
+package peer
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/fsm"
+)
+
+// word is what a peer tells the others with each ping.
+type word struct {
+	Host        api.HostReport       `json:"host"`
+	Checkpoints []fsm.Checkpoint     `json:"checkpoints,omitempty"` // state hashes, to compare
+	Leader      bool                 `json:"leader,omitempty"`
+	Heard       map[string]time.Time `json:"heard,omitempty"` // the leader: when it last heard whom
+}
+
+// sharedCheckpoints is how many of the newest checkpoints go with a ping.
+const sharedCheckpoints = 4
+
+// say is this peer's word to the others.
+func (p *Peer) say() json.RawMessage {
+	w := word{Host: p.hostReport(), Checkpoints: p.machine.Checkpoints(), Leader: p.node.IsLeader()}
+	if k := len(w.Checkpoints); k > sharedCheckpoints {
+		w.Checkpoints = w.Checkpoints[k-sharedCheckpoints:]
+	}
+	if w.Leader {
+		w.Heard = p.ownHeard()
+	}
+	b, err := json.Marshal(w)
+	if err != nil {
+		p.log.Error("own report does not encode", "err", err)
+	}
+	return b
+}
+
+// lastWord is what a host last said of its driver; of this host, what it says now.
+func (p *Peer) lastWord(id string) (api.HostReport, bool) {
+	if id == p.identity.PeerID {
+		return p.hostReport(), true
+	}
+	w, ok := p.wordOf(id)
+	return w.Host, ok
+}
+
+func (p *Peer) wordOf(id string) (w word, ok bool) {
+	c, known := p.node.Contacts()[id]
+	return w, known && len(c.Report) > 0 && json.Unmarshal(c.Report, &w) == nil
+}
+
+// ownHeard is when this peer last heard each of the others.
+func (p *Peer) ownHeard() map[string]time.Time {
+	heard := map[string]time.Time{p.identity.PeerID: p.cfg.Now()}
+	for id, c := range p.node.Contacts() {
+		heard[id] = c.HeardAt
+	}
+	return heard
+}
+
+// heard is when the leader last heard each peer, as it told with its last ping;
+// without a leader in sight, when this peer did.
+func (p *Peer) heard() map[string]time.Time {
+	leader, _ := p.node.Leader()
+	if leader != "" && leader != p.identity.PeerID {
+		if w, ok := p.wordOf(leader); ok && w.Leader {
+			w.Heard[leader] = p.node.Contacts()[leader].HeardAt
+			return w.Heard
+		}
+	}
+	return p.ownHeard()
+}
+
+// sight is what is seen of the peers just now, beside what the log remembers.
+type sight struct {
+	me     string
+	leader string
+	now    time.Time
+	voters map[string]bool
+	heard  map[string]time.Time
+	silent map[string]string // by id: since when, for people
+	said   map[string]uint64 // by id: the index it last said it has applied
+	cannot map[string][]string
+}
+
+// look gathers what is seen of the peers.
+func (p *Peer) look(r fsm.Reader) sight {
+	s := sight{
+		me: p.identity.PeerID, now: p.cfg.Now(), heard: p.heard(),
+		voters: map[string]bool{}, silent: map[string]string{}, said: map[string]uint64{}, cannot: map[string][]string{},
+	}
+	s.leader, _ = p.node.Leader()
+	for _, server := range p.node.Servers() {
+		s.voters[server.ID] = server.Voter
+	}
+	for id, c := range p.node.Contacts() {
+		s.said[id] = c.Applied
+		for _, other := range c.Unreachable {
+			if peer, ok := r.Peer(other); ok {
+				s.cannot[id] = append(s.cannot[id], peer.Name)
+			}
+		}
+	}
+	s.said[s.me] = r.Index()
+	for peer := range r.Members() {
+		if peer.ID != s.me && s.now.Sub(s.heard[peer.ID]) > silentAfter {
+			s.silent[peer.ID] = "this peer started"
+			if last := s.heard[peer.ID]; !last.IsZero() {
+				s.silent[peer.ID] = last.UTC().Format(time.RFC3339)
+			}
+		}
+	}
+	return s
+}
+
+// of is a peer's row with what is seen of it.
+func (s sight) of(r fsm.Reader, p api.Peer) api.PeerView {
+	reserved, n := r.Reserved(p.ID)
+	v := api.PeerView{
+		Peer: p, Voter: s.voters[p.ID], Leader: p.ID == s.leader, Health: "alive",
+		HeardAt: s.heard[p.ID].UTC(), AppliedIndex: s.said[p.ID],
+		Reserved: reserved, VMs: n, Overcommitted: !reserved.Within(p.Room()), Cannot: s.cannot[p.ID],
+	}
+	if _, silent := s.silent[p.ID]; silent {
+		v.Health = "silent"
+	}
+	return v
+}

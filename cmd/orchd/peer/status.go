@@ -1,0 +1,146 @@
+package peer
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/fsm"
+)
+
+// PeerName is this peer's name.
+func (p *Peer) PeerName() string { return p.identity.Name }
+
+// Status is one screen on the health of the cluster as this peer sees it. It
+// never waits for quorum: it is what one looks at when there is none.
+func (p *Peer) Status(context.Context) (api.Status, error) {
+	r := p.machine.Read()
+	s := p.look(r)
+	raft := p.node.Stats()
+	st := api.Status{
+		ClusterID: p.identity.ClusterID, Peer: p.identity.Name, Term: raft.Term,
+		AppliedIndex: r.Index(), CommitIndex: raft.CommitIndex, StateHash: r.Hash(),
+		AgeMs: p.node.Age().Milliseconds(), VotersWanted: p.votersWanted(), Software: p.cfg.Version,
+		VMs: map[string]int{}, Warnings: []api.Warning{}, Peers: []api.PeerView{},
+	}
+	answering := 0
+	for host := range r.Members() {
+		v := s.of(r, host)
+		st.Peers = append(st.Peers, v)
+		if v.Leader {
+			st.Leader = v.Name
+		}
+		if v.Voter {
+			st.Voters++
+		}
+		if v.Voter && v.Health == "alive" {
+			answering++
+		}
+	}
+	slices.SortFunc(st.Peers, func(a, b api.PeerView) int { return strings.Compare(a.Name, b.Name) })
+	st.Tolerates = max(answering-(st.Voters/2+1), 0)
+	v := view{Reader: r, peer: p, sight: s}
+	for vm := range v.VMs("") {
+		st.VMs[string(vm.Status.State)]++
+	}
+	st.Warnings = append(st.Warnings, p.warnings(r, st)...)
+	return st, nil
+}
+
+// warnings are what a person should know, each with what to do about it.
+func (p *Peer) warnings(r fsm.Reader, st api.Status) (list []api.Warning) {
+	add := func(code, peer, vm, detail, action string) {
+		list = append(list, api.Warning{Code: code, Peer: peer, VM: vm, Detail: detail, Action: action})
+	}
+	if st.Leader == "" {
+		add("no-leader", "", "", fmt.Sprintf("no leader in sight: a majority of the %d voters must run and reach each other", st.Voters), "start the silent peers, or mend the network between them")
+	}
+	for _, v := range st.Peers {
+		p.peerWarnings(r, v, add)
+	}
+	if n := len(st.Peers); n == 2 {
+		add("no-spare-voter", "", "", "two peers: the cluster survives the loss of neither", "add a third: orchd token create --role peer")
+	} else if n > 2 && st.Leader != "" && st.Tolerates == 0 {
+		add("no-spare-voter", "", "", "the loss of one more voter stops writes", "start the silent voters, or let another peer be promoted")
+	}
+	for vm := range r.VMsDoubled() {
+		add("double-vm", "", vm.ID, fmt.Sprintf("VM %s/%s of %s has a second domain on %s; nobody touches either", vm.Account, vm.Name, vm.Status.Owner, strings.Join(vm.Status.Doubles, ", ")),
+			"find out which is the right one (virsh list --all on both hosts) and undefine the other with virsh")
+	}
+	for host, seen := range r.Sightings() {
+		if _, known := r.VM(seen.VM); !known {
+			add("stray-domain", host, seen.VM, "a domain of this cluster that no record knows", "look at it with virsh on that host; undefine it if nobody misses it")
+		}
+	}
+	return list
+}
+
+// clockLimit is how far a peer's clock may be off before status says so.
+const clockLimit = 2 * time.Second
+
+func (p *Peer) peerWarnings(r fsm.Reader, v api.PeerView, add func(code, peer, vm, detail, action string)) {
+	if v.Health == "silent" {
+		role := "peer"
+		if v.Voter {
+			role = "voter"
+		}
+		add("peer-silent", v.Name, "", fmt.Sprintf("%s %s was not heard since %s; %d VMs there are unknown", role, v.Name, p.look(r).silent[v.ID], v.VMs),
+			fmt.Sprintf("look at it: ssh %s systemctl status orchd; if it is gone for good, remove it: orchd peer remove %s", v.Name, v.Name))
+	}
+	if v.Problem != "" {
+		add("driver-down", v.Name, "", v.Problem, "look at it: ssh "+v.Name+" systemctl status libvirtd")
+	}
+	if v.Overcommitted {
+		add("overcommitted", v.Name, "", "more is promised there than it has", "delete VMs there, or raise its overcommit ratios")
+	}
+	if c := p.node.Contacts()[v.ID]; c.Offset.Abs() > clockLimit {
+		add("clock-off", v.Name, "", fmt.Sprintf("its clock is %s off this peer's", c.Offset.Round(time.Millisecond)), "mend its time synchronisation")
+	}
+	if index, ours, theirs := p.differs(v.ID); index > 0 {
+		add("hash-differs", v.Name, "", fmt.Sprintf("its state at index %d hashes to %s, this peer's to %s", index, theirs, ours), "stop it and join it anew with an empty data folder; keep the old one for the report of this bug")
+	}
+}
+
+// differs compares the newest checkpoint that a peer and this one both noted.
+func (p *Peer) differs(id string) (index uint64, ours, theirs string) {
+	w, _ := p.wordOf(id)
+	own := p.machine.Checkpoints()
+	for _, their := range slices.Backward(w.Checkpoints) {
+		for _, our := range own {
+			if our.Index == their.Index {
+				if our.Hash != their.Hash {
+					return our.Index, our.Hash, their.Hash
+				}
+				return 0, "", ""
+			}
+		}
+	}
+	return 0, "", ""
+}
+
+// Ready is nil when this peer can serve, or says what is missing.
+func (p *Peer) Ready() error {
+	if leader, _ := p.node.Leader(); leader == "" {
+		return fmt.Errorf("no leader in sight")
+	}
+	if p.machine.Index() == 0 {
+		return fmt.Errorf("nothing replayed yet")
+	}
+	voters, mine := 0, false
+	for _, s := range p.node.Servers() {
+		if s.Voter {
+			voters++
+			mine = mine || s.ID == p.identity.PeerID
+		}
+	}
+	if !mine && voters < p.votersWanted() {
+		return fmt.Errorf("catching up: not a voter yet, and there are %d of %d", voters, p.votersWanted())
+	}
+	if age := p.node.Age(); age > silentAfter {
+		return fmt.Errorf("not current for %s", age.Round(time.Second))
+	}
+	return nil
+}

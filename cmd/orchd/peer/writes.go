@@ -1,0 +1,95 @@
+package peer
+
+import (
+	"context"
+	"time"
+
+	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/api/server"
+	"github.com/orchd/orchd/cluster/ca"
+	"github.com/orchd/orchd/fsm"
+)
+
+// CreateVM places a virtual machine.
+func (p *Peer) CreateVM(ctx context.Context, c api.VMCreate) (server.Done[api.VM], error) {
+	d, err := p.writer.CreateVM(ctx, c)
+	return server.Done[api.VM](d), err
+}
+
+// UpdateVM replaces what a user may set of a VM.
+func (p *Peer) UpdateVM(ctx context.Context, id string, ifVersion uint64, u api.VMUpdate) (server.Done[api.VM], error) {
+	d, err := p.writer.UpdateVM(ctx, id, ifVersion, u)
+	return server.Done[api.VM](d), err
+}
+
+// VMAction wants a VM started, stopped or stopped by force.
+func (p *Peer) VMAction(ctx context.Context, id string, ifVersion uint64, verb string) (server.Done[api.Operation], error) {
+	d, err := p.writer.ActOnVM(ctx, id, ifVersion, verb)
+	return server.Done[api.Operation](d), err
+}
+
+// DeleteVM wants a VM torn down.
+func (p *Peer) DeleteVM(ctx context.Context, id string, ifVersion uint64) (server.Done[api.Operation], error) {
+	d, err := p.writer.DeleteVM(ctx, id, ifVersion)
+	return server.Done[api.Operation](d), err
+}
+
+// CreateImage makes an image known.
+func (p *Peer) CreateImage(ctx context.Context, c api.ImageCreate) (server.Done[api.Image], error) {
+	d, err := p.writer.CreateImage(ctx, c)
+	return server.Done[api.Image](d), err
+}
+
+// DeleteImage forgets an image.
+func (p *Peer) DeleteImage(ctx context.Context, id string) error {
+	return p.writer.DeleteImage(ctx, id)
+}
+
+// CreateToken makes a credential. One for a peer comes with the command to paste on the new host.
+func (p *Peer) CreateToken(ctx context.Context, c api.TokenCreate) (server.Done[api.NewToken], error) {
+	pin, err := ca.Hash(p.identity.CA)
+	if err != nil {
+		return server.Done[api.NewToken]{}, err
+	}
+	d, err := p.writer.CreateToken(ctx, c, pin)
+	if err == nil && d.Object.Role == api.RolePeer {
+		d.Object.Join = "orchd join " + p.addresses.API + " --token " + d.Object.Token
+	}
+	return server.Done[api.NewToken](d), err
+}
+
+// DeleteToken revokes a credential.
+func (p *Peer) DeleteToken(ctx context.Context, id string) error {
+	return p.writer.DeleteToken(ctx, id)
+}
+
+// SetSchedulable cordons or uncordons a peer.
+func (p *Peer) SetSchedulable(ctx context.Context, id string, on bool) (server.Done[api.PeerView], error) {
+	d, err := p.writer.SetSchedulable(ctx, id, on)
+	if err != nil {
+		return server.Done[api.PeerView]{}, err
+	}
+	now := p.machine.Read()
+	return server.Done[api.PeerView]{Object: p.look(now).of(now, d.Object), Replayed: d.Replayed, Gone: d.Gone, Index: d.Index}, nil
+}
+
+// RemovePeer takes a peer out for good; the leader then takes it out of raft.
+func (p *Peer) RemovePeer(ctx context.Context, id string) error { return p.writer.RemovePeer(ctx, id) }
+
+// Authenticate finds who a bearer token speaks for, by this peer's own tables:
+// a revoked token is refused from when this peer has applied that.
+func (p *Peer) Authenticate(_ context.Context, bearer string) (api.Actor, error) {
+	actor, ok := p.machine.Read().TokenActor(bearer, p.cfg.Now())
+	if !ok {
+		return api.Actor{}, api.Errorf(api.Unauthenticated, "auth", "the token is not known, or it has expired; make one with: orchd token create --role operator")
+	}
+	return actor, nil
+}
+
+// asPeer is ctx with this peer as the one who asks.
+func (p *Peer) asPeer(ctx context.Context) context.Context {
+	return api.WithCaller(ctx, api.Caller{Actor: fsm.ActorOfPeer(p.identity.PeerID)})
+}
+
+// localTimeout bounds what this peer asks of itself and its neighbours in passing.
+const localTimeout = 10 * time.Second

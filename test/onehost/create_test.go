@@ -1,0 +1,216 @@
+package onehost
+
+import (
+	"fmt"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/cluster"
+	"github.com/orchd/orchd/cmd/orchd/peer"
+	"github.com/orchd/orchd/fsm"
+)
+
+// TestOnePeer: a cluster of one makes a VM, is restarted, and still has it; so
+// it does when raft's own snapshot is all that it can start from.
+func TestOnePeer(t *testing.T) {
+	c := Start(t, 1, func(_ int, cfg *peer.Config) { cfg.SnapshotThreshold, cfg.TrailingLogs = 4, 1 })
+	h := c.Peers[0]
+	a := h.Do("POST", "/v1/vms?wait=20s", VM("one", 1, 256))
+	if a.Status != http.StatusCreated {
+		t.Fatalf("create: %d %s", a.Status, a.Body)
+	}
+	made := Decode[api.VM](t, a)
+	if made.Status.State != api.VMRunning || made.Status.Owner != "h1" {
+		t.Fatalf("created: %+v", made.Status)
+	}
+	h.Stop()
+	h.Start()
+	h.WaitReady()
+	got := Decode[api.VM](t, h.Do("GET", "/v1/vms/one", nil))
+	if got.ID != made.ID {
+		t.Errorf("after the restart the VM is %s, was %s", got.ID, made.ID)
+	}
+	taken := Decode[api.Snapshot](t, h.Do("POST", "/v1/snapshots", nil))
+	if taken.Rows["vms"] != 1 || taken.Rows["peers"] != 1 {
+		t.Errorf("rows of the snapshot: %v", taken.Rows)
+	}
+	if err := h.Running.Node().Snapshot(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h.Stop()
+	h.Start()
+	h.WaitReady()
+	if got := Decode[api.VM](t, h.Do("GET", "/v1/vms/one", nil)); got.ID != made.ID {
+		t.Errorf("after a start from the snapshot the VM is %s, was %s", got.ID, made.ID)
+	}
+	if a := h.Do("DELETE", "/v1/vms/one?wait=20s", nil); a.Status != http.StatusOK {
+		t.Errorf("delete: %d %s", a.Status, a.Body)
+	}
+	if a := h.Do("GET", "/v1/vms/one", nil); a.Status != http.StatusNotFound {
+		t.Errorf("after the delete: %d", a.Status)
+	}
+	if left := h.Domains(); len(left) != 0 {
+		t.Errorf("domains left behind: %v", left)
+	}
+}
+
+// TestManyCreatesAtOnce: 200 creates at once, to all three peers, more than fit.
+func TestManyCreatesAtOnce(t *testing.T) {
+	const creates, perHost = 200, 40
+	c := Start(t, 3, func(_ int, cfg *peer.Config) {
+		cfg.Capacity = api.Resources{VCPUs: perHost, MemoryMiB: 64 << 10, DiskGiB: 100}
+	})
+	answers := make([]Answer, creates)
+	var all sync.WaitGroup
+	for i := range creates {
+		all.Go(func() {
+			answers[i], _ = c.Peers[i%3].Try(t.Context(), "POST", "/v1/vms", VM(fmt.Sprintf("vm-%d", i), 1, 16), fmt.Sprintf("Idempotency-Key: create-%d", i))
+		})
+	}
+	all.Wait()
+	made := 0
+	for i, a := range answers {
+		switch a.Status {
+		case http.StatusCreated:
+			made++
+		case http.StatusInsufficientStorage:
+			p := a.Problem(t)
+			if p.Code != "no-capacity" || len(p.Hosts) != 3 || p.Hosts[0].Reason == "" {
+				t.Errorf("create %d: a 507 that does not say why, host by host: %s", i, a.Body)
+			}
+		default:
+			t.Errorf("create %d: %d %s", i, a.Status, a.Body)
+		}
+	}
+	if made != 3*perHost {
+		t.Errorf("%d of %d were made, %d fit", made, creates, 3*perHost)
+	}
+	for _, p := range c.Peers {
+		vms, owners := p.VMs(), map[string]int{}
+		if len(vms) != made {
+			t.Errorf("%s lists %d VMs, want %d", p.Name, len(vms), made)
+		}
+		for _, vm := range vms {
+			owners[vm.Status.Owner]++
+		}
+		for owner, n := range owners {
+			if n > perHost {
+				t.Errorf("%s: %s owns %d VMs and has room for %d", p.Name, owner, n, perHost)
+			}
+		}
+	}
+	Eventually(t, 60*time.Second, func() error { return everyDomainOnce(c) })
+	c.Peers[0].Stop()
+	ledgerHeldAtEveryIndex(t, c.Peers[0], perHost)
+}
+
+// ledgerHeldAtEveryIndex applies a stopped peer's log again and looks at every
+// state on the way.
+func ledgerHeldAtEveryIndex(t *testing.T, p *Peer, vcpus int64) {
+	t.Helper()
+	m, owners, entries := fsm.New(), map[string]int{}, 0
+	err := cluster.ReadLog(p.Config.DataDir, func(index uint64, n int, at time.Time, command []byte) error {
+		m.Apply(index, n, at, command)
+		entries++
+		now := m.Read()
+		for host := range now.Members() {
+			if reserved, _ := now.Reserved(host.ID); reserved.VCPUs > vcpus {
+				t.Errorf("at index %d %s promises %d vcpus and has %d", index, host.Name, reserved.VCPUs, vcpus)
+			}
+		}
+		for vm := range now.VMs("") {
+			owners[vm.ID] = now.VMCount()
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if entries < 200 || len(owners) == 0 {
+		t.Fatalf("only %d entries with %d VMs were looked at", entries, len(owners))
+	}
+}
+
+// everyDomainOnce: each VM has one domain, on its owner, and there are no others.
+func everyDomainOnce(c *Cluster) error {
+	owner := map[string]string{}
+	for _, vm := range c.Peers[0].VMs() {
+		owner[vm.ID] = vm.Status.Owner
+	}
+	seen := 0
+	for _, p := range c.Peers {
+		for _, d := range p.Domains() {
+			if owner[d.Mark.VM] != p.Name {
+				return fmt.Errorf("%s has a domain of VM %s, which %q owns", p.Name, d.Mark.VM, owner[d.Mark.VM])
+			}
+			seen++
+		}
+	}
+	if seen != len(owner) {
+		return fmt.Errorf("%d domains for %d VMs", seen, len(owner))
+	}
+	return nil
+}
+
+// TestLeaderStopsHalfWay: clients retry with their keys while the leader goes:
+// no VM twice, no acknowledged VM lost.
+func TestLeaderStopsHalfWay(t *testing.T) {
+	const creates = 60
+	c := Start(t, 3, nil)
+	leader := c.Leader()
+	acknowledged := make([]string, creates)
+	var third, all sync.WaitGroup
+	third.Add(creates / 3)
+	for i := range creates {
+		all.Go(func() {
+			acknowledged[i] = createThrough(t, c, i)
+			if i < creates/3 {
+				third.Done()
+			}
+			third.Wait() // the others are under way when the leader goes
+		})
+	}
+	third.Wait()
+	leader.Stop()
+	all.Wait()
+	for _, p := range c.Peers {
+		if p != leader {
+			hasExactly(t, p, acknowledged)
+		}
+	}
+}
+
+// createThrough asks one peer after the other, with one key, until one acknowledges.
+func createThrough(t *testing.T, c *Cluster, i int) (id string) {
+	body, key := VM(fmt.Sprintf("vm-%d", i), 1, 16), fmt.Sprintf("Idempotency-Key: create-%d", i)
+	for try := i; t.Context().Err() == nil; try++ {
+		a, err := c.Peers[try%len(c.Peers)].Try(t.Context(), "POST", "/v1/vms", body, key)
+		switch {
+		case err == nil && a.Status == http.StatusCreated:
+			return Decode[api.VM](t, a).ID
+		case err == nil && a.Status < 500:
+			t.Errorf("create %d: %d %s", i, a.Status, a.Body)
+			return ""
+		}
+	}
+	return ""
+}
+
+func hasExactly(t *testing.T, p *Peer, ids []string) {
+	t.Helper()
+	listed := map[string]bool{}
+	for _, vm := range p.VMs() {
+		listed[vm.ID] = true
+	}
+	if len(listed) != len(ids) {
+		t.Errorf("%s lists %d VMs, want %d", p.Name, len(listed), len(ids))
+	}
+	for i, id := range ids {
+		if !listed[id] {
+			t.Errorf("%s has lost VM %d, %q, which was acknowledged", p.Name, i, id)
+		}
+	}
+}
