@@ -258,6 +258,13 @@ func TestConfigShow(t *testing.T) {
 	env := []string{"ORCHD_API__LISTEN=:9000"}
 	r := run(t.Context(), App{Environ: env}, "config", "show", "--origin", "--config", file, "--data-dir", "/srv/o")
 	golden(t, "config-show.golden", strings.ReplaceAll(r.stdout, file, "FILE"))
+	again := filepath.Join(t.TempDir(), "again.toml")
+	if err := os.WriteFile(again, []byte(r.stdout), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r := run(t.Context(), App{}, "config", "check", "--config", again); r.code != 0 {
+		t.Errorf("what show prints is no configuration: %s", r.stderr)
+	}
 	if r := run(t.Context(), App{Environ: env}, "config", "check", "--config", file); r.code != 0 {
 		t.Errorf("check of a good file: exit %d, %s", r.code, r.stderr)
 	}

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -151,10 +150,7 @@ func (a *App) runPeer(ctx context.Context, l config.Loaded, log *slog.Logger) er
 		a.announce(ctx, l, log)
 		return nil
 	})
-	if err := g.Wait(); err != nil {
-		return fmt.Errorf("serve: %w", err)
-	}
-	return nil
+	return g.Wait()
 }
 
 // announce waits until the peer is ready and says so.
