@@ -1,5 +1,0 @@
-//go:build !peer
-
-package cli
-
-type thisPeer struct{ Daemon }
