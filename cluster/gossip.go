@@ -134,7 +134,7 @@ func (g *gossip) config(transport memberlist.Transport) (*memberlist.Config, err
 	c.UDPBufferSize = udpPacket
 	c.RequireNodeNames = true
 	c.MsgpackUseNewTimeFormat = true
-	c.Logger = gossipLog(g.node.log)
+	c.Logger = gossipLog(g.node.ctx, g.node.log)
 	return c, nil
 }
 

@@ -6,28 +6,63 @@ import (
 	"log"
 	"log/slog"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 )
 
 // raftLog lets raft speak through slog. It says much that is worth nothing in a
-// year, and calls errors what is tried again by itself: each level goes down one.
+// year, and repeats several times a second that a peer is away: only its errors
+// are heard, each sentence once a minute, and none while the node ends.
 type raftLog struct {
 	hclog.Logger // discards what is not overridden
 	log          *slog.Logger
+	ctx          context.Context // ends with the node
+	said         *said
 }
 
-func newRaftLog(l *slog.Logger) hclog.Logger { return raftLog{hclog.NewNullLogger(), l} }
+// repeatAfter is how long the same sentence of raft's is not said again.
+const repeatAfter = time.Minute
 
-func (r raftLog) Error(msg string, args ...any) { r.say(slog.LevelWarn, msg, args) }
-func (r raftLog) Warn(msg string, args ...any)  { r.say(slog.LevelInfo, msg, args) }
-func (r raftLog) Info(msg string, args ...any)  { r.say(slog.LevelDebug, msg, args) }
-func (r raftLog) With(args ...any) hclog.Logger { return raftLog{r.Logger, r.log.With(plain(args)...)} }
-func (r raftLog) Named(string) hclog.Logger     { return r }
+// said remembers when each sentence was said.
+type said struct {
+	mu sync.Mutex
+	at map[string]time.Time
+}
+
+// again tells whether the sentence was said a short while ago, and notes it if not.
+func (s *said) again(sentence string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if last, ok := s.at[sentence]; ok && time.Since(last) < repeatAfter {
+		return true
+	}
+	s.at[sentence] = time.Now()
+	return false
+}
+
+func newRaftLog(ctx context.Context, l *slog.Logger) hclog.Logger {
+	return raftLog{hclog.NewNullLogger(), l, ctx, &said{at: map[string]time.Time{}}}
+}
+
+func (r raftLog) Error(msg string, args ...any) {
+	level := slog.LevelWarn
+	if r.ctx.Err() != nil || r.said.again(msg) {
+		level = slog.LevelDebug
+	}
+	r.say(level, msg, args)
+}
+func (r raftLog) Warn(msg string, args ...any) { r.say(slog.LevelDebug, msg, args) }
+func (r raftLog) Info(msg string, args ...any) { r.say(slog.LevelDebug, msg, args) }
+func (r raftLog) Named(string) hclog.Logger    { return r }
+func (r raftLog) With(args ...any) hclog.Logger {
+	return raftLog{r.Logger, r.log.With(plain(args)...), r.ctx, r.said}
+}
 
 func (r raftLog) say(level slog.Level, msg string, args []any) {
-	if r.log.Enabled(context.Background(), level) {
-		r.log.Log(context.Background(), level, msg, plain(args)...)
+	if r.log.Enabled(r.ctx, level) {
+		r.log.Log(r.ctx, level, "raft: "+msg, plain(args)...)
 	}
 }
 
@@ -50,19 +85,27 @@ func plain(args []any) []any {
 	return out
 }
 
-// gossipLog gives memberlist a logger that ends in slog. Its levels stand in
-// the text.
-func gossipLog(l *slog.Logger) *log.Logger { return log.New(gossipLines{l}, "", 0) }
+// gossipLog gives memberlist a logger that ends in slog. Gossip is a hint and
+// mends itself: what it calls an error is worth a line, the rest is not.
+func gossipLog(ctx context.Context, l *slog.Logger) *log.Logger {
+	return log.New(gossipLines{ctx, l, &said{at: map[string]time.Time{}}}, "", 0)
+}
 
-type gossipLines struct{ log *slog.Logger }
+type gossipLines struct {
+	ctx  context.Context
+	log  *slog.Logger
+	said *said
+}
 
 func (g gossipLines) Write(line []byte) (int, error) {
 	level, msg := slog.LevelDebug, strings.TrimSpace(string(line))
-	for tag, l := range map[string]slog.Level{"[ERR] ": slog.LevelWarn, "[ERROR] ": slog.LevelWarn, "[WARN] ": slog.LevelInfo, "[INFO] ": slog.LevelDebug, "[DEBUG] ": slog.LevelDebug} {
-		if rest, ok := strings.CutPrefix(msg, tag); ok {
-			level, msg = l, rest
-		}
+	tag, rest, tagged := strings.Cut(msg, " memberlist: ")
+	if tagged {
+		msg = rest
 	}
-	g.log.Log(context.Background(), level, "gossip", "said", strings.TrimPrefix(msg, "memberlist: "))
+	if (tag == "[ERR]" || tag == "[WARN]") && g.ctx.Err() == nil && !g.said.again(msg) {
+		level = slog.LevelInfo
+	}
+	g.log.Log(g.ctx, level, "gossip: "+msg)
 	return len(line), nil
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 )
 
@@ -20,10 +21,11 @@ type Node struct {
 	book *book
 	hall *hall
 
-	raft    *raft.Raft
-	stores  *stores
-	replica *replica
-	roster  Roster
+	raft      *raft.Raft
+	transport raft.Transport
+	stores    *stores
+	replica   *replica
+	roster    Roster
 
 	client   *http.Client
 	server   *http.Server
@@ -62,7 +64,7 @@ func Bootstrap(cfg Config) (err error) {
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	self := raft.Server{Suffrage: raft.Voter, ID: raft.ServerID(cfg.Identity.PeerID), Address: raft.ServerAddress(cfg.Identity.PeerID)}
-	err = raft.BootstrapCluster(raftConfig(cfg, nil, slog.New(slog.DiscardHandler)), s.logs, s.stable, s.snapshots, nil,
+	err = raft.BootstrapCluster(raftConfig(cfg, nil, hclog.NewNullLogger()), s.logs, s.stable, s.snapshots, nil,
 		raft.Configuration{Servers: []raft.Server{self}})
 	if err != nil {
 		return fmt.Errorf("bootstrap cluster: %w", err)
@@ -149,30 +151,27 @@ func (n *Node) startRaft() (err error) {
 		}
 	}()
 	changes := make(chan bool, 8)
-	transport := n.cfg.RaftTransport
-	if transport == nil {
-		transport = n.newTransport()
+	n.transport = n.cfg.RaftTransport
+	if n.transport == nil {
+		n.transport = n.newTransport()
 	}
 	n.start(func() { n.drain(changes) })
-	n.raft, err = raft.NewRaft(raftConfig(n.cfg, changes, n.log), n.replica, n.stores.logs, n.stores.stable, n.stores.snapshots, transport)
+	n.raft, err = raft.NewRaft(raftConfig(n.cfg, changes, newRaftLog(n.ctx, n.log)), n.replica, n.stores.logs, n.stores.stable, n.stores.snapshots, n.transport)
 	if err != nil {
-		if c, ok := transport.(raft.WithClose); ok {
-			c.Close()
-		}
 		return fmt.Errorf("start raft: %w", err)
 	}
 	n.observe()
 	return nil
 }
 
-func raftConfig(cfg Config, changes chan<- bool, log *slog.Logger) *raft.Config {
+func raftConfig(cfg Config, changes chan<- bool, log hclog.Logger) *raft.Config {
 	c := raft.DefaultConfig()
 	c.LocalID = raft.ServerID(cfg.Identity.PeerID)
 	c.HeartbeatTimeout, c.ElectionTimeout = cfg.timeout(), cfg.timeout()
 	c.LeaderLeaseTimeout = min(cfg.timeout(), 500*time.Millisecond)
 	c.SnapshotThreshold, c.SnapshotInterval, c.TrailingLogs = cfg.SnapshotThreshold, cfg.SnapshotInterval, cfg.TrailingLogs
 	c.NotifyCh = changes
-	c.Logger = newRaftLog(log)
+	c.Logger = log
 	c.NoLegacyTelemetry = true
 	c.RestoreCommittedLogs = true // makes raft stage the commit index; see journal
 	c.ShutdownOnRemove = false    // a removed peer says so; it does not vanish
@@ -188,7 +187,7 @@ const raftIO = 5 * time.Second
 func (n *Node) newTransport() raft.Transport {
 	return raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream:                  raftStream{&n.hall.raft, n.ctx, n.hall, raft.ServerAddress(n.id)},
-		Logger:                  newRaftLog(n.log),
+		Logger:                  newRaftLog(n.ctx, n.log),
 		MaxPool:                 3,
 		MaxRPCsInFlight:         1,
 		Timeout:                 raftIO,
@@ -260,6 +259,9 @@ func (n *Node) close() error {
 	if n.raft != nil {
 		n.noteCommitted()
 		ended = n.raft.Shutdown()
+	}
+	if t, ok := n.transport.(raft.WithClose); ok {
+		errs = append(errs, t.Close())
 	}
 	if n.client != nil {
 		n.client.CloseIdleConnections()

@@ -72,12 +72,14 @@ func (n *Node) suffrageLoop() {
 		tick := time.NewTicker(suffrageTick)
 		defer tick.Stop()
 		for {
+			changed := n.book.changed.wait()
 			c := nextChange(n.Servers(), n.book.inTables(), n.caughtUp, n.cfg.VotersWanted(), n.id)
 			if err := n.apply(ctx, c); err != nil && ctx.Err() == nil {
 				n.log.Warn("raft's configuration was not changed; tried again", "verb", string(c.Verb), "peer", c.ID, "err", err)
 			}
 			select {
 			case <-tick.C:
+			case <-changed:
 			case <-ctx.Done():
 				return nil
 			}

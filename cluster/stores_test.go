@@ -1,0 +1,181 @@
+package cluster
+
+import (
+	"errors"
+	"io"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// snapshotsAt is a store that lists snapshots of those indexes.
+type snapshotsAt struct {
+	raft.SnapshotStore
+	indexes []uint64
+	bad     []string
+}
+
+func (s snapshotsAt) Usable() (good []*raft.SnapshotMeta, bad []string, err error) {
+	for _, i := range s.indexes {
+		good = append(good, &raft.SnapshotMeta{Index: i})
+	}
+	return good, s.bad, nil
+}
+
+// entries are log entries from first to last.
+func entries(first, last uint64) (logs []*raft.Log) {
+	for i := first; i <= last; i++ {
+		logs = append(logs, &raft.Log{Index: i, Term: 1})
+	}
+	return logs
+}
+
+func TestPreflightRefusesWhatDoesNotJoinUp(t *testing.T) {
+	for name, c := range map[string]struct {
+		snapshots []uint64
+		bad       []string
+		logs      []*raft.Log
+		refused   string // part of the sentence; empty: it starts
+	}{
+		"a new peer":                     {},
+		"a log from the start":           {logs: entries(1, 9)},
+		"a snapshot alone":               {snapshots: []uint64{7}},
+		"a snapshot within the log":      {snapshots: []uint64{7}, logs: entries(3, 9)},
+		"a snapshot next to the log":     {snapshots: []uint64{7}, logs: entries(8, 9)},
+		"a log older than the snapshot":  {snapshots: []uint64{20}, logs: entries(1, 9)},
+		"a gap that the snapshot covers": {snapshots: []uint64{20}, logs: append(entries(1, 9), entries(21, 25)...)},
+		"no snapshot, log cut":           {logs: entries(3, 9), refused: "entry 1 is missing"},
+		"snapshot too old":               {snapshots: []uint64{5}, logs: entries(8, 9), refused: "entry 6 is missing"},
+		"a gap after the snapshot":       {snapshots: []uint64{5}, logs: append(entries(1, 9), entries(21, 25)...), refused: "entry 10 is missing"},
+		"all snapshots bad, no log":      {bad: []string{"snapshot 7 is torn"}, refused: "snapshot 7 is torn"},
+		"newest bad, log covers":         {snapshots: []uint64{5}, bad: []string{"snapshot 7 is torn"}, logs: entries(4, 9)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store := raft.NewInmemStore()
+			must(t, store.StoreLogs(c.logs))
+			s := &stores{logs: &journal{LogStore: store, stable: store}, snapshots: snapshotsAt{indexes: c.snapshots, bad: c.bad}}
+			_, err := s.preflight("/data")
+			switch {
+			case c.refused == "" && err != nil:
+				t.Errorf("refused: %v", err)
+			case c.refused != "" && err == nil:
+				t.Error("it starts")
+			case c.refused != "" && !(strings.Contains(err.Error(), c.refused) && strings.Contains(err.Error(), "/data/raft/snapshots")):
+				t.Errorf("refused with %q; want the folder and %q in it", err, c.refused)
+			}
+		})
+	}
+}
+
+func TestJournalRemembersWhatIsCommitted(t *testing.T) {
+	store := raft.NewInmemStore()
+	j := &journal{LogStore: store, stable: store}
+	committed := func() uint64 {
+		t.Helper()
+		// A new one on the same disk: what would be known after a crash.
+		index, err := (&journal{LogStore: store, stable: store}).committed()
+		must(t, err)
+		return index
+	}
+	if got := committed(); got != 0 {
+		t.Errorf("an empty log has %d committed, want 0", got)
+	}
+	written := entries(1, 3)
+	must(t, j.StageCommitIndex(1))
+	if got := committed(); got != 0 {
+		t.Errorf("a staged index was stored before its entries: %d", got)
+	}
+	must(t, j.StoreLogs(written))
+	if got := committed(); got != 1 {
+		t.Errorf("committed %d, want 1", got)
+	}
+	for _, l := range written {
+		if len(l.Extensions) != 0 {
+			t.Errorf("raft's own copy of entry %d was changed", l.Index)
+		}
+	}
+	var l raft.Log
+	must(t, j.GetLog(3, &l))
+	if len(l.Extensions) != 0 {
+		t.Errorf("the mark is read back with the entry: %q", l.Extensions)
+	}
+
+	must(t, j.note(3))
+	if got := committed(); got != 3 {
+		t.Errorf("after note committed %d, want 3", got)
+	}
+	must(t, j.note(9)) // applied from a snapshot that is ahead of this log
+	if got := committed(); got != 3 {
+		t.Errorf("committed %d, past the end of the log at 3", got)
+	}
+}
+
+// badDisk fails, or hangs until it is told to go on.
+type badDisk struct {
+	*raft.InmemStore
+	err  error
+	gate chan struct{}
+}
+
+func (b *badDisk) StoreLogs(logs []*raft.Log) error {
+	if b.gate != nil {
+		<-b.gate
+	}
+	if b.err != nil {
+		return b.err
+	}
+	return b.InmemStore.StoreLogs(logs)
+}
+
+func TestOneFailedWriteEndsThePeer(t *testing.T) {
+	broken := &badDisk{InmemStore: raft.NewInmemStore(), err: io.ErrUnexpectedEOF}
+	var fatal error
+	d := &disk{LogStore: broken, stable: broken, fail: func(err error) { fatal = err }}
+	if err := d.StoreLogs(entries(1, 1)); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("the write gave %v", err)
+	}
+	if fatal == nil || !strings.Contains(fatal.Error(), "this peer stops") {
+		t.Errorf("the node was told %v; want a sentence", fatal)
+	}
+	broken.err = nil
+	if err := d.StoreLogs(entries(1, 1)); err == nil {
+		t.Error("a disk that failed once was written to again")
+	}
+	if err := (vault{broken, d}).SetUint64([]byte("term"), 2); err == nil {
+		t.Error("a vote was stored on a disk that failed")
+	}
+}
+
+func TestFullDiskIsNoFailure(t *testing.T) {
+	full := &badDisk{InmemStore: raft.NewInmemStore(), err: syscall.ENOSPC}
+	d := &disk{LogStore: full, stable: full, fail: func(err error) { t.Errorf("a full disk ended the peer: %v", err) }}
+	if err := d.StoreLogs(entries(1, 1)); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("the write gave %v, want ENOSPC", err)
+	}
+	full.err = nil
+	must(t, d.StoreLogs(entries(1, 1)))
+}
+
+func TestDiskKnowsHowLongWritesTake(t *testing.T) {
+	slow := &badDisk{InmemStore: raft.NewInmemStore(), gate: make(chan struct{})}
+	d := &disk{LogStore: slow, stable: slow}
+	done := make(chan error)
+	go func() { done <- d.StoreLogs(entries(1, 1)) }()
+	eventually(t, func() error {
+		if d.writing() < 20*time.Millisecond {
+			return errors.New("the write in hand is not seen to hang")
+		}
+		return nil
+	})
+	close(slow.gate)
+	must(t, <-done)
+	if got := d.writing(); got != 0 {
+		t.Errorf("a write is in hand for %s, want none", got)
+	}
+	if last, slowest := d.times(); last < 20*time.Millisecond || slowest < last {
+		t.Errorf("last write %s, slowest %s; want at least 20ms", last, slowest)
+	}
+}
