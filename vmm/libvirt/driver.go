@@ -173,17 +173,14 @@ func (d *Driver) Define(ctx context.Context, b vmm.Build) error {
 
 // Undefine removes a domain that is off, with what libvirt itself keeps of it.
 func (d *Driver) Undefine(ctx context.Context, uuid string) error {
+	flags := golibvirt.DomainUndefineManagedSave | golibvirt.DomainUndefineSnapshotsMetadata
+	if !d.address.isTest() { // whose driver knows these two only
+		flags |= golibvirt.DomainUndefineNvram | golibvirt.DomainUndefineCheckpointsMetadata
+	}
 	return d.change(ctx, "undefine", uuid, changeLimit, func(rpc *golibvirt.Libvirt, dom golibvirt.Domain) error {
-		active, err := rpc.DomainIsActive(dom)
-		if err != nil {
+		// libvirt would undefine a running domain too, and lose it when it ends.
+		if err := refuseUnless(rpc, dom, isOff); err != nil {
 			return err
-		}
-		if active != 0 {
-			return api.Errorf(api.Conflict, "libvirt.undefine", "the domain is not off")
-		}
-		flags := golibvirt.DomainUndefineManagedSave | golibvirt.DomainUndefineSnapshotsMetadata
-		if !d.address.isTest() { // whose driver knows these two only
-			flags |= golibvirt.DomainUndefineNvram | golibvirt.DomainUndefineCheckpointsMetadata
 		}
 		return rpc.DomainUndefineFlags(dom, flags)
 	})
@@ -192,6 +189,9 @@ func (d *Driver) Undefine(ctx context.Context, uuid string) error {
 // Start switches a domain on.
 func (d *Driver) Start(ctx context.Context, uuid string) error {
 	return d.change(ctx, "start", uuid, startLimit, func(rpc *golibvirt.Libvirt, dom golibvirt.Domain) error {
+		if err := refuseUnless(rpc, dom, isOff); err != nil {
+			return err
+		}
 		return rpc.DomainCreate(dom)
 	})
 }
@@ -203,6 +203,9 @@ func (d *Driver) Shutdown(ctx context.Context, uuid string) error {
 		flags = golibvirt.DomainShutdownDefault
 	}
 	return d.change(ctx, "shutdown", uuid, changeLimit, func(rpc *golibvirt.Libvirt, dom golibvirt.Domain) error {
+		if err := refuseUnless(rpc, dom, isOn); err != nil {
+			return err
+		}
 		return rpc.DomainShutdownFlags(dom, flags)
 	})
 }
@@ -211,8 +214,8 @@ func (d *Driver) Shutdown(ctx context.Context, uuid string) error {
 func (d *Driver) Destroy(ctx context.Context, uuid string) error {
 	return d.change(ctx, "destroy", uuid, stopLimit, func(rpc *golibvirt.Libvirt, dom golibvirt.Domain) error {
 		err := rpc.DomainDestroyFlags(dom, golibvirt.DomainDestroyDefault)
-		if is(err, golibvirt.ErrOperationInvalid) {
-			return nil // it is off
+		if err != nil && refuseUnless(rpc, dom, isOff) == nil {
+			return nil
 		}
 		return err
 	})
@@ -221,8 +224,32 @@ func (d *Driver) Destroy(ctx context.Context, uuid string) error {
 // Suspend stops the processors.
 func (d *Driver) Suspend(ctx context.Context, uuid string) error {
 	return d.change(ctx, "suspend", uuid, changeLimit, func(rpc *golibvirt.Libvirt, dom golibvirt.Domain) error {
+		if err := refuseUnless(rpc, dom, isOn); err != nil {
+			return err
+		}
 		return rpc.DomainSuspend(dom)
 	})
+}
+
+// What DomainIsActive answers.
+const (
+	isOff int32 = 0
+	isOn  int32 = 1
+)
+
+// refuseUnless gives Conflict if the domain is not as it must be. libvirt's own
+// refusals are of several kinds, from driver to driver.
+func refuseUnless(rpc *golibvirt.Libvirt, dom golibvirt.Domain, want int32) error {
+	active, err := rpc.DomainIsActive(dom)
+	switch {
+	case err != nil:
+		return err
+	case active != want && want == isOff:
+		return api.Errorf(api.Conflict, "libvirt", "the domain is not off")
+	case active != want:
+		return api.Errorf(api.Conflict, "libvirt", "the domain is off")
+	}
+	return nil
 }
 
 // change is a call on one domain.

@@ -2,7 +2,6 @@ package libvirt
 
 import (
 	"context"
-	"errors"
 
 	golibvirt "github.com/digitalocean/go-libvirt"
 	"github.com/google/uuid"
@@ -15,10 +14,15 @@ import (
 func (d *Driver) List(ctx context.Context) (vmm.Listing, error) {
 	return ask(ctx, d.questions, "list", listLimit, func(rpc *golibvirt.Libvirt) (l vmm.Listing, err error) {
 		all, _, err := rpc.ConnectListAllDomains(1, 0)
-		for _, dom := range all {
-			err = errors.Join(err, d.look(rpc, dom, &l))
+		if err != nil {
+			return l, err
 		}
-		return l, err
+		for _, dom := range all {
+			if err := d.look(rpc, dom, &l); err != nil {
+				return l, err
+			}
+		}
+		return l, nil
 	})
 }
 

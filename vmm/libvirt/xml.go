@@ -2,6 +2,7 @@ package libvirt
 
 import (
 	"encoding/xml"
+	"errors"
 	"path/filepath"
 	"strings"
 	"unicode"
@@ -13,12 +14,15 @@ import (
 	"github.com/orchd/orchd/vmm"
 )
 
-// namespace is that of orchd's element in a domain's metadata.
-const namespace = "https://github.com/orchd/orchd/domain/1"
+// orchd's element in a domain's metadata.
+const (
+	namespace   = "https://github.com/orchd/orchd/domain/1"
+	markElement = "vm"
+)
 
 // markXML is a vmm.Mark inside a domain.
 type markXML struct {
-	XMLName xml.Name `xml:"https://github.com/orchd/orchd/domain/1 vm"`
+	XMLName xml.Name // in our namespace when written; libvirt gives it back without
 	Cluster string   `xml:"cluster,attr"`
 	VM      string   `xml:"id,attr"`
 	Epoch   uint64   `xml:"epoch,attr"`
@@ -30,6 +34,9 @@ func parseMark(element string) (vmm.Mark, error) {
 	var m markXML
 	if err := xml.Unmarshal([]byte(element), &m); err != nil {
 		return vmm.Mark{}, err
+	}
+	if m.XMLName.Local != markElement || m.VM == "" {
+		return vmm.Mark{}, errors.New("libvirt: the metadata is no mark of orchd's")
 	}
 	return vmm.Mark{Cluster: m.Cluster, VM: m.VM, Epoch: m.Epoch, Spec: m.Spec}, nil
 }
@@ -118,7 +125,7 @@ func unprintable(r rune) bool {
 
 // domain is the one shape that every domain has.
 func (f facts) domain() (*libvirtxml.Domain, error) {
-	mark, err := xml.Marshal(markXML{Cluster: f.mark.Cluster, VM: f.mark.VM, Epoch: f.mark.Epoch, Spec: f.mark.Spec})
+	mark, err := xml.Marshal(markXML{xml.Name{Space: namespace, Local: markElement}, f.mark.Cluster, f.mark.VM, f.mark.Epoch, f.mark.Spec})
 	if err != nil {
 		return nil, err
 	}
