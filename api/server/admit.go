@@ -49,11 +49,18 @@ func permit(a api.Actor, v api.Verb, o api.Object) error {
 		Msg: "a credential of role " + string(a.Role) + " may not " + string(v) + " this " + o.Kind}
 }
 
+// intake is what a route takes in.
+type intake struct {
+	need
+	body     bool // a JSON body
+	versions bool // If-Match
+}
+
 // admitted lets a request through to next once it is known who asks and that
 // they may; from there on its context carries the caller and its body is in memory.
-func (s *Server) admitted(n need, takesBody bool, next http.Handler) http.Handler {
+func (s *Server) admitted(in intake, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r, err := s.admit(w, r, n, takesBody)
+		r, err := s.admit(w, r, in)
 		if err != nil {
 			writeProblem(w, r, err)
 			return
@@ -63,36 +70,50 @@ func (s *Server) admitted(n need, takesBody bool, next http.Handler) http.Handle
 }
 
 // admit gives back the request to go on with; with an error, the one to refuse.
-func (s *Server) admit(w http.ResponseWriter, r *http.Request, n need, takesBody bool) (*http.Request, error) {
-	x := exchangeOf(r.Context())
-	caller := api.Caller{RequestID: x.id}
-	if !n.open() {
-		actor, err := s.authenticate(r)
-		if err != nil {
-			return r, s.failures.judge(x.remote, err)
-		}
-		caller.Actor, x.actor = actor, actor.ID
-		if err := n.allow(actor); err != nil {
-			return r, err
-		}
+func (s *Server) admit(w http.ResponseWriter, r *http.Request, in intake) (*http.Request, error) {
+	actor, err := s.identify(r, in.need)
+	if err != nil {
+		return r, err
 	}
 	body, err := readBody(w, r)
 	if err != nil {
 		return r, err
 	}
-	if caller.Once, err = onceOf(r, caller.Actor, body); err != nil {
-		return r, err
-	}
-	if takesBody {
+	if in.body {
 		if err := checkJSON(body); err != nil {
 			return r, err
 		}
 	}
+	if !in.versions && writes(r) && r.Header.Get("If-Match") != "" {
+		return r, badParameter("/header/If-Match", "this route knows no versions")
+	}
+	once, err := onceOf(r, actor, body)
+	if err != nil {
+		return r, err
+	}
+	caller := api.Caller{Actor: actor, RequestID: exchangeOf(r.Context()).id, Once: once}
 	r = r.WithContext(api.WithCaller(r.Context(), caller))
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	r.Header.Set("Content-Type", "application/json") // whatever it was called: curl -d says it is a form
 	return r, nil
 }
+
+// identify says who asks and refuses whom the route is not for.
+func (s *Server) identify(r *http.Request, n need) (api.Actor, error) {
+	if n.open() {
+		return api.Actor{}, nil
+	}
+	x := exchangeOf(r.Context())
+	actor, err := s.authenticate(r)
+	if err != nil {
+		return api.Actor{}, s.failures.judge(x.remote, err)
+	}
+	x.actor = actor.ID
+	return actor, n.allow(actor)
+}
+
+// writes tells whether a request is to change something.
+func writes(r *http.Request) bool { return r.Method != http.MethodGet && r.Method != http.MethodHead }
 
 // readBody takes the body into memory. Only for that long there is a deadline
 // on reading: net/http watches for a client that leaves by reading too, and a
@@ -115,10 +136,11 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	return body, nil
 }
 
-// onceOf is the Idempotency-Key of a write, tied to who sent it, where, and with which body.
+// onceOf is the Idempotency-Key of a write, tied to who sent it, where, and with
+// which body; nil when there is none, or nobody to tie it to.
 func onceOf(r *http.Request, a api.Actor, body []byte) (*api.OnceKey, error) {
 	key := r.Header.Get("Idempotency-Key")
-	if key == "" || r.Method == http.MethodGet || r.Method == http.MethodHead {
+	if key == "" || a.ID == "" || !writes(r) {
 		return nil, nil
 	}
 	if len(key) > maxKey || !printable(key) || len(r.Header.Values("Idempotency-Key")) > 1 {

@@ -164,6 +164,8 @@ func TestBadParameters(t *testing.T) {
 		{"If-Match without quotes", "DELETE", "/v1/vms/web1", 400, "malformed", "/header/If-Match", []string{"If-Match", "3"}},
 		{"If-Match of a word", "DELETE", "/v1/vms/web1", 400, "malformed", "/header/If-Match", []string{"If-Match", `"three"`}},
 
+		{"If-Match where there are no versions", "DELETE", "/v1/images/debian", 400, "malformed", "/header/If-Match", []string{"If-Match", `"1"`}},
+
 		{"long id", "GET", "/v1/vms/" + strings.Repeat("a", 300), 404, "not-found", "-", nil},
 		{"endless path", "GET", "/v1/vms/" + strings.Repeat("a", 3000), 404, "not-found", "-", nil},
 		{"id of invalid UTF-8", "GET", "/v1/vms/%ff", 404, "not-found", "-", nil},

@@ -37,6 +37,8 @@ type fake struct {
 	age    int64      // of local reads and capacity
 	fail   error      // what the next calls answer
 	down   error      // what Ready says
+
+	interfere int // so many updates come a moment after somebody else's
 }
 
 const (
@@ -253,6 +255,11 @@ func (f *fake) UpdateVM(ctx context.Context, id string, ifVersion uint64, u api.
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	vm := f.vms[id]
+	if f.interfere > 0 {
+		f.interfere--
+		vm.Labels, vm.Version = map[string]string{"a": "1", "late": "1"}, vm.Version+1
+		f.vms[id] = vm
+	}
 	if ifVersion != 0 && ifVersion != vm.Version {
 		return Done[api.VM]{}, &api.Error{Kind: api.Precondition, Msg: "it has another version"}
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -89,7 +90,8 @@ type adapter struct {
 func (a adapter) Handle(op *huma.Operation, h func(huma.Context)) {
 	run := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h(humago.NewContext(op, r, w)) })
 	need, _ := op.Metadata["need"].(need)
-	a.mux.Handle(op.Method+" "+op.Path, a.admitted(need, op.RequestBody != nil, run))
+	versions := slices.ContainsFunc(op.Parameters, func(p *huma.Param) bool { return p.Name == "If-Match" })
+	a.mux.Handle(op.Method+" "+op.Path, a.admitted(intake{need: need, body: op.RequestBody != nil, versions: versions}, run))
 }
 
 // ServeHTTP is the bare mux.

@@ -87,7 +87,7 @@ func (s *Server) register() documents {
 	}
 	docs := newDocuments(h.OpenAPI())
 	for _, p := range s.pages(docs) {
-		s.mux.Handle(get+" "+p.path, s.admitted(p.need, false, p.handler))
+		s.mux.Handle(get+" "+p.path, s.admitted(intake{need: p.need}, p.handler))
 	}
 	return docs
 }
@@ -102,7 +102,7 @@ type page struct {
 // pages are what people, scrapers and generators read.
 func (s *Server) pages(docs documents) []page {
 	return []page{
-		{"/metrics", need{api.Read, "metrics"}, s.backend.Metrics().ServeHTTP},
+		{"/metrics", need{api.Read, "metrics"}, func(w http.ResponseWriter, r *http.Request) { s.backend.Metrics().ServeHTTP(w, r) }},
 		{"/openapi.json", need{}, docs.serve("application/openapi+json", docs.json)},
 		{"/openapi.yaml", need{}, docs.serve("application/openapi+yaml", docs.yaml)},
 		{"/docs", need{}, docs.servePage},

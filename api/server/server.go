@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -131,6 +132,6 @@ type connLog struct{ log *slog.Logger }
 
 // Write logs one line of net/http.
 func (l connLog) Write(line []byte) (int, error) {
-	l.log.Debug("api connection", "err", string(line))
+	l.log.Debug("api connection", "err", strings.TrimSpace(string(line)))
 	return len(line), nil
 }

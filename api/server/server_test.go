@@ -161,6 +161,26 @@ func TestMergePatch(t *testing.T) {
 	}
 }
 
+// A patch that comes too late is merged anew, with a key of its own for each
+// try: the cluster remembers the answer to the first.
+func TestPatchThatIsLate(t *testing.T) {
+	f, _, ask := startFake(t)
+	f.interfere = 2
+	if res := ask("PATCH", "/v1/vms/web1", `{"labels":{"b":"2"}}`, "Idempotency-Key", "k"); res.StatusCode != 200 {
+		t.Fatalf("got %d: %s", res.StatusCode, read(t, res))
+	}
+	if got, want := fmt.Sprint(f.vms[vmID].Labels), "map[a:1 b:2 late:1]"; got != want {
+		t.Errorf("labels: got %s, want %s", got, want)
+	}
+	if want := "token:admin PATCH /v1/vms/web1 k 2"; f.who.Once.Key != want {
+		t.Errorf("key of the third try: got %q, want %q", f.who.Once.Key, want)
+	}
+	f.interfere = 1000
+	if got := ask("PATCH", "/v1/vms/web1", `{}`).StatusCode; got != 409 {
+		t.Errorf("someone is always faster: got %d, want 409", got)
+	}
+}
+
 func TestReadsSayHowFreshTheyAre(t *testing.T) {
 	f, _, ask := startFake(t)
 	f.age = 1500

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"maps"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -158,9 +159,12 @@ type patchVMInput struct {
 	VMRef
 	Keyed
 	Matching
-	Body struct {
-		Labels labelPatch `json:"labels,omitzero" doc:"null removes a label, or all of them"`
-	}
+	Body VMPatch
+}
+
+// VMPatch is the body of PATCH /v1/vms/{id}.
+type VMPatch struct {
+	Labels labelPatch `json:"labels,omitzero" doc:"null removes a label, or all of them"`
 }
 
 // labelPatch is a merge patch of labels.
@@ -197,19 +201,17 @@ func (p labelPatch) apply(old map[string]string) map[string]string {
 	return labels
 }
 
+// patchTries is how often a patch is merged anew because someone was faster.
+const patchTries = 10
+
 // patchVM writes the merged labels against the version that it read; when
 // someone was faster and the caller named no version, it reads again.
 func (s *Server) patchVM(ctx context.Context, in *patchVMInput) (*Reply[Stored[api.VM]], error) {
 	if err := invalid("vm.patch", labelErrors("/labels", in.Body.Labels.apply(nil))); err != nil {
 		return nil, err
 	}
-	for {
-		vm, err := s.targetVM(ctx, in.VMRef)
-		if err != nil {
-			return nil, err
-		}
-		labels := in.Body.Labels.apply(vm.Labels)
-		done, err := s.backend.UpdateVM(ctx, vm.ID, cmp.Or(in.version, vm.Version), api.VMUpdate{Labels: labels})
+	for n := range patchTries {
+		done, err := s.patchOnce(withTry(ctx, n), in)
 		switch {
 		case err == nil:
 			return vmReply(http.StatusOK, done), nil
@@ -217,6 +219,28 @@ func (s *Server) patchVM(ctx context.Context, in *patchVMInput) (*Reply[Stored[a
 			return nil, err
 		}
 	}
+	return nil, &api.Error{Kind: api.Conflict, Op: "vm.patch", Msg: "others keep changing it; try again"}
+}
+
+func (s *Server) patchOnce(ctx context.Context, in *patchVMInput) (Done[api.VM], error) {
+	vm, err := s.targetVM(ctx, in.VMRef)
+	if err != nil {
+		return Done[api.VM]{}, err
+	}
+	labels := in.Body.Labels.apply(vm.Labels)
+	return s.backend.UpdateVM(ctx, vm.ID, cmp.Or(in.version, vm.Version), api.VMUpdate{Labels: labels})
+}
+
+// withTry gives each try of one request an Idempotency-Key of its own, for the
+// cluster remembers that the one before was too late. A retry of the request
+// makes the same tries with the same keys, up to the one that succeeded.
+func withTry(ctx context.Context, n int) context.Context {
+	caller := api.CallerOf(ctx)
+	if n == 0 || caller.Once == nil {
+		return ctx
+	}
+	caller.Once = &api.OnceKey{Key: caller.Once.Key + " " + strconv.Itoa(n), Body: caller.Once.Body}
+	return api.WithCaller(ctx, caller)
 }
 
 type changeVMInput struct {
