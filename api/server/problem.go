@@ -85,13 +85,13 @@ func problemOf(ctx context.Context, err error) *problem {
 
 func describe(ctx context.Context, err error) *problem {
 	var known *api.Error
-	var http *httpError
+	var plain *httpError
 	switch {
 	case errors.As(err, &known) && known.Kind != api.Internal && statusOf[known.Kind] != 0:
 		return &problem{header: headersOf[known.Kind], Problem: api.Problem{
 			Status: statusOf[known.Kind], Code: known.Kind.Code(), Detail: known.Msg, Errors: known.Fields, Hosts: known.Hosts}}
-	case errors.As(err, &http):
-		return &problem{Problem: api.Problem{Status: http.status, Code: http.code, Detail: http.detail}}
+	case errors.As(err, &plain):
+		return &problem{Problem: api.Problem{Status: plain.status, Code: plain.code, Detail: plain.detail}}
 	case ctx.Err() != nil:
 		return &problem{Problem: api.Problem{Status: statusClientGone, Code: api.Unavailable.Code(), Detail: "the client went away"}}
 	case errors.Is(err, context.DeadlineExceeded):
