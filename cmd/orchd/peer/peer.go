@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -36,6 +37,7 @@ type Peer struct {
 	driver     string
 	registry   *prometheus.Registry
 	web        *server.Server
+	socket     net.Listener // of the API, for root on this host
 }
 
 var _ server.Backend = (*Peer)(nil)
@@ -80,7 +82,9 @@ func open(ctx context.Context, cfg Config, registry *prometheus.Registry, log *s
 	if err := p.openHost(ctx); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
-	p.openWeb(registry)
+	if err := p.openWeb(registry); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
 	return p, nil
 }
 
@@ -144,10 +148,6 @@ func (p *Peer) votersWanted() int {
 
 // Run serves until ctx ends or the node cannot go on.
 func (p *Peer) Run(ctx context.Context) error {
-	socket, err := listenSocket(p.cfg.socket())
-	if err != nil {
-		return err
-	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.node.Wait(ctx) })
 	g.Go(func() error { return p.writeMarks(ctx) })
@@ -158,7 +158,7 @@ func (p *Peer) Run(ctx context.Context) error {
 	if p.loop != nil {
 		g.Go(func() error { return p.loop.Run(ctx) })
 	}
-	g.Go(func() error { return p.web.Serve(ctx, p.ports.API, socket) })
+	g.Go(func() error { return p.web.Serve(ctx, p.ports.API, p.socket) })
 	p.log.Info("serving", "api", p.addresses.API, "raft", p.addresses.Raft, "gossip", p.addresses.Gossip, "driver", p.driver, "index", p.machine.Index())
 	return g.Wait()
 }
@@ -171,6 +171,11 @@ func (p *Peer) Close() error {
 	}
 	if p.hypervisor != nil {
 		errs = append(errs, p.hypervisor.Close())
+	}
+	if p.socket != nil {
+		if err := p.socket.Close(); !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
 	}
 	return errors.Join(append(errs, p.ports.Close())...)
 }

@@ -16,11 +16,13 @@ import (
 	"github.com/orchd/orchd/api/server"
 )
 
-// openWeb makes the HTTP API, on TLS with this peer's own certificate.
-func (p *Peer) openWeb(registry *prometheus.Registry) {
+// openWeb makes the HTTP API, on TLS with this peer's own certificate, and opens its socket.
+func (p *Peer) openWeb(registry *prometheus.Registry) (err error) {
 	p.registry = registry
 	p.registry.MustRegister(collector{p})
 	p.web = server.New(server.Config{Version: p.cfg.Version, TLS: p.apiTLS(), Metrics: p.registry}, p, p.log)
+	p.socket, err = listenSocket(p.cfg.socket())
+	return err
 }
 
 // apiTLS presents this peer's certificate with the CA's behind it, so that a
