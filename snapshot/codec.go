@@ -183,11 +183,13 @@ func (c *Codec[T]) rowsOf(f *Folder, entry File) iter.Seq2[*T, error] {
 	}
 }
 
-// writerProperties: data pages of version 1, because arrow v15 cannot write a
-// row of more than a batch of elements into version 2; no dictionary for
-// integers, which seldom repeat; no floats, so no statistics that lie.
+// writerProperties. Data pages are of version 1, because arrow v15 cannot write
+// a row with more elements than a batch into version 2. No dictionaries: without
+// them 16,000 nodes took 24 ms instead of 40 and 55 bytes a row instead of 62.
+// Snappy, because zstd took four times as long for a quarter of the bytes.
 var writerProperties = parquet.NewWriterProperties(
 	parquet.WithCreatedBy("orchd"),
+	parquet.WithDictionaryDefault(false),
 	parquet.WithCompression(compress.Codecs.Snappy),
 	parquet.WithDataPageVersion(parquet.DataPageV1),
 	parquet.WithBatchSize(batchLevels),

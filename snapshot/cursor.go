@@ -104,6 +104,7 @@ func (c *cursor) more(rep int16) bool {
 // groups are the row groups of an open file.
 type groups struct {
 	file  *file.Reader
+	in    io.ReaderAt
 	size  int64
 	root  node
 	at    []*cursor // by leaf; nil where the file has no such column
@@ -113,12 +114,14 @@ type groups struct {
 // open reads the footer of a parquet file and finds the codec's columns in it.
 func (c *Codec[T]) open(r io.ReaderAt, size int64) (g *groups, err error) {
 	defer recovered(&err)
-	f, err := file.NewParquetReader(io.NewSectionReader(r, 0, size),
-		file.WithReadProps(parquet.NewReaderProperties(boundedAllocator{memory.NewGoAllocator()})))
+	if err := checkFooter(r, size); err != nil {
+		return nil, fmt.Errorf("parquet: %w", err)
+	}
+	f, err := file.NewParquetReader(io.NewSectionReader(r, 0, size))
 	if err != nil {
 		return nil, err
 	}
-	g = &groups{file: f, size: size, root: c.root, at: make([]*cursor, len(c.leaves)), index: make([]int, len(c.leaves))}
+	g = &groups{file: f, in: r, size: size, root: c.root, at: make([]*cursor, len(c.leaves)), index: make([]int, len(c.leaves))}
 	wanted := make(map[string]int, len(c.leaves))
 	for i, l := range c.leaves {
 		wanted[l.path] = i
@@ -176,15 +179,12 @@ func (g *groups) start(c *cursor, group *file.RowGroupReader, i int) error {
 	if err != nil {
 		return err
 	}
-	if n := chunk.TotalCompressedSize(); n < 0 || n > g.size {
-		return fmt.Errorf("claims %d bytes of a file of %d", n, g.size)
-	}
-	pages, err := group.GetColumnPageReader(i)
+	pages, err := openPages(g.in, g.size, chunk, c.leaf)
 	if err != nil {
 		return err
 	}
 	col := g.file.MetaData().Schema.Column(i)
-	c.start(file.NewColumnReader(col, &checkedPages{PageReader: pages, leaf: c.leaf}, memory.NewGoAllocator(), g.file.BufferPool()), chunk.NumValues())
+	c.start(file.NewColumnReader(col, pages, memory.DefaultAllocator, g.file.BufferPool()), chunk.NumValues())
 	return nil
 }
 

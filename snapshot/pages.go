@@ -1,34 +1,76 @@
 package snapshot
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math/bits"
 
 	"github.com/apache/arrow/go/v15/arrow/memory"
+	"github.com/apache/arrow/go/v15/parquet/compress"
 	"github.com/apache/arrow/go/v15/parquet/file"
+	"github.com/apache/arrow/go/v15/parquet/metadata"
+	"github.com/golang/snappy"
 )
 
-// maxPage bounds what one page may claim to unpack to. Those we write end soon
-// after 1 MiB, or after one value if that is larger.
-const maxPage = 256 << 20
+const (
+	// maxPage bounds what one page may unpack to. Those we write end soon after
+	// 1 MiB, or after one value if that is larger.
+	maxPage = 256 << 20
+	// maxPageHeader bounds the header of a page: two statistics of at most 4 KiB
+	// each, twice, and a few numbers.
+	maxPageHeader = 64 << 10
+)
 
-// boundedAllocator refuses what no page of ours needs.
-type boundedAllocator struct{ memory.Allocator }
-
-func (a boundedAllocator) Allocate(size int) []byte {
-	if size > maxPage {
-		panic(fmt.Errorf("a page claims %d bytes", size))
+// openPages reads a column of a row group from r, which has size bytes, and gives
+// its pages. Arrow would believe what they claim about their own length.
+func openPages(r io.ReaderAt, size int64, chunk *metadata.ColumnChunkMetaData, l leaf) (file.PageReader, error) {
+	start, n := chunk.DataPageOffset(), chunk.TotalCompressedSize()
+	if chunk.HasDictionaryPage() && chunk.DictionaryPageOffset() > 0 {
+		start = min(start, chunk.DictionaryPageOffset())
 	}
-	return a.Allocator.Allocate(size)
+	if start < 0 || n < 0 || start > size || n > size-start {
+		return nil, fmt.Errorf("claims %d bytes at %d of a file of %d", n, start, size)
+	}
+	if c := chunk.Compression(); c != compress.Codecs.Snappy {
+		return nil, fmt.Errorf("is compressed with %v", c)
+	}
+	data := make([]byte, n)
+	if _, err := r.ReadAt(data, start); err != nil {
+		return nil, err
+	}
+	if err := checkPages(data); err != nil {
+		return nil, err
+	}
+	in := bufio.NewReaderSize(bytes.NewReader(data), maxPageHeader)
+	pages, err := file.NewPageReader(in, chunk.NumValues(), compress.Codecs.Snappy, memory.DefaultAllocator, nil)
+	if err != nil {
+		return nil, err
+	}
+	return &checkedPages{PageReader: pages, leaf: l}, nil
 }
 
-func (a boundedAllocator) Reallocate(size int, b []byte) []byte {
-	if size > maxPage {
-		panic(fmt.Errorf("a page claims %d bytes", size))
+// checkPages tells whether data is pages that unpack to what their headers claim.
+func checkPages(data []byte) error {
+	for len(data) > 0 {
+		head, n, err := readPageHeader(data)
+		if err != nil {
+			return err
+		}
+		data = data[n:]
+		if head.packed < 0 || head.packed > len(data) {
+			return fmt.Errorf("a page claims %d bytes where %d are left", head.packed, len(data))
+		}
+		size, err := snappy.DecodedLen(data[:head.packed])
+		if err != nil || size != head.unpacked || size > maxPage {
+			return fmt.Errorf("a page claims to unpack to %d bytes, and would to %d", head.unpacked, size)
+		}
+		data = data[head.packed:]
 	}
-	return a.Allocator.Reallocate(size, b)
+	return nil
 }
 
 // checkedPages passes on only pages that hold as many levels as they claim
