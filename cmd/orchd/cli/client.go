@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -98,7 +99,7 @@ func (c client) do(ctx context.Context, k call) error {
 	if err != nil {
 		return c.explained(answer, err)
 	}
-	if answer.Local && answer.Age > 0 && k.path != "/v1/status" {
+	if answer.Local && answer.Age >= noticeable && k.path != "/v1/status" {
 		c.app.say("this is what %s had %s ago", answer.Peer, answer.Age)
 	}
 	if k.out == nil || len(answer.Body) == 0 {
@@ -106,6 +107,9 @@ func (c client) do(ctx context.Context, k call) error {
 	}
 	return json.Unmarshal(answer.Body, k.out)
 }
+
+// noticeable is the age from which on a local read is worth a word.
+const noticeable = time.Second
 
 func (c client) options(k call) []api.CallOption {
 	var options []api.CallOption
@@ -138,8 +142,11 @@ func (c client) explained(answer api.Answer, err error) error {
 	return err
 }
 
-// reason is why the last peer could not be asked, without the URL that net/http puts before it.
+// reason is why the last peer could not be asked, without the address, which has been named.
 func reason(err error) string {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		return op.Err.Error()
+	}
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		return u.Err.Error()
 	}

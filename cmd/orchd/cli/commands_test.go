@@ -190,7 +190,6 @@ func TestPlainWrites(t *testing.T) {
 	for _, c := range []struct{ line, route, want string }{
 		{"token revoke t1", "DELETE /v1/tokens/t1", "DELETE /v1/tokens/t1"},
 		{"image delete a", "DELETE /v1/images/a", "DELETE /v1/images/a"},
-		{"peer remove h2", "DELETE /v1/peers/h2", "DELETE /v1/peers/h2"},
 		{"peer cordon h2", "POST /v1/peers/h2/cordon", "POST /v1/peers/h2/cordon"},
 		{"peer uncordon h2", "POST /v1/peers/h2/uncordon", "POST /v1/peers/h2/uncordon"},
 		{"snapshot take", "POST /v1/snapshots", "POST /v1/snapshots"},
@@ -237,6 +236,14 @@ func TestStatus(t *testing.T) {
 	}
 	if r := newFake(t).answer("GET /v1/status", aStatus(warning)).run("status", "-o", "json"); r.code != 1 || !strings.Contains(r.stdout, `"peer-silent"`) {
 		t.Errorf("json: exit %d, %s", r.code, r.stdout)
+	}
+}
+
+func TestPeerRemove(t *testing.T) {
+	p := aPeer()
+	f := newFake(t).answer("GET /v1/peers/h1", p).answer("DELETE /v1/peers/"+p.ID, struct{}{})
+	if r := f.run("peer", "remove", "h1"); r.code != 0 || r.stderr != "removing h1 ("+p.ID+"): this id is never admitted again\n" {
+		t.Errorf("exit %d, %q", r.code, r.stderr)
 	}
 }
 

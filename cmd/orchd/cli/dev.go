@@ -32,7 +32,7 @@ func (a *App) dev() *cobra.Command {
 		long:  "Run a throw-away cluster on this machine, until Ctrl-C. Peer k (0, 1, ...) listens on base port + 10k, +1 and +2.",
 		example: `
 orchd dev
-orchd dev --peers 1 --driver libvirt      # real guests, on this host's libvirtd
+orchd dev --driver libvirt                # real guests; each peer has a libvirtd of its own
 orchd dev --peers 5 --base-port 17700`,
 		run: func(ctx context.Context, _ []string) error {
 			if err := o.validate(); err != nil {
@@ -42,7 +42,7 @@ orchd dev --peers 5 --base-port 17700`,
 		},
 	})
 	cmd.Flags().IntVar(&o.peers, "peers", 3, "how many peers, 1 to 9")
-	cmd.Flags().StringVar(&o.driver, "driver", api.DriverSim, "sim: pretended guests; libvirt: real ones, one peer only; none")
+	cmd.Flags().StringVar(&o.driver, "driver", api.DriverSim, "sim: pretended guests; libvirt: real ones, as root; none")
 	cmd.Flags().IntVar(&o.basePort, "base-port", 7700, "first port of the first peer")
 	a.completeFlag(cmd, "driver", words([]string{api.DriverSim, api.DriverLibvirt, api.DriverNone}))
 	return cmd
@@ -56,8 +56,8 @@ func (o devOptions) validate() error {
 		return usagef("--base-port %d: want a port with room for %d peers above it", o.basePort, o.peers)
 	case o.driver != api.DriverSim && o.driver != api.DriverLibvirt && o.driver != api.DriverNone:
 		return unknownWord("driver", o.driver, []string{api.DriverSim, api.DriverLibvirt, api.DriverNone})
-	case o.driver == api.DriverLibvirt && o.peers > 1:
-		return &failure{exitUsage, "one libvirtd serves one peer, and this machine has one", "use --peers 1, or make demo, which gives each peer a libvirtd of its own"}
+	case o.driver == api.DriverLibvirt:
+		return canRunLibvirt()
 	}
 	return nil
 }
@@ -72,6 +72,9 @@ func (a *App) runDev(ctx context.Context, o devOptions) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if err := os.Chmod(dir, 0o711); err != nil { // QEMU's own user walks through it to the disks
+		return err
+	}
 	alive, fail := context.WithCancelCause(ctx)
 	d := &devCluster{app: a, options: o, dir: dir, fail: fail}
 	defer d.stop()
@@ -136,14 +139,16 @@ func (d *devCluster) run(ctx context.Context, k int, verb ...string) error {
 		return err
 	}
 	defer log.Close()
-	port := d.options.port(k)
-	cmd := exec.Command(program, append(verb, "--data-dir", d.dataDir(k), "--name", d.name(k), "--driver", d.options.driver,
-		"--advertise", "127.0.0.1", "--api-listen", d.local(port), "--raft-listen", d.local(port+1), "--gossip-listen", d.local(port+2))...)
+	line := append([]string{program}, append(verb, d.flags(k)...)...)
+	if d.options.driver == api.DriverLibvirt {
+		line = withLibvirt(filepath.Join(d.dir, d.name(k)+"-libvirt"), line)
+	}
+	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Env = d.environ()
 	cmd.Stdout, cmd.Stderr = log, log
 	// In a group of its own, so that Ctrl-C reaches this process alone, which
-	// then ends the peers in order; and not left behind when this one is killed.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	// then ends the peers; and not left behind when this one is killed.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		return err
 	}
@@ -156,16 +161,26 @@ func (d *devCluster) run(ctx context.Context, k int, verb ...string) error {
 	return nil
 }
 
-// environ is this process's without what would configure the peers, and
-// without a home, in which init would leave a profile of a cluster that goes away.
+// flags are the flags of the k-th peer.
+func (d *devCluster) flags(k int) []string {
+	port := d.options.port(k)
+	return []string{"--data-dir", d.dataDir(k), "--name", d.name(k), "--driver", d.options.driver, "--advertise", "127.0.0.1",
+		"--api-listen", d.local(port), "--raft-listen", d.local(port + 1), "--gossip-listen", d.local(port + 2)}
+}
+
+// environ is this process's without what would configure the peers alike where
+// they must differ, and without a home, in which init would leave a profile of a
+// cluster that goes away. ORCHD_VMM__VIRT_TYPE, ORCHD_LOG__LEVEL and the like go through.
 func (d *devCluster) environ() []string {
-	env := []string{"ORCHD_CONFIG=" + os.DevNull, "ORCHD_LOG__FORMAT=text"}
+	env := []string{"ORCHD_LOG__FORMAT=text"}
 	for _, pair := range d.app.Environ {
-		if name, _, _ := strings.Cut(pair, "="); !strings.HasPrefix(name, "ORCHD_") && name != "HOME" && name != "XDG_CONFIG_HOME" && name != "NOTIFY_SOCKET" {
+		name, _, _ := strings.Cut(pair, "=")
+		ours := strings.HasPrefix(name, "ORCHD_") && !strings.HasPrefix(name, "ORCHD_VMM__") && !strings.HasPrefix(name, "ORCHD_LOG__")
+		if !ours && name != "HOME" && name != "XDG_CONFIG_HOME" && name != "NOTIFY_SOCKET" {
 			env = append(env, pair)
 		}
 	}
-	return env
+	return append(env, "ORCHD_CONFIG="+os.DevNull)
 }
 
 // epitaph says how a peer ended, with the last line of its log.
@@ -230,7 +245,8 @@ func (d *devCluster) stop() {
 
 func (d *devCluster) signal(s syscall.Signal) {
 	for _, cmd := range d.running {
-		if err := cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		// The whole group: with libvirt the peer is not the first process of it.
+		if err := syscall.Kill(-cmd.Process.Pid, s); err != nil && !errors.Is(err, syscall.ESRCH) {
 			d.app.say("process %d: %v", cmd.Process.Pid, err)
 		}
 	}

@@ -102,28 +102,36 @@ func (a *App) explain(cmd *cobra.Command, err error) {
 	fmt.Fprintln(a.Stderr, strings.Join(lines, "\n"))
 }
 
-// message is the sentence of an error. Several errors of one configuration keep their lines.
+// message is the sentence of an error: what is wrong with the first field,
+// where fields are wrong. Several errors of one configuration keep their lines.
 func message(err error) string {
-	if e, ok := errors.AsType[*api.Error](err); ok {
+	e, ok := errors.AsType[*api.Error](err)
+	switch {
+	case !ok:
+		return err.Error()
+	case len(e.Fields) > 0:
+		return fieldLine(e.Fields[0])
+	default:
 		return e.Msg
 	}
-	return err.Error()
 }
 
-// details says which hosts do not fit, or which field is wrong.
+// details says which hosts do not fit, or which other fields are wrong.
 func details(e *api.Error) []string {
 	var lines []string
 	for _, h := range e.Hosts {
 		lines = append(lines, "  "+hostLine(h.Peer, h.Status, h.Reason))
 	}
-	for i, f := range e.Fields {
-		if i == 1 && len(e.Fields) > 2 {
-			return append(lines, fmt.Sprintf("  and %d more fields are wrong", len(e.Fields)-1))
-		}
-		lines = append(lines, fmt.Sprintf("  %s: %s", strings.TrimPrefix(f.Pointer, "/"), f.Detail))
+	switch n := len(e.Fields); {
+	case n == 2:
+		lines = append(lines, "  "+fieldLine(e.Fields[1]))
+	case n > 2:
+		lines = append(lines, fmt.Sprintf("  and %d more fields are wrong", n-1))
 	}
 	return lines
 }
+
+func fieldLine(f api.FieldError) string { return strings.TrimPrefix(f.Pointer, "/") + ": " + f.Detail }
 
 func hostLine(peer string, status api.HostStatus, reason string) string {
 	line := peer + ": " + strings.ReplaceAll(string(status), "_", " ")

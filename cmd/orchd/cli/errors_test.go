@@ -62,10 +62,10 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 			"orchd vm create: no host fits\n  h1: not applicable: memory: 4096 MiB wanted, 100 free\n  h2: no response from host: silent for 20s\n", 7},
 		{"wrong fields", &api.Error{Kind: api.Invalid, Msg: "the request is invalid", Fields: []api.FieldError{
 			{Pointer: "/name", Detail: "expected a name"}, {Pointer: "/spec/vcpus", Detail: "expected at most 1024"}}},
-			"orchd vm create: the request is invalid\n  name: expected a name\n  spec/vcpus: expected at most 1024\n", 2},
+			"orchd vm create: name: expected a name\n  spec/vcpus: expected at most 1024\n", 2},
 		{"many wrong fields", &api.Error{Kind: api.Invalid, Msg: "the request is invalid", Fields: []api.FieldError{
 			{Pointer: "/a", Detail: "x"}, {Pointer: "/b", Detail: "x"}, {Pointer: "/c", Detail: "x"}}},
-			"orchd vm create: the request is invalid\n  a: x\n  and 2 more fields are wrong\n", 2},
+			"orchd vm create: a: x\n  and 2 more fields are wrong\n", 2},
 		{"no credential", &api.Error{Kind: api.Unauthenticated, Msg: "who are you?"},
 			"orchd vm create: who are you?\ngive a token with --token-file or ORCHD_TOKEN, or run this as root on a peer\n", 5},
 		{"taken", &api.Error{Kind: api.Conflict, Msg: "name is taken"}, "orchd vm create: name is taken\n", 4},
@@ -107,7 +107,7 @@ func TestWrongUsage(t *testing.T) {
 		{"api GET vms", "PATH begins with /"},
 		{"api POST /v1/vms -d {", "the body is no JSON"},
 		{"completion tcsh", `unknown shell "tcsh"`},
-		{"dev --driver libvirt", "one libvirtd serves one peer"},
+		{"dev --driver libvrit", "did you mean libvirt?"},
 		{"dev --peers 0", "want 1 to 9"},
 		{"dev --base-port 65530", "want a port"},
 		{"vm list --addr ftp://h1:80", "is no address of a peer"},

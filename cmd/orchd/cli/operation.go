@@ -19,7 +19,8 @@ func (a *App) operation() *cobra.Command {
 func (a *App) operations() listing[api.Operation] {
 	type O = api.Operation
 	return listing[O]{
-		name: func(o O) string { return o.ID },
+		name:  func(o O) string { return o.ID },
+		order: func(x, y O) int { return x.CreatedAt.Compare(y.CreatedAt) },
 		columns: []column[O]{
 			{head: "ID", text: func(o O) string { return o.ID }},
 			{head: "KIND", text: func(o O) string { return o.Kind }},

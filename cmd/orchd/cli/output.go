@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -28,11 +29,13 @@ type column[T any] struct {
 // listing is how resources of one kind are printed.
 type listing[T any] struct {
 	name    func(T) string // what -o name prints
+	order   func(T, T) int // nil: by name
 	columns []column[T]
 }
 
-// all prints a list.
+// all prints a list, in its order.
 func (l listing[T]) all(a *App, items []T) error {
+	slices.SortStableFunc(items, l.compare)
 	switch format := a.flags.output; format {
 	case "json", "yaml":
 		return printObject(a.Stdout, format, notNil(items))
@@ -47,6 +50,13 @@ func (l listing[T]) all(a *App, items []T) error {
 		}
 		return l.table(a, items)
 	}
+}
+
+func (l listing[T]) compare(x, y T) int {
+	if l.order != nil {
+		return l.order(x, y)
+	}
+	return strings.Compare(l.name(x), l.name(y))
 }
 
 // one prints a single resource: as a row of its own, or every fact on a line.

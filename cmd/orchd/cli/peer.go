@@ -126,6 +126,10 @@ func (a *App) removePeer(ctx context.Context, ref string) error {
 	if err != nil {
 		return err
 	}
-	a.say("removing %s: its certificate and its id are never admitted again", ref)
-	return c.do(ctx, call{method: "DELETE", path: peerPath(ref)})
+	var p api.PeerView
+	if err := c.get(ctx, peerPath(ref), nil, &p); err != nil {
+		return err
+	}
+	a.say("removing %s (%s): this id is never admitted again", p.Name, p.ID)
+	return c.do(ctx, call{method: "DELETE", path: peerPath(p.ID)})
 }

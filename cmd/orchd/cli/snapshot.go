@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"net/url"
 
@@ -28,7 +29,7 @@ func (a *App) snapshots() listing[api.Snapshot] {
 		{head: "TERM", wide: true, text: func(s S) string { return number(s.Term) }},
 		{head: "STATE-HASH", wide: true, text: func(s S) string { return s.StateHash }},
 	}
-	return listing[S]{name: func(s S) string { return s.ID }, columns: columns}
+	return listing[S]{name: func(s S) string { return s.ID }, order: func(x, y S) int { return cmp.Compare(x.Index, y.Index) }, columns: columns}
 }
 
 func rows(s api.Snapshot) int64 {

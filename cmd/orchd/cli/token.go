@@ -23,7 +23,8 @@ orchd token list`,
 func (a *App) tokens() listing[api.Token] {
 	type T = api.Token
 	return listing[T]{
-		name: func(t T) string { return t.ID },
+		name:  func(t T) string { return t.ID },
+		order: func(x, y T) int { return x.CreatedAt.Compare(y.CreatedAt) },
 		columns: []column[T]{
 			{head: "ID", text: func(t T) string { return t.ID }},
 			{head: "ROLE", text: func(t T) string { return string(t.Role) }},
