@@ -144,7 +144,6 @@ func (c *Codec[T]) Rows(f *Folder, table string) iter.Seq2[*T, error] {
 	return func(yield func(*T, error) bool) {
 		for _, entry := range f.entries(table) {
 			var n int64
-			var err error
 			for row, err := range c.rowsOf(f, entry) {
 				if err != nil {
 					yield(nil, err)
@@ -155,8 +154,7 @@ func (c *Codec[T]) Rows(f *Folder, table string) iter.Seq2[*T, error] {
 				}
 			}
 			if n != entry.Rows {
-				err = fmt.Errorf("%s: %d rows, the manifest says %d", entry.Path, n, entry.Rows)
-				yield(nil, err)
+				yield(nil, fmt.Errorf("%s: %d rows, the manifest says %d", entry.Path, n, entry.Rows))
 				return
 			}
 		}

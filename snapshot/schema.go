@@ -114,11 +114,11 @@ func (c *compiler) group(at place, t reflect.Type, r parquet.Repetition) (node, 
 		if f.err != nil {
 			return nil, nil, fmt.Errorf("%s: %w", at.child(f.name).path, f.err)
 		}
-		if folded := strings.ToLower(f.name); taken[folded] {
+		folded := strings.ToLower(f.name) // as query engines compare names
+		if taken[folded] {
 			return nil, nil, fmt.Errorf("%s: two columns of this name", at.child(f.name).path)
-		} else {
-			taken[folded] = true
 		}
+		taken[folded] = true
 		n, s, err := c.value(at.child(f.name), f.typ, f.zeroIsNull)
 		if err != nil {
 			return nil, nil, err
