@@ -46,36 +46,33 @@ type Object struct {
 // accountKinds are what an operator may change within its account.
 var accountKinds = []string{"vm"}
 
-// clusterKinds hold secrets or tell of every account: an actor bound to an
-// account, and whoever is no admin where noted, does not see them.
+// adminReads hold secrets, or lead to them: admins alone see them.
 var adminReads = []string{"token", "setting"}
+
+// wholeReads tell of every account: who is bound to one does not see them.
+var wholeReads = []string{"snapshot"}
 
 // Allowed is the whole rule of who may do what. The HTTP server asks it for
 // reads and apply asks it for writes; it looks at nothing but its arguments.
 func Allowed(a Actor, v Verb, o Object) bool {
-	if a.Role == RoleAdmin {
-		return a.Account == "" || a.Account == o.Account
-	}
-	if a.Account != "" && o.Account != "" && a.Account != o.Account {
+	bound := a.Account != ""
+	if bound && o.Account != "" && a.Account != o.Account {
 		return false
 	}
-	switch {
-	case v == Read && a.Role == RolePeer:
-		return false
-	case v == Read && slices.Contains(adminReads, o.Kind):
-		return false
-	case v == Read && o.Kind == "snapshot":
-		return a.Account == "" && knownReader(a.Role)
-	case v == Read:
-		return knownReader(a.Role)
-	case a.Role == RoleOperator:
-		return slices.Contains(accountKinds, o.Kind)
+	switch a.Role {
+	case RoleAdmin:
+		return !bound || o.Account != "" || v == Read && mayRead(bound, o)
+	case RoleOperator:
+		return v == Read && mayRead(bound, o) || v != Read && slices.Contains(accountKinds, o.Kind)
+	case RoleViewer, RoleController:
+		return v == Read && mayRead(bound, o)
 	}
 	return false
 }
 
-func knownReader(r Role) bool {
-	return r == RoleViewer || r == RoleController || r == RoleOperator
+// mayRead is what every role of people may see.
+func mayRead(bound bool, o Object) bool {
+	return !slices.Contains(adminReads, o.Kind) && !(bound && slices.Contains(wholeReads, o.Kind))
 }
 
 // Consistency is how fresh a read must be.

@@ -106,7 +106,11 @@ func (r Reader) Images(after string) iter.Seq[api.Image] { return images.each(r,
 
 // CreateImage makes an image known.
 func (w *Writer) CreateImage(ctx context.Context, c api.ImageCreate) (Done[api.Image], error) {
-	return propose[api.Image](ctx, w, createImage, c)
+	done, err := propose[api.Image](ctx, w, createImage, c)
+	if done.Gone {
+		done.Object.ID = done.ID
+	}
+	return done, err
 }
 
 // DeleteImage forgets an image that no VM uses; its files stay.

@@ -243,7 +243,11 @@ func (r Reader) VMsChanged() <-chan struct{} { return r.state.trees[vms.pos].cha
 // CreateVM places a virtual machine and asks for it. It is wanted once a majority has it.
 func (w *Writer) CreateVM(ctx context.Context, c api.VMCreate) (Done[api.VM], error) {
 	candidates, others := w.ranker.Rank(c.Spec.Resources())
-	return propose[api.VM](ctx, w, createVM, vmCreate{c, candidates, others})
+	done, err := propose[api.VM](ctx, w, createVM, vmCreate{c, candidates, others})
+	if done.Gone {
+		done.Object.ID = done.ID
+	}
+	return done, err
 }
 
 // UpdateVM replaces what a user may set of a VM; ifVersion 0 means any version.

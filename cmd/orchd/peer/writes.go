@@ -10,34 +10,34 @@ import (
 	"github.com/orchd/orchd/fsm"
 )
 
+// done is a write's outcome in the server's words.
+func done[T any](d fsm.Done[T], err error) (server.Done[T], error) {
+	return server.Done[T]{Object: d.Object, Replayed: d.Replayed, Gone: d.Gone, Index: d.Index}, err
+}
+
 // CreateVM places a virtual machine.
 func (p *Peer) CreateVM(ctx context.Context, c api.VMCreate) (server.Done[api.VM], error) {
-	d, err := p.writer.CreateVM(ctx, c)
-	return server.Done[api.VM](d), err
+	return done(p.writer.CreateVM(ctx, c))
 }
 
 // UpdateVM replaces what a user may set of a VM.
 func (p *Peer) UpdateVM(ctx context.Context, id string, ifVersion uint64, u api.VMUpdate) (server.Done[api.VM], error) {
-	d, err := p.writer.UpdateVM(ctx, id, ifVersion, u)
-	return server.Done[api.VM](d), err
+	return done(p.writer.UpdateVM(ctx, id, ifVersion, u))
 }
 
 // VMAction wants a VM started, stopped or stopped by force.
 func (p *Peer) VMAction(ctx context.Context, id string, ifVersion uint64, verb string) (server.Done[api.Operation], error) {
-	d, err := p.writer.ActOnVM(ctx, id, ifVersion, verb)
-	return server.Done[api.Operation](d), err
+	return done(p.writer.ActOnVM(ctx, id, ifVersion, verb))
 }
 
 // DeleteVM wants a VM torn down.
 func (p *Peer) DeleteVM(ctx context.Context, id string, ifVersion uint64) (server.Done[api.Operation], error) {
-	d, err := p.writer.DeleteVM(ctx, id, ifVersion)
-	return server.Done[api.Operation](d), err
+	return done(p.writer.DeleteVM(ctx, id, ifVersion))
 }
 
 // CreateImage makes an image known.
 func (p *Peer) CreateImage(ctx context.Context, c api.ImageCreate) (server.Done[api.Image], error) {
-	d, err := p.writer.CreateImage(ctx, c)
-	return server.Done[api.Image](d), err
+	return done(p.writer.CreateImage(ctx, c))
 }
 
 // DeleteImage forgets an image.
@@ -55,7 +55,7 @@ func (p *Peer) CreateToken(ctx context.Context, c api.TokenCreate) (server.Done[
 	if err == nil && d.Object.Role == api.RolePeer {
 		d.Object.Join = "orchd join " + p.addresses.API + " --token " + d.Object.Token
 	}
-	return server.Done[api.NewToken](d), err
+	return done(d, err)
 }
 
 // DeleteToken revokes a credential.
