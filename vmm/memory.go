@@ -133,8 +133,9 @@ func (m *memory) learn(o outcome, now time.Time) {
 			delete(m.seen, s.vm)
 		case shutdown:
 			m.asked[s.vm] = now
-		case report:
-			m.said[s.vm] = said{s, o.row.Version, now}
+		}
+		if r, ok := s.reports(); ok {
+			m.said[s.vm] = said{r, o.row.Version, now}
 		}
 	}
 	if o.err == nil {

@@ -48,6 +48,22 @@ func (s step) needsProof() bool {
 	return s.do != begin && s.do != report && s.do != suspend
 }
 
+// reports gives the report that a step makes, by itself or as its last part.
+func (s step) reports() (step, bool) {
+	said := step{do: report, vm: s.vm, epoch: s.epoch}
+	switch s.do {
+	case report:
+		return s, true
+	case create, start:
+		said.state = api.VMRunning
+	case destroy:
+		said.state = api.VMStopped
+	default:
+		return step{}, false
+	}
+	return said, true
+}
+
 // self is who plans.
 type self struct{ id, name string }
 

@@ -25,6 +25,9 @@ func (l *Loop) work(ctx context.Context, p present, j job) outcome {
 		o.err = unproven(err)
 		return o
 	}
+	if len(steps) < len(j.steps) {
+		o.err = api.Errorf(api.Unavailable, "vmm.prove", "the tables of this peer are behind the cluster's")
+	}
 	for _, s := range steps {
 		t := &trail{}
 		if err := l.act(ctx, view, s, j, t); err != nil {
@@ -206,7 +209,8 @@ func (l *Loop) report(ctx context.Context, s step, state api.VMState, reason str
 // somebody starts it; any other step is tried on.
 func (l *Loop) confess(ctx context.Context, w Wanted, s step, j job, t *trail, err error) {
 	row, known := w.Row(s.vm)
-	enough := j.tries+1 == l.cfg.Tries || api.IsKind(err, api.Invalid)
+	var left *leftBehind
+	enough := j.tries+1 == l.cfg.Tries || api.IsKind(err, api.Invalid) || errors.As(err, &left)
 	if !known || !enough || s.do == begin || s.do == report || s.do == saw || s.do == unsaw || unknownOutcome(err) {
 		return
 	}
@@ -268,15 +272,24 @@ const undoWait = 30 * time.Second
 
 func (u *undoList) add(what string, f func(context.Context) error) { *u = append(*u, undo{what, f}) }
 
-// run names what could not be unmade.
+// leftBehind names what could not be unmade; a person has to do it.
+type leftBehind struct{ errs []error }
+
+func (l *leftBehind) Error() string   { return "left behind: " + errors.Join(l.errs...).Error() }
+func (l *leftBehind) Unwrap() []error { return l.errs }
+
+// run unmakes everything it can.
 func (u undoList) run(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoWait)
 	defer cancel()
 	var errs []error
 	for _, one := range slices.Backward(u) {
 		if err := one.f(ctx); err != nil && !api.IsKind(err, api.NotFound) {
-			errs = append(errs, fmt.Errorf("left behind: %s: %w", one.what, err))
+			errs = append(errs, fmt.Errorf("%s: %w", one.what, err))
 		}
 	}
-	return errors.Join(errs...)
+	if len(errs) == 0 {
+		return nil
+	}
+	return &leftBehind{errs}
 }

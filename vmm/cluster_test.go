@@ -1,0 +1,186 @@
+package vmm_test
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/vmm"
+)
+
+// book is a cluster in one variable: the rows, and the rules of the log that
+// matter to the loop.
+type book struct {
+	me string
+
+	mu        sync.Mutex
+	rows      map[string]api.VM
+	tombs     map[string]uint64
+	images    map[string]api.Image
+	open      map[string]bool
+	reports   []api.VMReport
+	sightings []api.Sighting
+	hosts     []vmm.Host
+	refuse    bool // Begin is refused
+	cutOff    bool // no quorum: neither writes nor linearizable reads
+	stale     *view
+	changed   chan struct{}
+}
+
+var (
+	_         vmm.Records = (*book)(nil)
+	errQuorum             = api.Errorf(api.Unavailable, "test", "no quorum")
+)
+
+func newBook(me string) *book {
+	return &book{me: me, rows: map[string]api.VM{}, tombs: map[string]uint64{}, images: map[string]api.Image{},
+		open: map[string]bool{}, changed: make(chan struct{})}
+}
+
+// view is a copy of the book.
+type view struct {
+	me     string
+	rows   map[string]api.VM
+	tombs  map[string]uint64
+	images map[string]api.Image
+	open   map[string]bool
+}
+
+func (b *book) viewLocked() *view {
+	return &view{b.me, maps.Clone(b.rows), maps.Clone(b.tombs), maps.Clone(b.images), maps.Clone(b.open)}
+}
+
+func (v *view) Mine() iter.Seq[api.VM] {
+	return v.those(func(vm api.VM) bool { return vm.Status.OwnerID == v.me })
+}
+
+func (v *view) Doubled() iter.Seq[api.VM] {
+	return v.those(func(vm api.VM) bool { return len(vm.Status.Doubles) > 0 })
+}
+
+func (v *view) those(want func(api.VM) bool) iter.Seq[api.VM] {
+	var found []api.VM
+	for _, id := range slices.Sorted(maps.Keys(v.rows)) {
+		if want(v.rows[id]) {
+			found = append(found, v.rows[id])
+		}
+	}
+	return slices.Values(found)
+}
+
+func (v *view) Row(id string) (api.VM, bool)             { vm, ok := v.rows[id]; return vm, ok }
+func (v *view) Buried(id string) (uint64, bool)          { e, ok := v.tombs[id]; return e, ok }
+func (v *view) Image(name string) (i api.Image, ok bool) { i, ok = v.images[name]; return i, ok }
+func (v *view) Open(id string) bool                      { return v.open[id] }
+
+func (b *book) Wanted() (vmm.Wanted, <-chan struct{}) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.stale != nil {
+		return b.stale, b.changed
+	}
+	return b.viewLocked(), b.changed
+}
+
+func (b *book) Confirmed(context.Context) (vmm.Wanted, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.cutOff {
+		return nil, errQuorum
+	}
+	return b.viewLocked(), nil
+}
+
+// write changes the book as a command would: not without quorum.
+func (b *book) write(f func() error) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.cutOff {
+		return errQuorum
+	}
+	err := f()
+	close(b.changed)
+	b.changed = make(chan struct{})
+	return err
+}
+
+func (b *book) Begin(_ context.Context, vm string, epoch uint64) error {
+	return b.write(func() error {
+		row, ok := b.rows[vm]
+		if !ok || row.Status.Epoch != epoch || row.Status.OwnerID != b.me || b.refuse {
+			return api.Errorf(api.Conflict, "vm.begin", "no longer yours")
+		}
+		row.Status.Begun, row.Status.State = true, api.VMCreating
+		b.putLocked(row)
+		return nil
+	})
+}
+
+func (b *book) Report(_ context.Context, r api.VMReport) error {
+	return b.write(func() error {
+		row, ok := b.rows[r.VM]
+		if !ok || row.Status.Epoch != r.Epoch {
+			return api.Errorf(api.Conflict, "vm.report", "no longer yours")
+		}
+		b.reports = append(b.reports, r)
+		row.Status.State, row.Status.Reason = r.State, r.Reason
+		delete(b.open, r.VM)
+		b.putLocked(row)
+		return nil
+	})
+}
+
+func (b *book) Gone(_ context.Context, vm string, epoch uint64) error {
+	return b.write(func() error {
+		delete(b.rows, vm)
+		b.tombs[vm] = epoch
+		return nil
+	})
+}
+
+func (b *book) Saw(_ context.Context, s api.Sighting) error {
+	return b.write(func() error { b.sightings = append(b.sightings, s); return nil })
+}
+
+func (b *book) Host(_ context.Context, h vmm.Host) error {
+	return b.write(func() error { b.hosts = append(b.hosts, h); return nil })
+}
+
+func (b *book) putLocked(vm api.VM) {
+	vm.Version++
+	b.rows[vm.ID] = vm
+}
+
+// edit is what the rest of the cluster does to a row; somebody then waits for it.
+func (b *book) edit(id string, f func(*api.VM)) {
+	_ = b.write(func() error {
+		vm := b.rows[id]
+		vm.ID = id
+		f(&vm)
+		vm.Status.Operation += "x"
+		b.open[id] = true
+		b.putLocked(vm)
+		return nil
+	})
+}
+
+func (b *book) vm(id string) (api.VM, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	vm, ok := b.rows[id]
+	if !ok {
+		return vm, errors.New("no such VM")
+	}
+	return vm, nil
+}
+
+// set changes what is not in the log: quorum, staleness, refusals.
+func (b *book) set(f func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	f()
+}
