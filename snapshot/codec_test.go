@@ -71,7 +71,6 @@ type wide struct {
 	Maps    []map[string]*int64 `json:"maps"`
 	Untaged string
 	Skipped string `json:"-"`
-	hidden  int
 }
 
 var wideCodec = MustCodec[wide]()
