@@ -3,8 +3,9 @@ package cli
 import (
 	"context"
 
-	"github.com/orchd/orchd/api"
 	"github.com/spf13/cobra"
+
+	"github.com/orchd/orchd/api"
 )
 
 func (a *App) account() *cobra.Command {

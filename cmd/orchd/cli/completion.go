@@ -7,8 +7,9 @@ import (
 	"slices"
 	"time"
 
-	"github.com/orchd/orchd/api"
 	"github.com/spf13/cobra"
+
+	"github.com/orchd/orchd/api"
 )
 
 // noun lists the names that an argument or a flag may have just now.

@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 
-	"github.com/orchd/orchd/cmd/orchd/config"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/orchd/orchd/cmd/orchd/config"
 )
 
 func (a *App) config() *cobra.Command {
@@ -21,6 +23,13 @@ func (a *App) config() *cobra.Command {
 func (a *App) load(cmd *cobra.Command) (config.Loaded, error) {
 	given := map[string]string{}
 	cmd.Flags().Visit(func(f *pflag.Flag) { given[f.Name] = f.Value.String() })
+	if dir := a.flags.dataDir; dir != "" { // from where the user stands
+		abs, err := filepath.Abs(dir)
+		if err != nil {
+			return config.Loaded{}, err
+		}
+		given["data-dir"] = abs
+	}
 	l, err := config.Load(config.Sources{File: a.flags.config, Environ: a.Environ, Flags: given})
 	if err != nil {
 		return l, &failure{exitUsage, strings.ReplaceAll("the configuration is wrong\n"+err.Error(), "\n", "\n  "), "what is in force otherwise: orchd config show"}

@@ -8,9 +8,10 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
-	"github.com/orchd/orchd/cmd/orchd/config"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/orchd/orchd/cmd/orchd/config"
 )
 
 // Daemon is a peer on this host, as package peer makes it. What Init and Join
@@ -25,7 +26,7 @@ type Daemon interface {
 }
 
 // peerFlags are the flags of init, join and serve that set a key of the configuration.
-func peerFlags(cmd *cobra.Command) {
+func (a *App) peerFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.String("name", "", "name of this peer (default: the host's name)")
 	f.String("advertise", "", "address under which the other peers reach this host (default: that of the default route)")
@@ -33,6 +34,7 @@ func peerFlags(cmd *cobra.Command) {
 	f.String("raft-listen", "", "where peers agree (default :7701)")
 	f.String("gossip-listen", "", "where peers gossip (default :7702)")
 	f.String("driver", "", "what runs virtual machines: auto, libvirt, sim or none (default auto)")
+	a.completeFlag(cmd, "driver", words([]string{"auto", "libvirt", "sim", "none"}))
 }
 
 func (a *App) initCluster() *cobra.Command {
@@ -62,9 +64,8 @@ orchd init --no-serve && systemctl start orchd`,
 			return a.runPeer(ctx, l, log)
 		},
 	})
-	peerFlags(cmd)
+	a.peerFlags(cmd)
 	cmd.Flags().BoolVar(&noServe, "no-serve", false, "make the cluster and stop there")
-	a.completeFlag(cmd, "driver", words([]string{"auto", "libvirt", "sim", "none"}))
 	return cmd
 }
 
@@ -103,10 +104,9 @@ orchd join 10.0.0.1:7700 --token ID.SECRET.CAHASH --no-serve`,
 			return a.runPeer(ctx, l, log)
 		},
 	})
-	peerFlags(cmd)
+	a.peerFlags(cmd)
 	cmd.Flags().StringVar(&token, "token", "", "what orchd token create --role peer printed (also --token-file, ORCHD_TOKEN)")
 	cmd.Flags().BoolVar(&noServe, "no-serve", false, "enrol and stop there")
-	a.completeFlag(cmd, "driver", words([]string{"auto", "libvirt", "sim", "none"}))
 	return cmd
 }
 
@@ -124,8 +124,7 @@ func (a *App) serve() *cobra.Command {
 			return a.runPeer(ctx, l, log)
 		},
 	})
-	peerFlags(cmd)
-	a.completeFlag(cmd, "driver", words([]string{"auto", "libvirt", "sim", "none"}))
+	a.peerFlags(cmd)
 	return cmd
 }
 

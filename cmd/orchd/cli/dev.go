@@ -14,8 +14,9 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/orchd/orchd/api"
 	"github.com/spf13/cobra"
+
+	"github.com/orchd/orchd/api"
 )
 
 // devOptions are what `orchd dev` is asked for.

@@ -8,10 +8,11 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/orchd/orchd/api"
-	"github.com/orchd/orchd/cmd/orchd/config"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/cmd/orchd/config"
 )
 
 // The exit codes, as the handbook lists them.

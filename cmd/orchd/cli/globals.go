@@ -4,8 +4,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/orchd/orchd/cmd/orchd/config"
 	"github.com/spf13/cobra"
+
+	"github.com/orchd/orchd/cmd/orchd/config"
 )
 
 // globals are the flags that every command takes.

@@ -3,8 +3,9 @@ package cli
 import (
 	"context"
 
-	"github.com/orchd/orchd/api"
 	"github.com/spf13/cobra"
+
+	"github.com/orchd/orchd/api"
 )
 
 // leave always asks the peer on this host, whatever address the environment or

@@ -5,8 +5,9 @@ import (
 	"log/slog"
 	"os"
 
-	"github.com/orchd/orchd/cmd/orchd/config"
 	"golang.org/x/sys/unix"
+
+	"github.com/orchd/orchd/cmd/orchd/config"
 )
 
 // logger writes what the daemon has to say: for people on a terminal, for programs elsewhere.

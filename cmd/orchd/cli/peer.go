@@ -4,8 +4,9 @@ import (
 	"context"
 	"net/url"
 
-	"github.com/orchd/orchd/api"
 	"github.com/spf13/cobra"
+
+	"github.com/orchd/orchd/api"
 )
 
 func (a *App) peer() *cobra.Command {

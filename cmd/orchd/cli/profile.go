@@ -10,8 +10,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/orchd/orchd/cmd/orchd/config"
 	"github.com/pelletier/go-toml/v2"
+
+	"github.com/orchd/orchd/cmd/orchd/config"
 )
 
 // profileFile is the user's own list of clusters, ~/.config/orchd/config.toml.

@@ -5,9 +5,10 @@ import (
 	"context"
 	"net/url"
 
+	"github.com/spf13/cobra"
+
 	"github.com/orchd/orchd/api"
 	"github.com/orchd/orchd/cmd/orchd/config"
-	"github.com/spf13/cobra"
 )
 
 func (a *App) snapshot() *cobra.Command {

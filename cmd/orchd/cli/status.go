@@ -10,8 +10,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/orchd/orchd/api"
 	"github.com/spf13/cobra"
+
+	"github.com/orchd/orchd/api"
 )
 
 func (a *App) status() *cobra.Command {

@@ -1,6 +1,12 @@
 package cli
 
 import (
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -106,5 +112,28 @@ func TestUnreachable(t *testing.T) {
 	r = run(t.Context(), App{Environ: []string{"ORCHD_ADDR=127.0.0.1:1"}}, "vm", "list")
 	if r.code != exitUnreachable || !strings.Contains(r.stderr, "connection refused\nthe addresses are from ORCHD_ADDR") {
 		t.Errorf("no peer: exit %d, %q", r.code, r.stderr)
+	}
+}
+
+// TestOverTLS: the CA is checked, the token is sent, and the next address is tried when one is silent.
+func TestOverTLS(t *testing.T) {
+	var bearer string
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		bearer = r.Header.Get("Authorization")
+		fmt.Fprint(w, `{"items":[{"name":"default"}],"next":""}`)
+	}))
+	defer server.Close()
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	write(t, ca, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
+	addr := "127.0.0.1:1," + server.Listener.Addr().String()
+	env := []string{"ORCHD_ADDR=" + addr, "ORCHD_TOKEN=t0p"}
+	r := run(t.Context(), App{Environ: env}, "account", "list", "-o", "name", "--cacert", ca)
+	if r.stdout != "default\n" || bearer != "Bearer t0p" {
+		t.Errorf("got %q %q with %q", r.stdout, r.stderr, bearer)
+	}
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // of the handshake that must fail
+	r = run(t.Context(), App{Environ: env}, "account", "list", "--addr", server.Listener.Addr().String())
+	if r.code != exitUnreachable || !strings.Contains(r.stderr, "give the cluster's CA with --cacert") {
+		t.Errorf("without the CA: exit %d, %q", r.code, r.stderr)
 	}
 }

@@ -8,8 +8,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/orchd/orchd/api"
 	"github.com/spf13/cobra"
+
+	"github.com/orchd/orchd/api"
 )
 
 func (a *App) token() *cobra.Command {

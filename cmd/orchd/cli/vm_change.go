@@ -9,8 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/orchd/orchd/api"
 	"github.com/spf13/cobra"
+
+	"github.com/orchd/orchd/api"
 )
 
 // vmPath is where a VM stands: NAME or id, or ACCOUNT/NAME where several accounts hold the name.

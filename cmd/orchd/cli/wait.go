@@ -7,8 +7,9 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/orchd/orchd/api"
 	"github.com/spf13/cobra"
+
+	"github.com/orchd/orchd/api"
 )
 
 // waiting is the flags of a verb whose work goes on after it has been answered.

@@ -145,17 +145,6 @@ func plain(v any) any {
 	return v
 }
 
-// Flags lists the names of the flags that set a key.
-func Flags() []string {
-	var names []string
-	for _, k := range keys {
-		if k.flag != "" {
-			names = append(names, k.flag)
-		}
-	}
-	return names
-}
-
 // lookup finds a variable in an environment; the last one wins, as in a shell.
 func lookup(environ []string, name string) string {
 	for _, pair := range slices.Backward(environ) {
