@@ -8,13 +8,20 @@ import (
 	"github.com/orchd/orchd/api"
 )
 
-// Report is what the driver last said of itself, at most HostEvery and the
-// hypervisor's own deadline old. Figures that cannot be true are passed on as
-// they came: whoever asked shows them for what they are.
+// silence is how long a hypervisor may take to answer before it counts as down.
+const silence = 2 * time.Second
+
+// Report is what the driver last said of itself, at most HostEvery old; while it
+// has been asked and is silent, it is down. Figures that cannot be true are
+// passed on as they came: whoever asked shows them for what they are.
 func (l *Loop) Report() api.HostReport {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.host
+	r := l.host
+	if r.Up && !l.asked.IsZero() && time.Since(l.asked) > silence {
+		r.Up, r.Error = false, l.hv.Driver()+": no answer within "+silence.String()
+	}
+	return r
 }
 
 // watchHost asks the hypervisor whether it is there, and tells the cluster when
@@ -46,6 +53,7 @@ func (l *Loop) watchHost(ctx context.Context) {
 // askHost is the host as the cluster should know it: with the capacity that was
 // told before while the hypervisor is silent or talks nonsense.
 func (l *Loop) askHost(ctx context.Context, told Host) Host {
+	l.ask(time.Now())
 	info, err := l.hv.Host(ctx)
 	capacity := l.cfg.overridden(info.Capacity)
 	report := api.HostReport{Driver: l.hv.Driver(), Up: err == nil, Capacity: capacity}
@@ -63,12 +71,18 @@ func (l *Loop) askHost(ctx context.Context, told Host) Host {
 	return host
 }
 
+func (l *Loop) ask(at time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.asked = at
+}
+
 // remember keeps the report and tells whether the hypervisor came up with it.
 func (l *Loop) remember(r api.HostReport) (cameUp bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	cameUp = r.Up && !l.host.Up
-	l.host = r
+	l.host, l.asked = r, time.Time{}
 	return cameUp
 }
 

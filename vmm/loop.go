@@ -23,8 +23,9 @@ type Loop struct {
 	ended chan outcome  // what workers bring back; has room for all of them
 	mem   *memory       // belongs to the goroutine that looks
 
-	mu   sync.Mutex
-	host api.HostReport // as the hypervisor last said
+	mu    sync.Mutex
+	host  api.HostReport // as the hypervisor last said
+	asked time.Time      // when it was asked again; zero when it has answered
 }
 
 // New makes a loop; Run makes it work.

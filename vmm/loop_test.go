@@ -458,7 +458,11 @@ func TestHostIsReportedWhenItChanges(t *testing.T) {
 		h.after(5 * time.Second)
 		wantHosts(well, down, well)
 		h.hv.Hang("Host")
-		h.after(20 * time.Second)
+		h.after(8 * time.Second)
+		if r := h.loop.Report(); r.Up || r.Error != "sim: no answer within 2s" {
+			t.Errorf("report of a silent hypervisor: got %+v, want it down for its silence", r)
+		}
+		h.after(12 * time.Second)
 		stuck := well
 		stuck.Problem = "sim: stuck"
 		wantHosts(well, down, well, stuck)

@@ -1,10 +1,11 @@
 // Package libvirt runs virtual machines through the libvirtd of this host. It
 // decides nothing: it is the hands of package vmm.
 //
-// libvirtd is spoken to over three connections, each made when it is needed and
-// made anew after it was lost: one for questions, one for what takes long, and
-// one that only hears events and is pinged, so that a libvirtd that was
-// restarted, killed or is stuck is noticed within eight seconds. Every call has
+// libvirtd is spoken to over four connections, each made when it is needed and
+// made anew after it was lost: one for questions, one for what changes domains,
+// one for what changes disks, and one that only hears events and is pinged, so
+// that a libvirtd that was restarted, killed or is stuck is noticed within eight
+// seconds. Every call has
 // a deadline; when one passes, its whole connection is dropped and the call's
 // outcome counts as unknown.
 //

@@ -67,7 +67,8 @@ type Driver struct {
 	address   address
 	log       *slog.Logger
 	questions *link // Host, List
-	jobs      *link // everything that changes something
+	jobs      *link // what changes a domain
+	disks     *link // what changes the pool: one at a time, for a pool that makes a volume refuses to be refreshed
 }
 
 var _ vmm.Hypervisor = (*Driver)(nil)
@@ -92,7 +93,7 @@ func New(cfg Config, log *slog.Logger) (*Driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Driver{cfg: cfg, address: a, log: log, questions: newLink(a), jobs: newLink(a)}, nil
+	return &Driver{cfg: cfg, address: a, log: log, questions: newLink(a, inFlight), jobs: newLink(a, inFlight), disks: newLink(a, 1)}, nil
 }
 
 // Driver is api.DriverLibvirt.
@@ -102,6 +103,7 @@ func (d *Driver) Driver() string { return api.DriverLibvirt }
 func (d *Driver) Close() error {
 	d.questions.close()
 	d.jobs.close()
+	d.disks.close()
 	return nil
 }
 

@@ -114,7 +114,8 @@ type link struct {
 	closed bool
 }
 
-func newLink(a address) *link { return &link{address: a, slots: make(chan none, inFlight)} }
+// newLink makes a link with so many calls in flight at most.
+func newLink(a address, calls int) *link { return &link{address: a, slots: make(chan none, calls)} }
 
 // none is the answer of a call that only succeeds or fails.
 type none = struct{}
@@ -241,7 +242,7 @@ func Detect(ctx context.Context, uri string) (driver string, err error) {
 	if err != nil {
 		return api.DriverNone, err
 	}
-	k := newLink(a)
+	k := newLink(a, 1)
 	defer k.close()
 	if _, err := ask(ctx, k, "detect", dialLimit, (*golibvirt.Libvirt).ConnectGetLibVersion); err != nil {
 		return api.DriverNone, err

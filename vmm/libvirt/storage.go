@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -30,22 +31,35 @@ func (d *Driver) MakeDisk(ctx context.Context, b vmm.Build) (made bool, err erro
 	if err != nil {
 		return false, err
 	}
-	return ask(ctx, d.jobs, "disk", diskLimit, func(rpc *golibvirt.Libvirt) (made bool, err error) {
+	return ask(ctx, d.disks, "disk", diskLimit, func(rpc *golibvirt.Libvirt) (made bool, err error) {
 		pool, err := d.pool(rpc)
 		if err != nil {
 			return false, err
 		}
-		// Whoever put a file there may not have told the pool.
-		if err := rpc.StoragePoolRefresh(pool, 0); err != nil {
-			return false, err
-		}
-		_, err = rpc.StorageVolLookupByName(pool, vmm.DiskName(b.Mark))
-		if !is(err, golibvirt.ErrNoStorageVol) {
+		there, err := d.hasVolume(rpc, pool, vmm.DiskName(b.Mark))
+		if there || err != nil {
 			return false, err
 		}
 		_, err = rpc.StorageVolCreateXML(pool, text, 0)
 		return err == nil, err
 	})
+}
+
+// hasVolume looks again after a refresh when there is a file that the pool does
+// not know: whoever put it there has not told.
+func (d *Driver) hasVolume(rpc *golibvirt.Libvirt, pool golibvirt.StoragePool, name string) (bool, error) {
+	_, err := rpc.StorageVolLookupByName(pool, name)
+	if !is(err, golibvirt.ErrNoStorageVol) {
+		return err == nil, err
+	}
+	if _, err := os.Lstat(filepath.Join(d.cfg.Disks, name)); err != nil {
+		return false, nil
+	}
+	if err := rpc.StoragePoolRefresh(pool, 0); err != nil {
+		return false, err
+	}
+	_, err = rpc.StorageVolLookupByName(pool, name)
+	return err == nil, err
 }
 
 // volumeXML describes the disk of b.
@@ -86,7 +100,7 @@ func (d *Driver) DropDisk(ctx context.Context, b vmm.Build) error {
 }
 
 func (d *Driver) dropVolume(ctx context.Context, name string) error {
-	return d.jobs.call(ctx, "drop disk", diskLimit, func(rpc *golibvirt.Libvirt) error {
+	return d.disks.call(ctx, "drop disk", diskLimit, func(rpc *golibvirt.Libvirt) error {
 		pool, err := d.pool(rpc)
 		if err != nil {
 			return err

@@ -17,10 +17,13 @@ const (
 // calls wake for each, and once whenever it begins to listen, because it knows
 // nothing of what happened before. It goes on until ctx ends.
 func (d *Driver) Watch(ctx context.Context, wake func()) {
+	heard := true // so that each silence is logged once
 	for ctx.Err() == nil {
-		if err := d.listen(ctx, wake); err != nil && ctx.Err() == nil {
+		err := d.listen(ctx, func() { heard = true; wake() })
+		if err != nil && heard && ctx.Err() == nil {
 			d.log.Warn("libvirtd's events are not heard", "uri", d.cfg.URI, "err", err)
 		}
+		heard = false
 		wake() // domains may have changed with libvirtd, or because of it
 		select {
 		case <-ctx.Done():
