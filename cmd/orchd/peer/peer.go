@@ -124,7 +124,7 @@ func openCore(ctx context.Context, cfg Config, identity cluster.Identity, before
 func (p *Peer) clusterConfig(snapshots *snapshot.Store) cluster.Config {
 	c := cluster.DefaultConfig()
 	c.Identity, c.DataDir, c.Ports, c.Advertise = p.identity, p.cfg.DataDir, p.ports, p.addresses
-	c.Snapshots = snapshots
+	c.Snapshots = verified{snapshots}
 	c.PeerHandler, c.Report, c.VotersWanted = p.channel(), p.say, p.votersWanted
 	c.Profile, c.Now = p.cfg.RaftProfile, p.cfg.Now
 	c.SnapshotThreshold, c.TrailingLogs = p.cfg.SnapshotThreshold, p.cfg.TrailingLogs

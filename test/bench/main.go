@@ -1,0 +1,115 @@
+// Command bench measures a cluster from its users' side: three orchd processes
+// on this machine, TLS and fsync on, with simulated hypervisors.
+//
+// It prints how many VM creates are acknowledged per second at 1, 16, 64 and
+// 256 clients, beside what the same raft set-up carries with nothing on top, in
+// rounds that take turns; and how long a client waits for its next acknowledged
+// create when the leader is killed. Run it with: make bench
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+)
+
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == "raft-only" {
+		if err := raftOnly(os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	var o options
+	flag.StringVar(&o.orchd, "orchd", "", "the orchd program to measure")
+	flag.DurationVar(&o.round, "round", 5*time.Second, "how long each round takes")
+	flag.IntVar(&o.rounds, "rounds", 3, "how many rounds for each number of clients")
+	flag.IntVar(&o.kills, "kills", 20, "how many times the leader is killed")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := bench(ctx, o); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+type options struct {
+	orchd         string
+	round         time.Duration
+	rounds, kills int
+}
+
+// clientCounts are the loads that are measured.
+var clientCounts = []int{1, 16, 64, 256}
+
+func bench(ctx context.Context, o options) error {
+	dir, err := os.MkdirTemp("", "orchd-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	fmt.Printf("machine: %s\ndate: %s\ncommand: make bench (rounds of %s, %d for each number of clients)\n\n",
+		machine(), time.Now().UTC().Format(time.DateOnly), o.round, o.rounds)
+
+	raw, err := startRaftOnly(ctx, filepath.Join(dir, "raft"))
+	if err != nil {
+		return fmt.Errorf("raft alone: %w", err)
+	}
+	defer raw.stop()
+	peers, err := startPeers(ctx, o.orchd, filepath.Join(dir, "orchd"))
+	if err != nil {
+		return fmt.Errorf("three peers: %w", err)
+	}
+	defer peers.stop()
+	if err := throughput(ctx, o, peers, raw); err != nil {
+		return err
+	}
+	raw.stop()
+	return failover(ctx, o, peers)
+}
+
+// throughput prints one line for each number of clients, the medians of its rounds.
+func throughput(ctx context.Context, o options, peers *peers, raw *rawCluster) error {
+	fmt.Println("| clients | creates/s | p50 ms | p99 ms | raw proposals/s | p50 ms | p99 ms | ratio |")
+	fmt.Println("|---:|---:|---:|---:|---:|---:|---:|---:|")
+	for _, clients := range clientCounts {
+		var creates, proposals []figures
+		for range o.rounds {
+			c, err := peers.load(ctx, clients, o.round)
+			if err != nil {
+				return fmt.Errorf("creates with %d clients: %w", clients, err)
+			}
+			p, err := raw.load(clients, o.round)
+			if err != nil {
+				return fmt.Errorf("proposals with %d clients: %w", clients, err)
+			}
+			creates, proposals = append(creates, c), append(proposals, p)
+		}
+		c, p := median(creates), median(proposals)
+		fmt.Printf("| %d | %.0f | %.2f | %.2f | %.0f | %.2f | %.2f | %.2f |\n",
+			clients, c.PerSecond, c.P50, c.P99, p.PerSecond, p.P50, p.P99, c.PerSecond/p.PerSecond)
+	}
+	return nil
+}
+
+// machine says what the figures were measured on.
+func machine() string {
+	model := "unknown processor"
+	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		for line := range strings.Lines(string(text)) {
+			if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+				model = strings.TrimSpace(value)
+				break
+			}
+		}
+	}
+	return fmt.Sprintf("%d cores, %s, %s/%s, %s", runtime.NumCPU(), model, runtime.GOOS, runtime.GOARCH, runtime.Version())
+}
