@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"bytes"
 	"maps"
 	"slices"
 	"sync"
@@ -13,20 +12,23 @@ type Roster interface {
 	Members() ([]Member, <-chan struct{})
 }
 
-// book knows who belongs to the cluster. The tables decide; but while this peer
-// does not know that its tables are current, what its disk and other peers say
-// counts as well: the leader may have joined while this peer was away, and only
-// from the leader can it learn so through the log.
+// book knows who belongs to the cluster. The tables decide, with two exceptions.
+// A peer that has left is still spoken to while it is in raft's configuration:
+// its vote may be needed to finish its removal. And while this peer does not know
+// that its tables are current, what its disk and other peers say counts as well:
+// the leader may have joined while this peer was away, and only from the leader
+// can it learn so through the log.
 type book struct {
 	mu      sync.Mutex
-	rows    map[string]Member // from the tables
-	known   map[string]Member // from known.json, then from peers that were asked
-	current bool
+	rows    map[string]Member    // from the tables
+	known   map[string]Member    // all that was ever said, from known.json on; pruned when the tables are current
+	current bool                 // the tables are
+	inRaft  func(id string) bool // it is in raft's configuration
 	changed bell
 }
 
 func newBook(members []Member) *book {
-	return &book{known: byID(members)}
+	return &book{known: byID(members), inRaft: func(string) bool { return false }}
 }
 
 func byID(members []Member) map[string]Member {
@@ -37,33 +39,44 @@ func byID(members []Member) map[string]Member {
 	return m
 }
 
-// find is the peer of that id, if it belongs to the cluster. While the tables
-// are not current, what others know of it is newer.
+// settledLocked: the tables alone say who belongs.
+func (b *book) settledLocked() bool { return b.current && len(b.rows) > 0 }
+
+// find is the peer of that id, if it may be spoken to. Unless the tables are
+// current, what others know of it is newer.
 func (b *book) find(id string) (Member, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if m, ok := b.known[id]; ok && !b.settledLocked() {
+	if m, ok := b.rows[id]; ok && b.settledLocked() {
 		return m, true
 	}
-	m, ok := b.rows[id]
-	return m, ok
+	if m, ok := b.known[id]; ok && (!b.settledLocked() || b.inRaft(id)) {
+		return m, true
+	}
+	return Member{}, false
 }
 
-// settledLocked: the tables alone decide.
-func (b *book) settledLocked() bool { return b.current && len(b.rows) > 0 }
+// belongs tells whether the peer may change anything: being needed by raft is not enough.
+func (b *book) belongs(id string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, known := b.known[id]
+	_, row := b.rows[id]
+	return row || known && !b.settledLocked()
+}
 
 // members are all peers that find finds, by id.
 func (b *book) members() []Member {
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	all := map[string]Member{}
-	maps.Copy(all, b.rows)
-	if !b.settledLocked() {
-		maps.Copy(all, b.known)
+	ids := slices.Sorted(maps.Keys(b.known))
+	b.mu.Unlock()
+	var all []Member
+	for _, id := range ids {
+		if m, ok := b.find(id); ok {
+			all = append(all, m)
+		}
 	}
-	return slices.SortedFunc(maps.Values(all), func(a, b Member) int {
-		return bytes.Compare([]byte(a.ID), []byte(b.ID))
-	})
+	return all
 }
 
 // inTables are the peers that the tables hold.
@@ -77,24 +90,29 @@ func (b *book) inTables() map[string]Member {
 func (b *book) setRows(members []Member) {
 	b.mu.Lock()
 	b.rows = byID(members)
+	for id, m := range b.rows {
+		if _, have := b.known[id]; !have || b.current {
+			b.known[id] = m
+		}
+	}
 	b.mu.Unlock()
 	b.changed.ring()
 }
 
-// setCurrent says whether the tables are known to be current, and tells
-// whether that is news. Once they are, nothing but them is remembered.
-func (b *book) setCurrent(current bool) (news bool) {
+// setCurrent says whether the tables are known to be current. Once they are,
+// nobody else is remembered but those whom raft still needs.
+func (b *book) setCurrent(current bool) {
 	b.mu.Lock()
-	news = b.current != current
+	news := b.current != current
 	b.current = current
 	if b.settledLocked() {
-		b.known = b.rows
+		maps.DeleteFunc(b.known, func(id string, _ Member) bool { return !b.inRaft(id) })
+		maps.Copy(b.known, b.rows)
 	}
 	b.mu.Unlock()
 	if news {
 		b.changed.ring()
 	}
-	return news
 }
 
 // isCurrent is what setCurrent last said.
@@ -108,7 +126,6 @@ func (b *book) isCurrent() bool {
 // are current.
 func (b *book) hear(members []Member) {
 	b.mu.Lock()
-	b.known = maps.Clone(b.known)
 	news := false
 	for _, m := range members {
 		_, have := b.known[m.ID]
@@ -119,4 +136,11 @@ func (b *book) hear(members []Member) {
 	if news { // not for another address: two peers may disagree about one for a while
 		b.changed.ring()
 	}
+}
+
+// watchRaft says how to ask for raft's configuration, once there is one.
+func (b *book) watchRaft(inRaft func(id string) bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.inRaft = inRaft
 }

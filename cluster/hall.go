@@ -27,6 +27,7 @@ type hall struct {
 	log      *slog.Logger
 	maxConns int
 	maxPerIP int
+	refused  said // a stranger who knocks again and again is worth a line a minute
 
 	raft, peers queue       // accepted connections, by protocol
 	stalled     atomic.Bool // the disk does not answer: take no part in raft
@@ -151,9 +152,11 @@ func (c *conn) secure(ctx context.Context, t *tls.Conn, want string) error {
 }
 
 func (h *hall) refuse(c *conn, reason error) {
-	if !h.isClosed() {
-		h.log.Warn("connection to the raft port refused", "from", c.RemoteAddr().String(), "err", reason)
+	level := slog.LevelWarn
+	if h.isClosed() || h.refused.again(c.ip+" "+reason.Error()) {
+		level = slog.LevelDebug
 	}
+	h.log.Log(context.Background(), level, "connection to the raft port refused", "from", c.RemoteAddr().String(), "err", reason)
 	c.Close()
 }
 

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"net"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -160,6 +161,40 @@ type house struct {
 	gossipKey []byte
 	configure func(*Config) // applied to each peer's configuration
 	peers     []*peer
+
+	cutMu sync.Mutex
+	cut   map[string]bool   // ids of peers whose network is cut off
+	homes map[string]string // raft address to id
+}
+
+// cutOff takes a peer off the network; heal puts it back.
+func (h *house) cutOff(p *peer) { h.setCut(p, true) }
+func (h *house) heal(p *peer)   { h.setCut(p, false) }
+
+func (h *house) setCut(p *peer, cut bool) {
+	h.cutMu.Lock()
+	h.cut[p.identity.PeerID] = cut
+	h.cutMu.Unlock()
+	p.hall.closeWhere(func(*conn) bool { return cut })
+}
+
+// dial dials unless one of the two is cut off.
+func (p *peer) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	p.house.cutMu.Lock()
+	cut := p.house.cut[p.identity.PeerID] || p.house.cut[p.house.homes[address]]
+	p.house.cutMu.Unlock()
+	if cut {
+		return nil, errors.New("cut off")
+	}
+	return (&net.Dialer{}).DialContext(ctx, network, address)
+}
+
+// kill ends a peer as a crash does: no goodbye, nobody takes over.
+func (p *peer) kill() {
+	p.house.t.Helper()
+	p.running = false
+	p.hall.close()
+	must(p.house.t, p.Node.Close())
 }
 
 // peer is one of its peers, running or not.
@@ -202,7 +237,7 @@ func emptyHouse(t *testing.T) *house {
 	t.Helper()
 	authority, err := ca.New(uuid.NewString(), time.Now())
 	must(t, err)
-	h := &house{t: t, authority: authority, gossipKey: seal.NewKey("g").Bytes, configure: func(*Config) {}}
+	h := &house{t: t, authority: authority, gossipKey: seal.NewKey("g").Bytes, cut: map[string]bool{}, homes: map[string]string{}, configure: func(*Config) {}}
 	t.Cleanup(h.close)
 	return h
 }
@@ -257,6 +292,9 @@ func (p *peer) ports() *Ports {
 	must(t, err)
 	must(t, ports.API.Close())
 	p.at = api.PeerAddresses{API: ports.API.Addr().String(), Raft: ports.Raft.Addr().String(), Gossip: ports.Gossip.Addr().String()}
+	p.house.cutMu.Lock()
+	defer p.house.cutMu.Unlock()
+	p.house.homes[p.at.Raft] = p.identity.PeerID
 	return ports
 }
 
@@ -267,6 +305,7 @@ func (p *peer) config(ports *Ports) Config {
 	must(t, err)
 	c := DefaultConfig()
 	c.Identity, c.DataDir, c.Ports, c.Advertise, c.Snapshots = p.identity, p.dir, ports, p.at, snapshots
+	c.Dial = p.dial
 	p.house.configure(&c)
 	return c
 }

@@ -25,6 +25,9 @@ type raftLog struct {
 // repeatAfter is how long the same sentence of raft's is not said again.
 const repeatAfter = time.Minute
 
+// maxSaid bounds what is remembered of them.
+const maxSaid = 1000
+
 // said remembers when each sentence was said.
 type said struct {
 	mu sync.Mutex
@@ -38,12 +41,15 @@ func (s *said) again(sentence string) bool {
 	if last, ok := s.at[sentence]; ok && time.Since(last) < repeatAfter {
 		return true
 	}
+	if s.at == nil || len(s.at) > maxSaid {
+		s.at = map[string]time.Time{}
+	}
 	s.at[sentence] = time.Now()
 	return false
 }
 
 func newRaftLog(ctx context.Context, l *slog.Logger) hclog.Logger {
-	return raftLog{hclog.NewNullLogger(), l, ctx, &said{at: map[string]time.Time{}}}
+	return raftLog{hclog.NewNullLogger(), l, ctx, &said{}}
 }
 
 func (r raftLog) Error(msg string, args ...any) {
@@ -88,7 +94,7 @@ func plain(args []any) []any {
 // gossipLog gives memberlist a logger that ends in slog. Gossip is a hint and
 // mends itself: what it calls an error is worth a line, the rest is not.
 func gossipLog(ctx context.Context, l *slog.Logger) *log.Logger {
-	return log.New(gossipLines{ctx, l, &said{at: map[string]time.Time{}}}, "", 0)
+	return log.New(gossipLines{ctx, l, &said{}}, "", 0)
 }
 
 type gossipLines struct {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,6 +24,7 @@ type Node struct {
 
 	raft      *raft.Raft
 	transport raft.Transport
+	endRaft   func() raft.Future // shuts raft down; a second call gives the same future
 	stores    *stores
 	replica   *replica
 	roster    Roster
@@ -115,7 +117,7 @@ func (n *Node) open() (err error) {
 		return err
 	}
 	if err := n.replica.replay(n.stores.logs, base+1, committed); err != nil {
-		return fmt.Errorf("replay the log: %w", err)
+		return errors.Join(n.failed(), fmt.Errorf("replay the log: %w", err))
 	}
 	n.server = n.newServer()
 	n.start(n.hall.run, n.serve, n.followRoster, n.lead, n.pingLoop, n.watchDisk, n.noteLoop, n.suffrageLoop)
@@ -160,7 +162,12 @@ func (n *Node) startRaft() (err error) {
 	if err != nil {
 		return fmt.Errorf("start raft: %w", err)
 	}
+	n.endRaft = sync.OnceValue(n.raft.Shutdown)
+	n.book.watchRaft(func(id string) bool {
+		return slices.ContainsFunc(n.Servers(), func(s Server) bool { return s.ID == id })
+	})
 	n.observe()
+	n.start(n.endWithFailure)
 	return nil
 }
 
@@ -202,6 +209,16 @@ func (n *Node) fail(err error) {
 		n.deadErr = err
 		close(n.dead)
 	})
+}
+
+// endWithFailure takes a peer that has failed out of raft, so that the others
+// elect a leader that can go on.
+func (n *Node) endWithFailure() {
+	select {
+	case <-n.dead:
+		n.endRaft()
+	case <-n.ctx.Done():
+	}
 }
 
 // failed is the error that ended the node; nil while it runs.
@@ -255,10 +272,9 @@ func (n *Node) close() error {
 	if n.server != nil {
 		errs = append(errs, n.server.Close())
 	}
-	var ended raft.Future
 	if n.raft != nil {
 		n.noteCommitted()
-		ended = n.raft.Shutdown()
+		n.endRaft()
 	}
 	if t, ok := n.transport.(raft.WithClose); ok {
 		errs = append(errs, t.Close())
@@ -269,8 +285,8 @@ func (n *Node) close() error {
 	if n.hall != nil {
 		errs = append(errs, n.hall.close())
 	}
-	if ended != nil { // raft waits for its connections, so they go first
-		errs = append(errs, ended.Error())
+	if n.raft != nil { // it waits for its connections, so they go first
+		errs = append(errs, n.endRaft().Error())
 	}
 	n.awaitWork()
 	if n.stores != nil {

@@ -83,6 +83,9 @@ func (n *Node) offer(ctx context.Context, command []byte) ([]byte, error) {
 
 // servePropose takes a command that another peer passes on. It goes no further from here.
 func (n *Node) servePropose(r *http.Request) (any, error) {
+	if !n.book.belongs(CallerPeer(r)) {
+		return nil, api.Errorf(api.Forbidden, "cluster.propose", "this peer does not belong to the cluster any more")
+	}
 	command, err := io.ReadAll(r.Body)
 	if err != nil {
 		return nil, api.Errorf(api.TooLarge, "cluster.propose", "the change is larger than a log entry: %w", err)

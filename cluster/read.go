@@ -30,6 +30,9 @@ func (n *Node) ReadIndex(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
 	for {
+		if halt := n.failed(); halt != nil {
+			return api.Errorf(api.Unavailable, "cluster.read", "this peer has stopped: %w", halt)
+		}
 		turned := n.turn.wait()
 		began := n.cfg.Now()
 		index, err := n.reads.join(limited)
@@ -47,8 +50,6 @@ func (n *Node) ReadIndex(ctx context.Context) error {
 			return unproven(ctx, err)
 		case <-n.ctx.Done():
 			return unproven(ctx, err)
-		case <-n.dead:
-			return api.Errorf(api.Unavailable, "cluster.read", "this peer has stopped: %w", n.deadErr)
 		}
 	}
 }

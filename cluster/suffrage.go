@@ -38,32 +38,72 @@ type change struct {
 	ID   string `json:"id"`
 }
 
-// nextChange compares raft's configuration with the members in the tables. It
-// removes only whom the tables say has left: silence is no reason, and gossip is
-// not asked.
-func nextChange(servers []Server, members map[string]Member, caughtUp func(id string) bool, wanted int, self string) change {
-	if len(members) == 0 {
+// scene is what the leader looks at.
+type scene struct {
+	servers  []Server             // raft's configuration
+	members  map[string]Member    // the tables
+	caughtUp func(id string) bool // it is there and has almost all of the log
+	alive    func(id string) bool // it answers
+	wanted   int                  // voters
+	self     string
+}
+
+// nextChange compares raft's configuration with the tables. It removes only whom
+// the tables say has left: silence is no reason, and gossip is not asked. A voter
+// that leaves is replaced first where it can be.
+func (s scene) nextChange() change {
+	if len(s.members) == 0 {
 		return change{Verb: leave} // the first peer has not been written down yet
 	}
-	for _, s := range servers {
-		if _, ok := members[s.ID]; !ok && s.ID != self {
-			return change{remove, s.ID}
-		}
-	}
-	if _, ok := members[self]; !ok {
-		return change{handOver, self}
-	}
-	for _, id := range slices.Sorted(maps.Keys(members)) {
-		if !slices.ContainsFunc(servers, func(s Server) bool { return s.ID == id }) {
+	for _, id := range slices.Sorted(maps.Keys(s.members)) {
+		if !slices.ContainsFunc(s.servers, func(o Server) bool { return o.ID == id }) {
 			return change{admit, id}
 		}
 	}
-	for _, s := range servers {
-		if !s.Voter && len(voters(servers)) < wanted && caughtUp(s.ID) {
-			return change{promote, s.ID}
+	for _, o := range s.servers {
+		if !o.Voter && s.stays(o.ID) && s.caughtUp(o.ID) && len(slices.DeleteFunc(voters(s.servers), s.left)) < s.wanted {
+			return change{promote, o.ID}
 		}
 	}
+	for _, o := range s.servers {
+		if s.left(o.ID) && o.ID != s.self && s.removable(o.ID) {
+			return change{remove, o.ID}
+		}
+	}
+	if s.left(s.self) {
+		return change{handOver, s.self}
+	}
 	return change{Verb: leave}
+}
+
+func (s scene) stays(id string) bool {
+	_, ok := s.members[id]
+	return ok
+}
+
+func (s scene) left(id string) bool { return !s.stays(id) }
+
+// removable tells whether a majority of the voters that remain is alive.
+// Without one raft could not even finish the removal, nor anything after it.
+func (s scene) removable(id string) bool {
+	remain := slices.DeleteFunc(voters(s.servers), func(v string) bool { return v == id })
+	alive := 0
+	for _, v := range remain {
+		if v == s.self || s.alive(v) {
+			alive++
+		}
+	}
+	return alive > len(remain)/2
+}
+
+// scene is how things stand now.
+func (n *Node) scene() scene {
+	seen := n.contacts.all()
+	return scene{
+		servers: n.Servers(), members: n.book.inTables(), wanted: n.cfg.VotersWanted(), self: n.id,
+		caughtUp: func(id string) bool { return seen[id].Reachable && seen[id].near >= nearPings },
+		alive:    func(id string) bool { return seen[id].Reachable },
+	}
 }
 
 // suffrageLoop keeps raft's configuration as the tables want it, while this peer leads.
@@ -73,7 +113,7 @@ func (n *Node) suffrageLoop() {
 		defer tick.Stop()
 		for {
 			changed := n.book.changed.wait()
-			c := nextChange(n.Servers(), n.book.inTables(), n.caughtUp, n.cfg.VotersWanted(), n.id)
+			c := n.scene().nextChange()
 			if err := n.apply(ctx, c); err != nil && ctx.Err() == nil {
 				n.log.Warn("raft's configuration was not changed; tried again", "verb", string(c.Verb), "peer", c.ID, "err", err)
 			}
@@ -85,12 +125,6 @@ func (n *Node) suffrageLoop() {
 			}
 		}
 	})
-}
-
-// caughtUp tells whether a peer is there and has almost all of the log.
-func (n *Node) caughtUp(id string) bool {
-	c := n.contacts.all()[id]
-	return c.Reachable && c.near >= nearPings
 }
 
 // apply makes one change as the leader.
@@ -109,6 +143,9 @@ func (n *Node) apply(ctx context.Context, c change) error {
 	case promote:
 		f = n.raft.AddVoter(id, address, 0, n.cfg.ProposeTimeout)
 	case remove:
+		if !n.scene().removable(c.ID) {
+			return api.Errorf(api.Conflict, "cluster.suffrage", "without peer %s no majority of the remaining voters would answer: bring one of the silent ones back, or add a peer, first", c.ID)
+		}
 		f = n.raft.RemoveServer(id, 0, n.cfg.ProposeTimeout)
 	default:
 		return api.Errorf(api.Invalid, "cluster.suffrage", "there is no change %q", c.Verb)
@@ -182,7 +219,9 @@ func (n *Node) serveSuffrage(r *http.Request) (any, error) {
 	if leader != n.id {
 		return nil, errNotLeader
 	}
-	if err := n.offerChange(r.Context(), c); err != nil {
+	if err := n.offerChange(r.Context(), c); err != nil && !retryable(err) {
+		return nil, err
+	} else if err != nil {
 		return nil, api.Errorf(api.Unavailable, "cluster.suffrage", "the leader could not %s peer %s: %w", c.Verb, c.ID, err)
 	}
 	return c, nil

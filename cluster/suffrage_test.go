@@ -40,14 +40,19 @@ func TestNextChange(t *testing.T) {
 		"the other one is ready":            {append(vote("a"), Server{"b", false}, Server{"c", false}), tables("a", "b", "c"), "c", 3, change{promote, "c"}},
 		"enough voters":                     {append(vote("a", "b", "c"), Server{"d", false}), tables("a", "b", "c", "d"), "d", 3, change{leave, ""}},
 		"a silent voter stays":              {vote("a", "b", "c"), tables("a", "b", "c"), "", 3, change{leave, ""}},
-		"one has left":                      {vote("a", "b", "c"), tables("a", "b"), "", 3, change{remove, "c"}},
-		"one has left, another has come":    {vote("a", "b"), tables("a", "c"), "", 3, change{remove, "b"}},
-		"this peer has left":                {vote("a", "b"), tables("b"), "", 3, change{handOver, "a"}},
-		"this peer has left, and one other": {vote("a", "b", "c"), tables("b"), "", 3, change{remove, "c"}},
+		"one has left":                      {vote("a", "b", "c"), tables("a", "b"), "b", 3, change{remove, "c"}},
+		"one of two has left":               {vote("a", "b"), tables("a"), "b", 3, change{remove, "b"}},
+		"one has left, another has come":    {vote("a", "b"), tables("a", "c"), "", 3, change{admit, "c"}},
+		"its place is taken first":          {append(vote("a", "b", "c"), Server{"d", false}), tables("a", "b", "d"), "bd", 3, change{promote, "d"}},
+		"then it goes":                      {vote("a", "b", "c", "d"), tables("a", "b", "d"), "d", 3, change{remove, "c"}},
+		"one has left, another is silent":   {vote("a", "b", "c"), tables("a", "b"), "", 3, change{leave, ""}},
+		"this peer has left":                {vote("a", "b"), tables("b"), "b", 3, change{handOver, "a"}},
+		"this peer has left, and one other": {vote("a", "b", "c"), tables("b"), "b", 3, change{remove, "c"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			caughtUp := func(id string) bool { return slices.Contains([]byte(c.caughtUp), id[0]) }
-			if got := nextChange(c.servers, c.members, caughtUp, c.wanted, "a"); got != c.want {
+			s := scene{c.servers, c.members, caughtUp, caughtUp, c.wanted, "a"}
+			if got := s.nextChange(); got != c.want {
 				t.Errorf("%v, want %v", got, c.want)
 			}
 		})
