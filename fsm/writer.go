@@ -35,7 +35,7 @@ func NewWriter(p Proposer, r Ranker) *Writer { return &Writer{p, r} }
 
 // Done is what a write gives back.
 type Done[T any] struct {
-	Object   T    // as of the write, or, when Replayed, as it is now
+	Object   T // as of the write, or, when Replayed, as it is now
 	ID       string
 	Replayed bool // an earlier request with the same Idempotency-Key did it
 	Gone     bool // Replayed, and the object is no longer there: ID is all that is left of it

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"regexp"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -87,6 +88,9 @@ func (s *Server) finish(x *exchange, rec *recorder, r *http.Request, took time.D
 		slog.String("actor", x.actor), slog.String("remote", x.remote),
 	}
 	level := slog.LevelInfo
+	if slices.Contains(probes, route) {
+		level = slog.LevelDebug
+	}
 	if x.err != nil {
 		attrs = append(attrs, slog.String("err", x.err.Error()))
 	}
@@ -95,6 +99,9 @@ func (s *Server) finish(x *exchange, rec *recorder, r *http.Request, took time.D
 	}
 	s.log.LogAttrs(r.Context(), level, "request", attrs...)
 }
+
+// probes are asked again and again by machines: worth no line in an ordinary log.
+var probes = []string{"/healthz", "/readyz", "/metrics"}
 
 // routeOf is the path of a mux pattern, which has few values where paths have many.
 func routeOf(pattern string) string {

@@ -80,7 +80,7 @@ func (s *Server) Handler() http.Handler { return s.logged(s.routed()) }
 func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	h := &http.Server{
 		Handler:           s.Handler(),
-		TLSConfig:         s.cfg.TLS,
+		TLSConfig:         withHTTP2(s.cfg.TLS),
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
@@ -98,6 +98,18 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 		return s.stop(h)
 	})
 	return g.Wait()
+}
+
+// withHTTP2 says in so many words that TLS carries HTTP/2. Without that, net/http
+// sets it up for whichever listener comes first; when that is the unix socket, TLS
+// clients are offered h2 and then cut off.
+func withHTTP2(c *tls.Config) *tls.Config {
+	if c == nil {
+		return nil
+	}
+	c = c.Clone()
+	c.NextProtos = []string{"h2", "http/1.1"}
+	return c
 }
 
 // serveOn answers on one listener.

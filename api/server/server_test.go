@@ -509,6 +509,62 @@ func serveOn(t *testing.T, s *Server, listeners ...net.Listener) {
 	})
 }
 
+// TestHTTP2BesideAUnixSocket: whichever listener is served first, a TLS client
+// is answered over HTTP/2.
+func TestHTTP2BesideAUnixSocket(t *testing.T) {
+	certificate := httptest.NewTLSServer(http.NotFoundHandler())
+	defer certificate.Close()
+	socket, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := New(Config{TLS: &tls.Config{Certificates: certificate.TLS.Certificates}}, newFake(), testLog(t))
+	serveOn(t, s, held{tcp, heldUntilAsked(t, socket)}, socket)
+	client := http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	defer client.CloseIdleConnections()
+	r, err := client.Get("https://" + tcp.Addr().String() + "/healthz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Body.Close()
+	if r.ProtoMajor != 2 || r.StatusCode != http.StatusOK {
+		t.Errorf("answered %s over %s", r.Status, r.Proto)
+	}
+}
+
+// held is a listener that is only looked at once another is served.
+type held struct {
+	net.Listener
+	free <-chan struct{}
+}
+
+func (h held) Addr() net.Addr {
+	<-h.free
+	return h.Listener.Addr()
+}
+
+// heldUntilAsked is closed when the socket has answered a request.
+func heldUntilAsked(t *testing.T, socket net.Listener) <-chan struct{} {
+	t.Helper()
+	free := make(chan struct{})
+	go func() {
+		defer close(free)
+		client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket.Addr().String())
+		}}}
+		if r, err := client.Get("http://local/healthz"); err != nil {
+			t.Errorf("ask the socket: %v", err)
+		} else {
+			r.Body.Close()
+		}
+	}()
+	return free
+}
+
 func TestUnixSocketKnowsItsCaller(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	l, err := net.Listen("unix", path)

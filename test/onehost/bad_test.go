@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/test/ask"
 )
 
 // TestBadInput: a 4xx that points at the field, nothing stored, the peer unharmed.
@@ -61,7 +62,7 @@ func TestBadInput(t *testing.T) {
 	if before.Index() > after.Index() {
 		t.Errorf("the index went from %d to %d", before.Index(), after.Index())
 	}
-	if a := h.Do("POST", "/v1/vms", VM("fine", 1, 64)); a.Status != 201 {
+	if a := h.Do("POST", "/v1/vms", ask.VM("fine", 1, 64)); a.Status != 201 {
 		t.Errorf("afterwards a good create: %d %s", a.Status, a.Body)
 	}
 }
@@ -80,11 +81,11 @@ func TestReplayedAnswer(t *testing.T) {
 	c := Start(t, 3, nil)
 	var first string
 	for i, p := range c.Peers {
-		a := p.Do("POST", "/v1/vms", VM("one", 1, 64), "Idempotency-Key: k")
+		a := p.Do("POST", "/v1/vms", ask.VM("one", 1, 64), "Idempotency-Key: k")
 		if a.Status != 201 {
 			t.Fatalf("%s: %d %s", p.Name, a.Status, a.Body)
 		}
-		vm := Decode[api.VM](t, a)
+		vm := ask.Decode[api.VM](t, a)
 		if i == 0 {
 			first = vm.ID
 		}
@@ -92,7 +93,7 @@ func TestReplayedAnswer(t *testing.T) {
 			t.Errorf("%s: VM %s, replayed %q; the first was %s", p.Name, vm.ID, replayed, first)
 		}
 	}
-	if a := c.Peers[0].Do("POST", "/v1/vms", VM("two", 1, 64), "Idempotency-Key: k"); a.Status != 422 || a.Problem(t).Code != "key-mismatch" {
+	if a := c.Peers[0].Do("POST", "/v1/vms", ask.VM("two", 1, 64), "Idempotency-Key: k"); a.Status != 422 || a.Problem(t).Code != "key-mismatch" {
 		t.Errorf("the same key with another body: %d %s", a.Status, a.Body)
 	}
 	if n := len(c.Peers[2].VMs()); n != 1 {

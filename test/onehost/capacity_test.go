@@ -7,6 +7,7 @@ import (
 
 	"github.com/orchd/orchd/api"
 	"github.com/orchd/orchd/cmd/orchd/peer"
+	"github.com/orchd/orchd/test/ask"
 )
 
 // capacityOf asks a peer, and gives the statuses by host.
@@ -16,7 +17,7 @@ func capacityOf(t *testing.T, p *Peer, query string) (api.Capacity, map[string]a
 	if a.Status != 200 {
 		t.Fatalf("capacity on %s: %d %s", p.Name, a.Status, a.Body)
 	}
-	c, by := Decode[api.Capacity](t, a), map[string]api.HostStatus{}
+	c, by := ask.Decode[api.Capacity](t, a), map[string]api.HostStatus{}
 	for _, h := range c.Hosts {
 		by[h.Peer] = h.Status
 		if h.Status != api.Assigned && h.Status != api.AssignedToOther && h.Reason == "" {
@@ -69,11 +70,11 @@ func TestCapacityHostByHost(t *testing.T) {
 		return wantStatuses(got, want)
 	})
 	// A create says the same of each host, and goes where capacity said.
-	a := asked.Do("POST", "/v1/vms", VM("one", 2, 2048))
+	a := asked.Do("POST", "/v1/vms", ask.VM("one", 2, 2048))
 	if a.Status != 201 {
 		t.Fatalf("create: %d %s", a.Status, a.Body)
 	}
-	vm := Decode[api.VM](t, a)
+	vm := ask.Decode[api.VM](t, a)
 	if vm.Status.Owner != "h1" && vm.Status.Owner != "h6" {
 		t.Errorf("the VM went to %s", vm.Status.Owner)
 	}

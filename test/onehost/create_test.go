@@ -11,6 +11,7 @@ import (
 	"github.com/orchd/orchd/cluster"
 	"github.com/orchd/orchd/cmd/orchd/peer"
 	"github.com/orchd/orchd/fsm"
+	"github.com/orchd/orchd/test/ask"
 )
 
 // TestOnePeer: a cluster of one makes a VM, is restarted, and still has it; so
@@ -18,22 +19,22 @@ import (
 func TestOnePeer(t *testing.T) {
 	c := Start(t, 1, func(_ int, cfg *peer.Config) { cfg.SnapshotThreshold, cfg.TrailingLogs = 4, 1 })
 	h := c.Peers[0]
-	a := h.Do("POST", "/v1/vms?wait=20s", VM("one", 1, 256))
+	a := h.Do("POST", "/v1/vms?wait=20s", ask.VM("one", 1, 256))
 	if a.Status != http.StatusCreated {
 		t.Fatalf("create: %d %s", a.Status, a.Body)
 	}
-	made := Decode[api.VM](t, a)
+	made := ask.Decode[api.VM](t, a)
 	if made.Status.State != api.VMRunning || made.Status.Owner != "h1" {
 		t.Fatalf("created: %+v", made.Status)
 	}
 	h.Stop()
 	h.Start()
 	h.WaitReady()
-	got := Decode[api.VM](t, h.Do("GET", "/v1/vms/one", nil))
+	got := ask.Decode[api.VM](t, h.Do("GET", "/v1/vms/one", nil))
 	if got.ID != made.ID {
 		t.Errorf("after the restart the VM is %s, was %s", got.ID, made.ID)
 	}
-	taken := Decode[api.Snapshot](t, h.Do("POST", "/v1/snapshots", nil))
+	taken := ask.Decode[api.Snapshot](t, h.Do("POST", "/v1/snapshots", nil))
 	if taken.Rows["vms"] != 1 || taken.Rows["peers"] != 1 {
 		t.Errorf("rows of the snapshot: %v", taken.Rows)
 	}
@@ -43,7 +44,7 @@ func TestOnePeer(t *testing.T) {
 	h.Stop()
 	h.Start()
 	h.WaitReady()
-	if got := Decode[api.VM](t, h.Do("GET", "/v1/vms/one", nil)); got.ID != made.ID {
+	if got := ask.Decode[api.VM](t, h.Do("GET", "/v1/vms/one", nil)); got.ID != made.ID {
 		t.Errorf("after a start from the snapshot the VM is %s, was %s", got.ID, made.ID)
 	}
 	if a := h.Do("DELETE", "/v1/vms/one?wait=20s", nil); a.Status != http.StatusOK {
@@ -63,11 +64,11 @@ func TestManyCreatesAtOnce(t *testing.T) {
 	c := Start(t, 3, func(_ int, cfg *peer.Config) {
 		cfg.Capacity = api.Resources{VCPUs: perHost, MemoryMiB: 64 << 10, DiskGiB: 100}
 	})
-	answers := make([]Answer, creates)
+	answers := make([]ask.Answer, creates)
 	var all sync.WaitGroup
 	for i := range creates {
 		all.Go(func() {
-			answers[i], _ = c.Peers[i%3].Try(t.Context(), "POST", "/v1/vms", VM(fmt.Sprintf("vm-%d", i), 1, 16), fmt.Sprintf("Idempotency-Key: create-%d", i))
+			answers[i], _ = c.Peers[i%3].Try(t.Context(), "POST", "/v1/vms", ask.VM(fmt.Sprintf("vm-%d", i), 1, 16), fmt.Sprintf("Idempotency-Key: create-%d", i))
 		})
 	}
 	all.Wait()
@@ -185,12 +186,12 @@ func TestLeaderStopsHalfWay(t *testing.T) {
 
 // createThrough asks one peer after the other, with one key, until one acknowledges.
 func createThrough(t *testing.T, c *Cluster, i int) (id string) {
-	body, key := VM(fmt.Sprintf("vm-%d", i), 1, 16), fmt.Sprintf("Idempotency-Key: create-%d", i)
+	body, key := ask.VM(fmt.Sprintf("vm-%d", i), 1, 16), fmt.Sprintf("Idempotency-Key: create-%d", i)
 	for try := i; t.Context().Err() == nil; try++ {
 		a, err := c.Peers[try%len(c.Peers)].Try(t.Context(), "POST", "/v1/vms", body, key)
 		switch {
 		case err == nil && a.Status == http.StatusCreated:
-			return Decode[api.VM](t, a).ID
+			return ask.Decode[api.VM](t, a).ID
 		case err == nil && a.Status < 500:
 			t.Errorf("create %d: %d %s", i, a.Status, a.Body)
 			return ""

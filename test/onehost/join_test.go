@@ -16,6 +16,7 @@ import (
 
 	"github.com/orchd/orchd/api"
 	"github.com/orchd/orchd/cmd/orchd/peer"
+	"github.com/orchd/orchd/test/ask"
 )
 
 // TestJoinRefusals: what must not become a peer does not, is told why, and
@@ -176,7 +177,7 @@ func TestFirstPeerLostForGood(t *testing.T) {
 	}
 	fourth.Start()
 	fourth.WaitReady()
-	if a := fourth.Do("POST", "/v1/vms", VM("one", 1, 64)); a.Status != 201 {
+	if a := fourth.Do("POST", "/v1/vms", ask.VM("one", 1, 64)); a.Status != 201 {
 		t.Errorf("create through the newcomer: %d %s", a.Status, a.Body)
 	}
 }
@@ -186,7 +187,7 @@ func TestNewcomerIsSentASnapshot(t *testing.T) {
 	c := Start(t, 1, func(_ int, cfg *peer.Config) { cfg.TrailingLogs = 2 })
 	first := c.Peers[0]
 	for i := range 20 {
-		if a := first.Do("POST", "/v1/vms", VM(fmt.Sprintf("vm-%d", i), 1, 16)); a.Status != 201 {
+		if a := first.Do("POST", "/v1/vms", ask.VM(fmt.Sprintf("vm-%d", i), 1, 16)); a.Status != 201 {
 			t.Fatalf("create: %d %s", a.Status, a.Body)
 		}
 	}
@@ -214,7 +215,7 @@ func TestNewcomerIsSentASnapshot(t *testing.T) {
 // TestAloneWithoutQuorum: a peer started alone serves what it had applied.
 func TestAloneWithoutQuorum(t *testing.T) {
 	c := Start(t, 3, nil)
-	if a := c.Peers[0].Do("POST", "/v1/vms", VM("one", 1, 64)); a.Status != 201 {
+	if a := c.Peers[0].Do("POST", "/v1/vms", ask.VM("one", 1, 64)); a.Status != 201 {
 		t.Fatalf("create: %d", a.Status)
 	}
 	for _, p := range c.Peers {
@@ -231,7 +232,7 @@ func TestAloneWithoutQuorum(t *testing.T) {
 	alone := c.Peers[2]
 	alone.Start()
 	a := alone.Do("GET", "/v1/vms?consistency=local", nil)
-	if a.Status != 200 || len(Decode[api.Page[api.VM]](t, a).Items) != 1 {
+	if a.Status != 200 || len(ask.Decode[api.Page[api.VM]](t, a).Items) != 1 {
 		t.Errorf("local list: %d %s", a.Status, a.Body)
 	}
 	if a := alone.Do("GET", "/v1/vms", nil); a.Status != 503 {
@@ -242,7 +243,7 @@ func TestAloneWithoutQuorum(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	if a, err := alone.Try(ctx, "POST", "/v1/vms", VM("two", 1, 64)); err != nil || a.Status != 503 || a.Header.Get("Retry-After") == "" {
+	if a, err := alone.Try(ctx, "POST", "/v1/vms", ask.VM("two", 1, 64)); err != nil || a.Status != 503 || a.Header.Get("Retry-After") == "" {
 		t.Errorf("create: %v %d %s", err, a.Status, a.Body)
 	}
 	if n := len(alone.Domains()); n > 1 {
@@ -259,7 +260,7 @@ func TestNewestSnapshotDamaged(t *testing.T) {
 			h := c.Peers[0]
 			for i := range 2 {
 				for k := range 5 {
-					h.Do("POST", "/v1/vms", VM(fmt.Sprintf("vm-%d-%d", i, k), 1, 16))
+					h.Do("POST", "/v1/vms", ask.VM(fmt.Sprintf("vm-%d-%d", i, k), 1, 16))
 				}
 				if err := h.Running.Node().Snapshot(t.Context()); err != nil {
 					t.Fatal(err)
@@ -324,7 +325,7 @@ func TestWrongCredentials(t *testing.T) {
 	if _, err := h.TCP(good.Token).Status(t.Context()); err != nil {
 		t.Errorf("the good token: %v", err)
 	}
-	if _, err := h.TCP(good.Token).CreateVM(t.Context(), VM("x", 1, 64)); !api.IsKind(err, api.Forbidden) {
+	if _, err := h.TCP(good.Token).CreateVM(t.Context(), ask.VM("x", 1, 64)); !api.IsKind(err, api.Forbidden) {
 		t.Errorf("a viewer creates: %v, want 403", err)
 	}
 	t.Run("raft port", func(t *testing.T) {
