@@ -126,13 +126,26 @@ func (b *book) Report(_ context.Context, r api.VMReport) error {
 		if !ok || row.Status.Epoch != r.Epoch {
 			return api.Errorf(api.Conflict, "vm.report", "no longer yours")
 		}
+		if !row.Status.Begun || !slices.Contains(reportable, r.State) {
+			return api.Errorf(api.Invalid, "vm.report", "%q is not yours to report", r.State)
+		}
 		b.reports = append(b.reports, r)
+		before := row.Status
 		row.Status.State, row.Status.Reason = r.State, r.Reason
-		delete(b.open, r.VM)
-		b.putLocked(row)
+		if row.Status.Desired == api.WantDeleted {
+			row.Status.State = api.VMDeleting
+		} else {
+			delete(b.open, r.VM)
+		}
+		if row.Status.State != before.State || row.Status.Reason != before.Reason {
+			b.putLocked(row)
+		}
 		return nil
 	})
 }
+
+// reportable are the states that an owner may report.
+var reportable = []api.VMState{api.VMCreating, api.VMRunning, api.VMStopped, api.VMPaused, api.VMCrashed, api.VMFailed}
 
 func (b *book) Gone(_ context.Context, vm string, epoch uint64) error {
 	return b.write(func() error {

@@ -1,6 +1,7 @@
 package vmm
 
 import (
+	"cmp"
 	"errors"
 	"time"
 
@@ -47,27 +48,19 @@ func (c Config) Validate() error {
 
 // orDefaults fills in what was left out.
 func (c Config) orDefaults() Config {
-	c.StopAfter = orElse(c.StopAfter, 30*time.Second)
-	c.LookEvery = orElse(c.LookEvery, 30*time.Second)
-	c.HostEvery = orElse(c.HostEvery, 5*time.Second)
-	c.Workers = orElse(c.Workers, 8)
-	c.Tries = orElse(c.Tries, 3)
+	c.StopAfter = cmp.Or(c.StopAfter, 30*time.Second)
+	c.LookEvery = cmp.Or(c.LookEvery, 30*time.Second)
+	c.HostEvery = cmp.Or(c.HostEvery, 5*time.Second)
+	c.Workers = cmp.Or(c.Workers, 8)
+	c.Tries = cmp.Or(c.Tries, 3)
 	return c
-}
-
-func orElse[T comparable](v, otherwise T) T {
-	var zero T
-	if v == zero {
-		return otherwise
-	}
-	return v
 }
 
 // overridden is what the hypervisor says, with the overrides in force.
 func (c Config) overridden(r api.Resources) api.Resources {
 	return api.Resources{
-		VCPUs:     orElse(c.Capacity.VCPUs, r.VCPUs),
-		MemoryMiB: orElse(c.Capacity.MemoryMiB, r.MemoryMiB),
-		DiskGiB:   orElse(c.Capacity.DiskGiB, r.DiskGiB),
+		VCPUs:     cmp.Or(c.Capacity.VCPUs, r.VCPUs),
+		MemoryMiB: cmp.Or(c.Capacity.MemoryMiB, r.MemoryMiB),
+		DiskGiB:   cmp.Or(c.Capacity.DiskGiB, r.DiskGiB),
 	}
 }

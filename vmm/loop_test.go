@@ -296,8 +296,9 @@ func TestFaultsAreTriedAgainWithBackoff(t *testing.T) {
 	live(t, func(h *house) {
 		h.assign(web)
 		h.hv.Fail("Destroy", errors.New("it will not die"))
-		h.book.edit(web, func(vm *api.VM) { vm.Status.Desired = api.WantDeleted })
+		h.book.edit(web, func(vm *api.VM) { vm.Status.Desired, vm.Status.State = api.WantDeleted, api.VMDeleting })
 		h.after(10 * time.Second)
+		h.wantState(api.VMDeleting)
 		if vm, _ := h.book.vm(web); !strings.Contains(vm.Status.Reason, "it will not die") {
 			t.Errorf("reason: got %q, want the failure in it", vm.Status.Reason)
 		}

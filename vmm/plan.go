@@ -266,9 +266,13 @@ func otherSpec(row api.VM, own *Domain) string {
 	return "its domain was made from another specification"
 }
 
-// say reports a state that the row does not show, or that an operation waits for.
+// say reports a state that the row does not show, or that an operation waits
+// for. A row that is to be deleted shows nothing else.
 func say(w Wanted, row api.VM, state api.VMState, reason string) []step {
 	st := row.Status
+	if st.Desired == api.WantDeleted {
+		return nil
+	}
 	if st.State == state && st.Reason == reason && !w.Open(row.ID) {
 		return nil
 	}

@@ -164,6 +164,7 @@ func TestPlan(t *testing.T) {
 		{name: "copy beside an older epoch", w: tables{row: row(theirs)}, have: []Domain{domain(1, Running, Unknown), another}, want: []step{at(saw, 2)}},
 		{name: "copy, to be deleted", w: tables{row: row(deleted)}, have: []Domain{domain(2, Running, Unknown), another}, seen: true},
 		{name: "seen twice, to be stopped", w: tables{row: row(all(stopped, doubled))}, have: []Domain{domain(2, Running, Unknown)}},
+		{name: "seen twice, to be deleted", w: tables{row: row(all(deleted, doubled, is(api.VMDeleting)))}, have: []Domain{domain(2, Running, Unknown)}},
 		{name: "seen twice, off", w: tables{row: row(doubled)}, have: []Domain{domain(2, Off, Unknown)}},
 		{name: "seen twice, older here", w: tables{row: row(all(theirs, doubled))}, have: []Domain{domain(1, Paused, Unknown)}, want: []step{at(saw, 1)}},
 		{name: "sighting vanished", w: tables{row: row(theirs)}, seen: true, want: []step{at(unsaw, 2)}},

@@ -215,8 +215,11 @@ func (l *Loop) confess(ctx context.Context, w Wanted, s step, j job, t *trail, e
 		return
 	}
 	state := row.Status.State
-	if s.do == create || s.do == start {
+	switch {
+	case s.do == create || s.do == start:
 		state = api.VMFailed
+	case state == api.VMDeleting:
+		state = api.VMRunning // what is left of it; the row goes on to say deleting
 	}
 	if err := l.report(ctx, s, state, reason(s, err), t); err != nil {
 		l.log.Warn("failure not reported", "vm", s.vm, "err", err)

@@ -6,6 +6,7 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -45,12 +46,12 @@ type fault struct {
 
 var _ vmm.Hypervisor = (*Driver)(nil)
 
-// New makes a simulated host with the capacity and the host id given; a zero
-// capacity means Default.
+// New makes a simulated host with the capacity and the host id given; what is
+// zero of the capacity is as in Default.
 func New(capacity api.Resources, uuid string) *Driver {
-	if capacity == (api.Resources{}) {
-		capacity = Default
-	}
+	capacity.VCPUs = cmp.Or(capacity.VCPUs, Default.VCPUs)
+	capacity.MemoryMiB = cmp.Or(capacity.MemoryMiB, Default.MemoryMiB)
+	capacity.DiskGiB = cmp.Or(capacity.DiskGiB, Default.DiskGiB)
 	return &Driver{
 		uuid:     uuid,
 		capacity: capacity,
