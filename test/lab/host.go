@@ -47,9 +47,12 @@ func (h *Host) open(i int) error {
 	if h.lab.bare {
 		return h.writeDoor("env " + strings.Join(h.environ(), " "))
 	}
-	var own []string
+	if err := h.writeHosts(); err != nil {
+		return err
+	}
+	own := []string{"etc/hosts"}
 	if h.lab.driver == "libvirt" {
-		own = libvirtDirs
+		own = append(own, libvirtDirs...)
 		if err := h.writeLibvirtConfig(); err != nil {
 			return err
 		}
@@ -90,6 +93,17 @@ func (h *Host) writeConfig() error {
 	}
 	text := strings.Join(append(lines, h.lab.config...), "\n") + "\n"
 	return os.WriteFile(filepath.Join(h.dir, "orchd.toml"), []byte(text), 0o644)
+}
+
+// writeHosts makes the host know its own name, which libvirtd and QEMU look up; no
+// name server answers here, and each question to it would cost ten seconds.
+func (h *Host) writeHosts() error {
+	dir := filepath.Join(h.dir, "etc")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	text := fmt.Sprintf("127.0.0.1 localhost\n::1 localhost\n%s %s\n", h.Addr, h.Name)
+	return os.WriteFile(filepath.Join(dir, "hosts"), []byte(text), 0o644)
 }
 
 // writeDoor writes the script through which a person runs a command in the host.

@@ -19,7 +19,10 @@ const guestXML = `<domain type='qemu'>
   <name>g</name><memory unit='MiB'>128</memory><vcpu>1</vcpu>
   <os><type arch='x86_64' machine='pc'>hvm</type><kernel>%s</kernel><initrd>%s</initrd><cmdline>console=ttyS0</cmdline></os>
   <features><acpi/><apic/></features>
-  <devices><serial type='file'><source path='/var/log/libvirt/qemu/g.serial'/></serial></devices>
+  <devices>
+    <serial type='pty'><log file='/var/log/libvirt/qemu/g.serial'/></serial>
+    <video><model type='none'/></video><memballoon model='none'/>
+  </devices>
 </domain>`
 
 // bootGuest starts a guest by hand and waits until its console says that it is up.
