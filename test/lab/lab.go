@@ -20,6 +20,7 @@ type Lab struct {
 	binary string   // orchd
 	driver string
 	config []string // lines for every host's orchd.toml
+	under  []string // the command that orchd's daemon runs under
 	bare   bool     // no namespaces
 	wires  *space   // where the bridge is
 	hosts  []*Host
@@ -40,6 +41,15 @@ func Loopback(l *Lab) { l.bare, l.driver = true, "sim" }
 //	lab.With(`snapshot.interval = "0"`)
 func With(lines ...string) Option {
 	return func(l *Lab) { l.config = append(l.config, lines...) }
+}
+
+// Under runs every host's daemon under another program, in the host's folder:
+//
+//	lab.Under("strace", "-f", "-o", "trace")
+//
+// Kill and the signals then reach that program.
+func Under(command ...string) Option {
+	return func(l *Lab) { l.under = command }
 }
 
 // Programs are what a host needs on the machine, beside bash and coreutils.

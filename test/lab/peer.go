@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -54,11 +56,17 @@ func (h *Host) serve(args ...string) {
 	if h.orchd.running() {
 		h.t.Fatalf("%s: orchd runs already", h.Name)
 	}
-	p, err := h.spawn(filepath.Join(h.dir, "orchd.log"), h.command(context.Background(), "orchd", args...))
+	p, err := h.spawn(filepath.Join(h.dir, "orchd.log"), h.daemon(args...))
 	if err != nil {
 		h.t.Fatalf("%s: start orchd: %v", h.Name, err)
 	}
 	h.orchd = p
+}
+
+// daemon is orchd, under whatever the lab runs it under.
+func (h *Host) daemon(args ...string) *exec.Cmd {
+	line := slices.Concat(h.lab.under, []string{h.lab.binary}, args)
+	return h.command(context.Background(), line[0], line[1:]...)
 }
 
 // AwaitReady waits until orchd says that it is ready.

@@ -77,9 +77,13 @@ func (p *Peer) SetSchedulable(ctx context.Context, id string, on bool) (server.D
 func (p *Peer) RemovePeer(ctx context.Context, id string) error { return p.writer.RemovePeer(ctx, id) }
 
 // Authenticate finds who a bearer token speaks for, by this peer's own tables:
-// a revoked token is refused from when this peer has applied that.
-func (p *Peer) Authenticate(_ context.Context, bearer string) (api.Actor, error) {
+// a revoked token is refused from when this peer has applied that. A token that
+// is not known here may be new, so this peer catches up before it says so.
+func (p *Peer) Authenticate(ctx context.Context, bearer string) (api.Actor, error) {
 	actor, ok := p.machine.Read().TokenActor(bearer, p.cfg.Now())
+	if !ok && p.node.ReadIndex(ctx) == nil {
+		actor, ok = p.machine.Read().TokenActor(bearer, p.cfg.Now())
+	}
 	if !ok {
 		return api.Actor{}, api.Errorf(api.Unauthenticated, "auth", "the token is not known, or it has expired; make one with: orchd token create --role operator")
 	}
