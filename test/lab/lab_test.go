@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/orchd/orchd/test/guest"
 )
 
 const guestXML = `<domain type='qemu'>
@@ -28,15 +30,15 @@ const guestXML = `<domain type='qemu'>
 // bootGuest starts a guest by hand and waits until its console says that it is up.
 func bootGuest(t *testing.T, h *Host) {
 	t.Helper()
-	kernel, initrd := h.Guest()
+	g := guest.Make(t)
 	xml := filepath.Join(h.Dir(), "g.xml")
-	if err := os.WriteFile(xml, fmt.Appendf(nil, guestXML, kernel, initrd), 0o644); err != nil {
+	if err := os.WriteFile(xml, fmt.Appendf(nil, guestXML, g.Kernel, g.Initrd), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	h.Virsh("create", xml)
 	Eventually(t, time.Minute, func() error {
 		console, _ := os.ReadFile(filepath.Join(h.Dir(), "var/log/libvirt/qemu/g.serial"))
-		if !strings.Contains(string(console), "orchd guest up") {
+		if !strings.Contains(string(console), guest.Up) {
 			return fmt.Errorf("the guest's console has only %q", console)
 		}
 		return nil

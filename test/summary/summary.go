@@ -1,0 +1,141 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// event is one line of go test -json (go doc test2json).
+type event struct {
+	Action  string
+	Package string
+	Test    string
+	Output  string
+	Elapsed float64 // seconds
+}
+
+// name is a test, or with an empty test the package itself.
+type name struct{ pkg, test string }
+
+type summary struct {
+	out    io.Writer
+	said   map[name]string // what tests said that have not ended
+	failed map[string]int  // failed tests of each package that has not ended
+	open   map[string]bool // packages that have begun and not ended
+	skips  []string
+
+	passes, failures int
+}
+
+func newSummary(out io.Writer) *summary {
+	return &summary{out: out, said: map[name]string{}, failed: map[string]int{}, open: map[string]bool{}}
+}
+
+// read takes the events until they end.
+func (s *summary) read(r io.Reader) error {
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, 16<<20)
+	for lines.Scan() {
+		var e event
+		if json.Unmarshal(lines.Bytes(), &e) != nil || e.Action == "" {
+			fmt.Fprintln(s.out, lines.Text()) // a tool that does not speak JSON: worth seeing
+			continue
+		}
+		s.see(e)
+	}
+	return lines.Err()
+}
+
+func (s *summary) see(e event) {
+	switch e.Action {
+	case "start":
+		s.open[e.Package] = true
+	case "output":
+		s.said[name{e.Package, e.Test}] += e.Output
+	case "build-output":
+		fmt.Fprint(s.out, e.Output)
+	case "pass", "fail", "skip":
+		if e.Test == "" {
+			s.packageEnds(e)
+		} else {
+			s.testEnds(e)
+		}
+	}
+}
+
+func (s *summary) testEnds(e event) {
+	n := name{e.Package, e.Test}
+	switch e.Action {
+	case "pass":
+		s.passes++
+	case "fail":
+		s.failures++
+		s.failed[e.Package]++
+		fmt.Fprint(s.out, s.said[n])
+	case "skip":
+		s.skips = append(s.skips, fmt.Sprintf("%s %s: %s", e.Package, e.Test, reason(s.said[n])))
+	}
+	delete(s.said, n)
+}
+
+func (s *summary) packageEnds(e event) {
+	delete(s.open, e.Package)
+	if e.Action == "fail" && s.failed[e.Package] == 0 { // it does not build, or it died
+		s.failures++
+		s.tellAll(e.Package)
+	}
+	if e.Action != "skip" { // no test files
+		fmt.Fprintf(s.out, "%-4s  %6.1fs  %s\n", e.Action, e.Elapsed, e.Package)
+	}
+	maps.DeleteFunc(s.said, func(n name, _ string) bool { return n.pkg == e.Package })
+}
+
+// tellAll prints what a package and its unfinished tests said: the last words of
+// a process that died.
+func (s *summary) tellAll(pkg string) {
+	for _, n := range slices.SortedFunc(maps.Keys(s.said), func(a, b name) int { return strings.Compare(a.test, b.test) }) {
+		if n.pkg == pkg {
+			fmt.Fprint(s.out, s.said[n])
+		}
+	}
+}
+
+// reason is what a skipped test said, without go's own lines around it.
+func reason(said string) string {
+	var own []string
+	for line := range strings.Lines(said) {
+		line = strings.TrimSpace(line)
+		if !strings.HasPrefix(line, "=== ") && !strings.HasPrefix(line, "--- ") {
+			own = append(own, line)
+		}
+	}
+	return strings.Join(own, " ")
+}
+
+// finish prints the skips and the counts.
+func (s *summary) finish() {
+	for _, skip := range s.skips {
+		fmt.Fprintln(s.out, "skip ", skip)
+	}
+	fmt.Fprintf(s.out, "%d passed, %d failed, %d skipped\n", s.passes, s.failures, len(s.skips))
+}
+
+// verdict says why the tests as a whole did not pass; empty: they did.
+func (s *summary) verdict(ci bool) string {
+	switch {
+	case s.failures > 0:
+		return "tests failed"
+	case len(s.open) > 0:
+		return "cut short in " + strings.Join(slices.Sorted(maps.Keys(s.open)), ", ")
+	case s.passes == 0:
+		return "no test ran"
+	case ci && len(s.skips) > 0:
+		return "tests were skipped, which CI does not allow"
+	}
+	return ""
+}
