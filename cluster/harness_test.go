@@ -238,6 +238,7 @@ func emptyHouse(t *testing.T) *house {
 	authority, err := ca.New(uuid.NewString(), time.Now())
 	must(t, err)
 	h := &house{t: t, authority: authority, gossipKey: seal.NewKey("g").Bytes, cut: map[string]bool{}, homes: map[string]string{}, configure: func(*Config) {}}
+	t.TempDir() // the first call registers the clean-up, which must come after ours
 	t.Cleanup(h.close)
 	return h
 }

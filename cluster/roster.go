@@ -96,10 +96,14 @@ func (n *Node) every(pause time.Duration, f func()) {
 
 // judgeDisk acts on how long the write in hand takes.
 func (n *Node) judgeDisk(hanging time.Duration) {
-	stalled := hanging > stallTime
-	if stalled != n.hall.stalled.Load() {
-		n.log.Warn("disk stalled, or answers again", "stalled", stalled, "took", hanging)
-		n.hall.setStalled(stalled)
+	stalled, before := hanging > stallTime, n.hall.stalled.Load()
+	switch {
+	case stalled && !before:
+		n.log.Warn("disk does not answer, this peer leaves raft until it does", "took", hanging)
+		n.hall.setStalled(true)
+	case !stalled && before:
+		n.log.Info("disk answers again")
+		n.hall.setStalled(false)
 	}
 	if hanging > giveUpTime {
 		n.fail(fmt.Errorf("a write to the log has been hanging for %s: look at the disk under %s, then start this peer again", hanging.Round(time.Second), n.cfg.DataDir))

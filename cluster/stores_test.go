@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -113,17 +114,16 @@ func TestJournalRemembersWhatIsCommitted(t *testing.T) {
 	}
 }
 
-// badDisk fails, or hangs until it is told to go on.
+// badDisk fails, or hangs as long as a test holds it.
 type badDisk struct {
 	*raft.InmemStore
 	err  error
-	gate chan struct{}
+	hold sync.Mutex
 }
 
 func (b *badDisk) StoreLogs(logs []*raft.Log) error {
-	if b.gate != nil {
-		<-b.gate
-	}
+	b.hold.Lock()
+	defer b.hold.Unlock()
 	if b.err != nil {
 		return b.err
 	}
@@ -160,7 +160,8 @@ func TestFullDiskIsNoFailure(t *testing.T) {
 }
 
 func TestDiskKnowsHowLongWritesTake(t *testing.T) {
-	slow := &badDisk{InmemStore: raft.NewInmemStore(), gate: make(chan struct{})}
+	slow := &badDisk{InmemStore: raft.NewInmemStore()}
+	slow.hold.Lock()
 	d := &disk{LogStore: slow, stable: slow}
 	done := make(chan error)
 	go func() { done <- d.StoreLogs(entries(1, 1)) }()
@@ -170,7 +171,7 @@ func TestDiskKnowsHowLongWritesTake(t *testing.T) {
 		}
 		return nil
 	})
-	close(slow.gate)
+	slow.hold.Unlock()
 	must(t, <-done)
 	if got := d.writing(); got != 0 {
 		t.Errorf("a write is in hand for %s, want none", got)
