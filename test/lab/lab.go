@@ -95,6 +95,17 @@ func (l *Lab) Hosts() []*Host { return l.hosts }
 // Host gives the i-th host, from 0.
 func (l *Lab) Host(i int) *Host { return l.hosts[i] }
 
+// Folder makes a folder that every host sees under the same path and that ends with
+// the lab.
+func (l *Lab) Folder(name string) string {
+	l.t.Helper()
+	dir := filepath.Join(l.dir, name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		l.t.Fatalf("%v", err)
+	}
+	return dir
+}
+
 // Form makes one cluster of all hosts: the first inits, the others join, one after
 // the other, and all are ready.
 func (l *Lab) Form() {

@@ -27,7 +27,13 @@ func (h *Host) Init(args ...string) {
 // until it is ready.
 func (h *Host) Join(from *Host) {
 	h.t.Helper()
-	h.serve(from.JoinLine()...)
+	h.JoinWith(from.JoinLine())
+}
+
+// JoinWith is Join with what a JoinLine gave.
+func (h *Host) JoinWith(line []string) {
+	h.t.Helper()
+	h.serve(line...)
 	h.AwaitReady()
 }
 

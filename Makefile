@@ -1,0 +1,61 @@
+# Each target is listed by `make` alone, with the words after its ##.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+# Arrow's own reader: a program that knows nothing of orchd.
+PARQUET_READER := github.com/apache/arrow/go/v15/parquet/cmd/parquet_reader@v15.0.2
+VERSION     ?= dev
+export ORCHD_BIN := $(CURDIR)/bin/orchd
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: deps build ## three peers, a guest that boots, a dead leader: in two minutes (IMAGE=disk.qcow2 boots yours, KEEP=1 leaves it running)
+	go build -o bin/demo ./test/demo
+	[ -x bin/parquet_reader ] || GOBIN=$(CURDIR)/bin go install $(PARQUET_READER)
+	exec bin/demo
+
+.PHONY: test
+test: deps build lint ## everything that CI checks: lint, then all tests, with real guests if this is root
+	go build -o bin/summary ./test/summary
+	go test -json -count=1 -timeout 10m ./... | bin/summary
+
+.PHONY: race
+race: build ## the tests of one process, with the race detector
+	go build -o bin/summary ./test/summary
+	go test -json -count=1 -race -timeout 20m $$(go list ./... | grep -v -e /test/story -e /test/lab) | bin/summary
+
+.PHONY: bench
+bench: build ## creates per second, and how long a dead leader is missed (figures: docs/benchmarks.md)
+	go run ./test/bench -orchd $(ORCHD_BIN)
+
+.PHONY: build
+build: ## bin/orchd, a static program
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X github.com/orchd/orchd/cmd/orchd/cli.release=$(VERSION)" -o $(ORCHD_BIN) ./cmd/orchd
+
+.PHONY: lint
+lint: ## gofmt, go vet, staticcheck
+	@unformatted=$$(gofmt -l $$(find . -name '*.go' -not -path './.cache/*')); \
+	[ -z "$$unformatted" ] || { echo "not formatted (make fmt): $$unformatted"; exit 1; }
+	go vet ./...
+	go run $(STATICCHECK) ./...
+
+.PHONY: fmt
+fmt: ## gofmt everything
+	gofmt -w $$(find . -name '*.go' -not -path './.cache/*')
+
+.PHONY: deps
+deps: ## install the Debian packages that are missing (as root), and make the small guest
+	@test/deps.sh
+
+.PHONY: guest-image
+guest-image: ## only the small guest: .cache/guest/vmlinuz and initrd.gz
+	test/guest/make-guest.sh .cache/guest
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin .cache
