@@ -89,13 +89,19 @@ func CallerPeer(r *http.Request) string {
 	return id
 }
 
-// members asks the book again at each request: a connection outlives its peer's removal by a moment.
+// members asks the book again at each request: a connection outlives its peer's
+// removal by a moment. Close waits for requests in hand, whose contexts it ends.
 func (n *Node) members(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, ok := n.book.find(CallerPeer(r)); !ok {
 			n.answer(w, r, nil, api.Errorf(api.Forbidden, "", "this peer does not belong to the cluster any more"))
 			return
 		}
+		if !n.begin() {
+			n.answer(w, r, nil, api.Errorf(api.Unavailable, "", "this peer is shutting down"))
+			return
+		}
+		defer n.work.Done()
 		next.ServeHTTP(w, r)
 	})
 }

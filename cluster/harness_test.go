@@ -25,7 +25,11 @@ import (
 	"github.com/orchd/orchd/cluster/ca"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// memberlist's Shutdown does not wait for a probe that is under way; it ends within seconds.
+		goleak.IgnoreAnyFunction("github.com/hashicorp/memberlist.(*Memberlist).probe"))
+}
 
 // command is what the tests' machine understands.
 type command struct {

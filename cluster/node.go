@@ -76,10 +76,11 @@ func Bootstrap(cfg Config) (err error) {
 
 // Open starts this peer. When it returns, the machine holds what this peer
 // knew to be committed, whether there is a quorum or not. The ports of cfg and
-// the node's goroutines last until Close. ctx is for the opening alone.
+// the node's goroutines last until Close, or until Open fails. ctx is for the
+// opening alone.
 func Open(ctx context.Context, cfg Config, machine Machine, roster Roster, log *slog.Logger) (*Node, error) {
 	if err := cfg.Validate(); err != nil {
-		return nil, fmt.Errorf("open cluster: %w", err)
+		return nil, errors.Join(fmt.Errorf("open cluster: %w", err), cfg.Ports.closeTaken())
 	}
 	n := &Node{
 		cfg: cfg, id: cfg.Identity.PeerID, roster: roster, log: log,
@@ -126,16 +127,27 @@ func (n *Node) open() (err error) {
 
 // start runs functions that end with the node; none once it is closing.
 func (n *Node) start(loops ...func()) {
-	n.workMu.Lock()
-	defer n.workMu.Unlock()
 	for _, loop := range loops {
-		if !n.ended {
-			n.work.Go(loop)
+		if n.begin() {
+			go func() {
+				defer n.work.Done()
+				loop()
+			}()
 		}
 	}
 }
 
-// awaitWork waits for all that start has started.
+// begin counts a piece of work that Close waits for, unless the node is closing.
+func (n *Node) begin() bool {
+	n.workMu.Lock()
+	defer n.workMu.Unlock()
+	if !n.ended {
+		n.work.Add(1)
+	}
+	return !n.ended
+}
+
+// awaitWork waits for all that has begun.
 func (n *Node) awaitWork() {
 	n.workMu.Lock()
 	n.ended = true
@@ -175,7 +187,7 @@ func raftConfig(cfg Config, changes chan<- bool, log hclog.Logger) *raft.Config 
 	c := raft.DefaultConfig()
 	c.LocalID = raft.ServerID(cfg.Identity.PeerID)
 	c.HeartbeatTimeout, c.ElectionTimeout = cfg.timeout(), cfg.timeout()
-	c.LeaderLeaseTimeout = min(cfg.timeout(), 500*time.Millisecond)
+	c.LeaderLeaseTimeout = cfg.timeout()
 	c.SnapshotThreshold, c.SnapshotInterval, c.TrailingLogs = cfg.SnapshotThreshold, cfg.SnapshotInterval, cfg.TrailingLogs
 	c.NotifyCh = changes
 	c.Logger = log

@@ -176,6 +176,9 @@ func (n *Node) readNonce(ctx context.Context, address, nonce string) error {
 
 // closeTaken closes the ports that a node took over.
 func (p *Ports) closeTaken() error {
+	if p == nil {
+		return nil
+	}
 	taken := Ports{Raft: p.Raft, Gossip: p.Gossip, Packets: p.Packets}
 	return taken.Close()
 }

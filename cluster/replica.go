@@ -23,7 +23,8 @@ type Machine interface {
 	Apply(index uint64, n int, at time.Time, command []byte) any
 	// Snapshot gives the state as it is now, in constant time.
 	Snapshot() (raft.FSMSnapshot, error)
-	// Restore replaces the state by a snapshot's.
+	// Restore replaces the state by a snapshot's, from the reader that the
+	// snapshot store's Open gave.
 	Restore(io.ReadCloser) error
 	// Index is the last entry applied, by Apply or in the snapshot restored.
 	// It may be called at any time.
@@ -116,6 +117,10 @@ func (r *replica) Restore(from io.ReadCloser) error {
 	defer r.mu.Unlock()
 	if r.halted.Load() {
 		return errHalted
+	}
+	// raft counts what is read; the machine may know more of the store's own reader.
+	if w, ok := from.(raft.ReadCloserWrapper); ok {
+		from = w.WrappedReadCloser()
 	}
 	if err := r.machine.Restore(from); err != nil {
 		return fmt.Errorf("restore snapshot: %w", err)
