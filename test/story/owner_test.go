@@ -141,6 +141,7 @@ func TestGuests(t *testing.T) {
 // TestOwnerStoppedBeforeItBegins: the owner of a new VM is stopped for 60 s
 // before it could claim it. The VM runs elsewhere; the old owner makes nothing.
 func TestOwnerStoppedBeforeItBegins(t *testing.T) {
+	t.Parallel() // it mostly waits
 	h := guests(t, 3)
 	leader := h.leader(h.Hosts()...)
 	slow := h.but(leader)[0]
