@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 )
 
 const (
@@ -65,7 +66,7 @@ func openBolt(path string) (*raftboltdb.BoltStore, error) {
 		MsgpackUseNewTimeFormat: true,
 	})
 	switch {
-	case errors.Is(err, bbolt.ErrTimeout):
+	case errors.Is(err, berrors.ErrTimeout):
 		return nil, fmt.Errorf("open log %s: another process holds it: is orchd already running with this data folder?", path)
 	case err != nil:
 		return nil, fmt.Errorf("open log %s: %w", path, err)

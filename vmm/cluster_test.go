@@ -24,6 +24,7 @@ type book struct {
 	open      map[string]bool
 	reports   []api.VMReport
 	sightings []api.Sighting
+	sighted   map[string]uint64
 	hosts     []vmm.Host
 	refuse    bool // Begin is refused
 	cutOff    bool // no quorum: neither writes nor linearizable reads
@@ -38,29 +39,28 @@ var (
 
 func newBook(me string) *book {
 	return &book{me: me, rows: map[string]api.VM{}, tombs: map[string]uint64{}, images: map[string]api.Image{},
-		open: map[string]bool{}, changed: make(chan struct{})}
+		open: map[string]bool{}, sighted: map[string]uint64{}, changed: make(chan struct{})}
 }
 
 // view is a copy of the book.
 type view struct {
-	me     string
-	rows   map[string]api.VM
-	tombs  map[string]uint64
-	images map[string]api.Image
-	open   map[string]bool
+	me      string
+	rows    map[string]api.VM
+	tombs   map[string]uint64
+	images  map[string]api.Image
+	open    map[string]bool
+	sighted map[string]uint64
 }
 
 func (b *book) viewLocked() *view {
-	return &view{b.me, maps.Clone(b.rows), maps.Clone(b.tombs), maps.Clone(b.images), maps.Clone(b.open)}
+	return &view{b.me, maps.Clone(b.rows), maps.Clone(b.tombs), maps.Clone(b.images), maps.Clone(b.open), maps.Clone(b.sighted)}
 }
 
 func (v *view) Mine() iter.Seq[api.VM] {
 	return v.those(func(vm api.VM) bool { return vm.Status.OwnerID == v.me })
 }
 
-func (v *view) Doubled() iter.Seq[api.VM] {
-	return v.those(func(vm api.VM) bool { return len(vm.Status.Doubles) > 0 })
-}
+func (v *view) Sighted() map[string]uint64 { return v.sighted }
 
 func (v *view) those(want func(api.VM) bool) iter.Seq[api.VM] {
 	var found []api.VM
@@ -156,7 +156,13 @@ func (b *book) Gone(_ context.Context, vm string, epoch uint64) error {
 }
 
 func (b *book) Saw(_ context.Context, s api.Sighting) error {
-	return b.write(func() error { b.sightings = append(b.sightings, s); return nil })
+	return b.write(func() error {
+		b.sightings = append(b.sightings, s)
+		if b.sighted[s.VM] = s.Epoch; s.Gone {
+			delete(b.sighted, s.VM)
+		}
+		return nil
+	})
 }
 
 func (b *book) Host(_ context.Context, h vmm.Host) error {

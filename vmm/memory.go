@@ -13,7 +13,6 @@ import (
 type memory struct {
 	cfg   Config
 	busy  map[string]bool      // VMs that a worker has
-	seen  map[string]uint64    // sightings reported and not withdrawn, and their epochs
 	asked map[string]time.Time // when a guest was asked to shut down
 	said  map[string]said      // the last report of each VM
 	waits map[string]wait      // VMs whose last step failed
@@ -55,7 +54,6 @@ func newMemory(cfg Config) *memory {
 	return &memory{
 		cfg:   cfg,
 		busy:  map[string]bool{},
-		seen:  map[string]uint64{},
 		asked: map[string]time.Time{},
 		said:  map[string]said{},
 		waits: map[string]wait{},
@@ -66,7 +64,6 @@ func newMemory(cfg Config) *memory {
 func (m *memory) look(w Wanted, domains []Domain, now time.Time) present {
 	p := present{
 		domains: map[string][]Domain{},
-		seen:    maps.Clone(m.seen),
 		asked:   map[string]bool{},
 		overdue: map[string]bool{},
 	}
@@ -126,12 +123,7 @@ func (m *memory) repeats(s step, version uint64, now time.Time) bool {
 func (m *memory) learn(o outcome, now time.Time) {
 	delete(m.busy, o.vm)
 	for _, s := range o.did {
-		switch s.do {
-		case saw:
-			m.seen[s.vm] = s.epoch
-		case unsaw:
-			delete(m.seen, s.vm)
-		case shutdown:
+		if s.do == shutdown {
 			m.asked[s.vm] = now
 		}
 		if r, ok := s.reports(); ok {

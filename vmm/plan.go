@@ -70,7 +70,6 @@ type self struct{ id, name string }
 // present is what is on this host, and what the loop remembers having done about it.
 type present struct {
 	domains map[string][]Domain // by the VM that they claim to be
-	seen    map[string]uint64   // epochs of sightings that were reported and not withdrawn
 	asked   map[string]bool     // was asked to shut down
 	overdue map[string]bool     // and has had its time
 }
@@ -94,13 +93,10 @@ func plan(me self, w Wanted, p present) []step {
 	for vm := range w.Mine() {
 		ids[vm.ID] = true
 	}
-	for vm := range w.Doubled() {
-		ids[vm.ID] = true
-	}
 	for id := range p.domains {
 		ids[id] = true
 	}
-	for id := range p.seen {
+	for id := range w.Sighted() {
 		ids[id] = true
 	}
 	var steps []step
@@ -116,7 +112,7 @@ func planVM(me self, w Wanted, p present, id string) []step {
 	row, known := w.Row(id)
 	mine := known && row.Status.OwnerID == me.id
 	epoch, sighted := misplaced(me, w, id, own, copies)
-	steps := sightings(me, p, row, id, epoch, sighted)
+	steps := sightings(w, id, epoch, sighted)
 	switch {
 	case !known:
 		if buried(w, id, own) {
@@ -153,15 +149,13 @@ func misplaced(me self, w Wanted, id string, own *Domain, copies []Domain) (epoc
 	return 0, false
 }
 
-// sightings reports a misplaced domain once, and once that it is gone; also
-// when it was another life of this process that had reported it.
-func sightings(me self, p present, row api.VM, id string, epoch uint64, sighted bool) []step {
-	told, wasTold := p.seen[id]
-	inRow := slices.Contains(row.Status.Doubles, me.name) || slices.Contains(row.Status.Doubles, me.id)
+// sightings reports a misplaced domain once, and once that it is gone.
+func sightings(w Wanted, id string, epoch uint64, sighted bool) []step {
+	told, wasTold := w.Sighted()[id]
 	switch {
 	case sighted && (!wasTold || told != epoch):
 		return []step{{do: saw, vm: id, epoch: epoch}}
-	case !sighted && (wasTold || inRow):
+	case !sighted && wasTold:
 		return []step{{do: unsaw, vm: id, epoch: told}}
 	}
 	return nil

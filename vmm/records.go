@@ -33,8 +33,9 @@ type Wanted interface {
 	// Mine are the VMs that this peer owns. One that is to be deleted stays
 	// among them, with Desired deleted, until its Gone is committed.
 	Mine() iter.Seq[api.VM]
-	// Doubled are the VMs, of any owner, whose rows name other peers as Doubles.
-	Doubled() iter.Seq[api.VM]
+	// Sighted is what this peer has reported with Saw and not withdrawn: by VM,
+	// the epoch of the domain.
+	Sighted() map[string]uint64
 	// Row is any VM's row.
 	Row(id string) (api.VM, bool)
 	// Buried is the epoch up to which a VM's tombstone covers its domains.

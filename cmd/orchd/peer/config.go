@@ -97,7 +97,6 @@ func (c Config) Validate() error {
 const maxSocketPath = 100
 
 func (c Config) socket() string        { return filepath.Join(c.DataDir, "orchd.sock") }
-func (c Config) raftDir() string       { return filepath.Join(c.DataDir, "raft") }
 func (c Config) raftSnapshots() string { return filepath.Join(c.DataDir, "raft", "snapshots") }
 func (c Config) markedDir() string     { return filepath.Join(c.DataDir, "snapshots") }
 

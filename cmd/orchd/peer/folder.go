@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/orchd/orchd/api"
 	"github.com/orchd/orchd/cluster"
@@ -87,6 +86,3 @@ func syncDir(dir string) error {
 	}
 	return errors.Join(d.Sync(), d.Close())
 }
-
-// shortID is the first word of a UUID, for people.
-func shortID(id string) string { s, _, _ := strings.Cut(id, "-"); return s }

@@ -19,7 +19,7 @@ type wanted struct {
 }
 
 func (w wanted) Mine() iter.Seq[api.VM]              { return w.VMsOn(w.peer) }
-func (w wanted) Doubled() iter.Seq[api.VM]           { return w.VMsDoubled() }
+func (w wanted) Sighted() map[string]uint64          { return w.SightingsOf(w.peer) }
 func (w wanted) Row(id string) (api.VM, bool)        { return w.VM(id) }
 func (w wanted) Image(name string) (api.Image, bool) { return w.Reader.Image(name) }
 
