@@ -1,14 +1,18 @@
 package fsm
 
 import (
+	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/hashicorp/raft"
 
 	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/snapshot"
 )
 
 // log is a machine with a log of its own, for stories told command by command.
@@ -430,4 +434,58 @@ func TestCommandsAreForgottenOldestFirst(t *testing.T) {
 		}
 		return false
 	})
+}
+
+// TestRaftSnapshotWaitsForMarks: raft drops a mark's entry once its own snapshot
+// is there, so the mark must be on disk first.
+func TestRaftSnapshotWaitsForMarks(t *testing.T) {
+	l := newLog(t, "a")
+	l.must(admin, mark, stateMark{})
+	frozen, err := l.m.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sink := &order{}
+	persisted := make(chan error, 1)
+	go func() { persisted <- frozen.Persist(sink) }()
+	ctx, stop := context.WithCancel(t.Context())
+	go func() {
+		l.m.WriteMarks(ctx, func(k *Mark) {
+			if k.Index != l.index || k.Content().StateHash != l.m.Read().Hash() {
+				t.Errorf("the mark is of index %d, want %d", k.Index, l.index)
+			}
+			sink.note("mark")
+		})
+	}()
+	if err := <-persisted; err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	if got := sink.String(); got != "mark snapshot" {
+		t.Errorf("written: %q", got)
+	}
+}
+
+// order is a sink that notes what was written when.
+type order struct {
+	raft.SnapshotSink
+	mu    sync.Mutex
+	words []string
+}
+
+func (o *order) note(word string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.words = append(o.words, word)
+}
+
+func (o *order) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return strings.Join(o.words, " ")
+}
+
+func (o *order) Fill(snapshot.Content) error {
+	o.note("snapshot")
+	return nil
 }

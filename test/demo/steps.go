@@ -157,6 +157,9 @@ func (d *demo) leaderReturns() {
 	}
 }
 
+// parquetReader is a program that knows nothing of orchd; make builds it.
+const parquetReader = "bin/parquet_reader"
+
 func (d *demo) snapshot() {
 	d.t.step("A snapshot is a folder of parquet files; another program reads it")
 	h := d.lab.Host(0)
@@ -166,7 +169,7 @@ func (d *demo) snapshot() {
 		d.t.Fatalf("snapshot take: %v in %q", err, out)
 	}
 	file := filepath.Join(taken.Path, "vms.parquet")
-	d.t.run("bin/parquet_reader", "--no-metadata", "--json", file)
+	d.t.run(parquetReader, "--no-metadata", "--json", file)
 }
 
 func (d *demo) tidy() {

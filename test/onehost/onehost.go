@@ -36,8 +36,9 @@ type Peer struct {
 	Sim     *sim.Driver
 	Running *peer.Peer
 
-	t    testing.TB
-	stop func()
+	t     testing.TB
+	stop  func()
+	ended chan struct{}
 }
 
 // room is what each simulated host has, unless a test adapts it.
@@ -175,6 +176,7 @@ func (p *Peer) TryStart() error {
 	p.Running = running
 	ctx, cancel := context.WithCancel(context.WithoutCancel(p.t.Context()))
 	ended := make(chan struct{})
+	p.ended = ended
 	go func() {
 		defer close(ended)
 		if err := running.Run(ctx); err != nil && ctx.Err() == nil {
@@ -192,6 +194,9 @@ func (p *Peer) TryStart() error {
 	p.t.Cleanup(func() { p.stop() })
 	return nil
 }
+
+// Ended is closed when the peer has stopped by itself, or was stopped.
+func (p *Peer) Ended() <-chan struct{} { return p.ended }
 
 // Stop ends a peer in good order.
 func (p *Peer) Stop() { p.stop() }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"strconv"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
@@ -38,6 +39,9 @@ type Peer struct {
 	registry   *prometheus.Registry
 	web        *server.Server
 	socket     net.Listener // of the API, for root on this host
+
+	left    chan struct{} // closed when this peer has taken itself out
+	leaving sync.Once
 }
 
 var _ server.Backend = (*Peer)(nil)
@@ -72,6 +76,9 @@ func open(ctx context.Context, cfg Config, registry *prometheus.Registry, log *s
 	if err != nil {
 		return nil, &api.Error{Kind: api.NotFound, Msg: err.Error(), Err: err}
 	}
+	if err := wantMember(cfg.DataDir); err != nil {
+		return nil, err
+	}
 	if err := makeFolders(cfg.DataDir); err != nil {
 		return nil, err
 	}
@@ -94,7 +101,7 @@ func bootstrap(c cluster.Config) error { return cluster.Bootstrap(c) }
 // openCore starts the replicated part. before runs on the configuration of the
 // cluster before it is opened; nil for nothing.
 func openCore(ctx context.Context, cfg Config, identity cluster.Identity, before func(cluster.Config) error, log *slog.Logger) (*Peer, error) {
-	p := &Peer{cfg: cfg, log: log.With("peer", identity.Name), identity: identity, machine: fsm.New()}
+	p := &Peer{cfg: cfg, log: log.With("peer", identity.Name), identity: identity, machine: fsm.New(), left: make(chan struct{})}
 	snapshots, err := snapshot.OpenStore(cfg.raftSnapshots(), p.log)
 	if err != nil {
 		return nil, fmt.Errorf("open raft's snapshots: %w", err)
@@ -146,7 +153,7 @@ func (p *Peer) votersWanted() int {
 	return n
 }
 
-// Run serves until ctx ends or the node cannot go on.
+// Run serves until ctx ends, the peer has left the cluster, or the node cannot go on.
 func (p *Peer) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.node.Wait(ctx) })
@@ -155,12 +162,16 @@ func (p *Peer) Run(ctx context.Context) error {
 	g.Go(func() error { return p.gossip(ctx) })
 	g.Go(func() error { return p.introduce(ctx) })
 	g.Go(func() error { return p.audit(ctx) })
+	g.Go(func() error { return p.awaitLeave(ctx) })
 	if p.loop != nil {
 		g.Go(func() error { return p.loop.Run(ctx) })
 	}
 	g.Go(func() error { return p.web.Serve(ctx, p.ports.API, p.socket) })
 	p.log.Info("serving", "api", p.addresses.API, "raft", p.addresses.Raft, "gossip", p.addresses.Gossip, "driver", p.driver, "index", p.machine.Index())
-	return g.Wait()
+	if err := g.Wait(); !errors.Is(err, errLeft) {
+		return err
+	}
+	return nil
 }
 
 // Close hands leadership over and lets go of everything. Guests go on.

@@ -73,9 +73,6 @@ func (p *Peer) SetSchedulable(ctx context.Context, id string, on bool) (server.D
 	return server.Done[api.PeerView]{Object: p.look(now).of(now, d.Object), Replayed: d.Replayed, Gone: d.Gone, Index: d.Index}, nil
 }
 
-// RemovePeer takes a peer out for good; the leader then takes it out of raft.
-func (p *Peer) RemovePeer(ctx context.Context, id string) error { return p.writer.RemovePeer(ctx, id) }
-
 // Authenticate finds who a bearer token speaks for, by this peer's own tables:
 // a revoked token is refused from when this peer has applied that. A token that
 // is not known here may be new, so this peer catches up before it says so.
