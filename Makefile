@@ -14,13 +14,12 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: deps build ## three peers, a guest that boots, a dead leader: in two minutes (IMAGE=disk.qcow2 boots yours, KEEP=1 leaves it running)
+demo: deps build bin/parquet_reader ## three peers, a guest that boots, a dead leader: in two minutes (IMAGE=disk.qcow2 boots yours, KEEP=1 leaves it running)
 	go build -o bin/demo ./test/demo
-	[ -x bin/parquet_reader ] || GOBIN=$(CURDIR)/bin go install $(PARQUET_READER)
 	exec bin/demo
 
 .PHONY: test
-test: deps build lint ## everything that CI checks: lint, then all tests, with real guests if this is root
+test: deps build bin/parquet_reader lint ## everything that CI checks: lint, then all tests, with real guests if this is root
 	go build -o bin/summary ./test/summary
 	go test -json -count=1 -timeout 10m ./... | bin/summary
 
@@ -36,6 +35,9 @@ bench: build ## creates per second, and how long a dead leader is missed (figure
 .PHONY: build
 build: ## bin/orchd, a static program
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X github.com/orchd/orchd/cmd/orchd/cli.release=$(VERSION)" -o $(ORCHD_BIN) ./cmd/orchd
+
+bin/parquet_reader:
+	GOBIN=$(CURDIR)/bin go install $(PARQUET_READER)
 
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck
