@@ -21,7 +21,11 @@ func (p *Peer) RemovePeer(ctx context.Context, id string) error {
 	}
 	err := p.node.RemovePeer(ctx, id)
 	if id == p.identity.PeerID {
+		if err != nil { // who has left is listened to no more; the leader drops it by itself
+			p.log.Info("raft drops this peer on its own time", "err", err)
+		}
 		p.leaving.Do(func() { close(p.left) })
+		return nil
 	}
 	if err != nil {
 		return api.Errorf(api.Unavailable, "peer.remove", "the peer has left, but raft still counts it; the leader goes on trying to drop it: %w", err)
