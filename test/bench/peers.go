@@ -96,7 +96,7 @@ func (p *peers) start(h *peerProcess, verb ...string) error {
 	args := append(verb, "--data-dir", h.dir, "--name", h.name, "--advertise", "127.0.0.1", "--driver", "sim",
 		"--api-listen", listen(0), "--raft-listen", listen(1), "--gossip-listen", listen(2))
 	h.cmd = exec.Command(p.orchd, args...)
-	h.cmd.Env = append(os.Environ(), "ORCHD_VMM__CAPACITY__VCPUS=1000000", "ORCHD_VMM__CAPACITY__MEMORY=100000GiB", "ORCHD_CONFIG="+os.DevNull)
+	h.cmd.Env = p.environ("ORCHD_VMM__CAPACITY__VCPUS=1000000", "ORCHD_VMM__CAPACITY__MEMORY=100000GiB")
 	h.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	log, err := os.OpenFile(h.dir+".log", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if errors.Is(err, os.ErrNotExist) {
@@ -118,6 +118,12 @@ func (p *peers) start(h *peerProcess, verb ...string) error {
 		close(h.ended)
 	}()
 	return nil
+}
+
+// environ is what every orchd here is told: nothing of this process's own, for
+// orchd refuses variables that it does not know.
+func (p *peers) environ(more ...string) []string {
+	return append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Dir(p.all[0].dir), "ORCHD_CONFIG=" + os.DevNull}, more...)
 }
 
 // ready waits until a peer can serve.
@@ -147,6 +153,7 @@ func (p *peers) ready(ctx context.Context, h *peerProcess) error {
 // cli runs one orchd command against one peer.
 func (p *peers) cli(ctx context.Context, h *peerProcess, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, p.orchd, append(args, "--addr", "unix://"+filepath.Join(h.dir, "orchd.sock"))...)
+	cmd.Env = p.environ()
 	var out, problem bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &problem
 	if err := cmd.Run(); err != nil {
