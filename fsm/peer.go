@@ -24,7 +24,7 @@ var peers = &table[api.Peer]{
 
 // addPeer stores a new member.
 func addPeer(tx *Txn, p api.Peer) api.Peer {
-	p.State, p.Schedulable, p.Version = api.PeerMember, p.Driver != api.DriverNone, 1
+	p.State, p.Schedulable, p.Version = api.PeerMember, true, 1
 	p.CreatedAt, p.UpdatedAt = tx.Now, tx.Now
 	return peers.put(tx, p)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/orchd/orchd/api"
 	"github.com/orchd/orchd/cmd/orchd/peer"
 	"github.com/orchd/orchd/test/ask"
+	"github.com/orchd/orchd/test/lab"
 )
 
 // capacityOf asks a peer, and gives the statuses by host.
@@ -62,7 +63,7 @@ func TestCapacityHostByHost(t *testing.T) {
 		"h1": api.Assigned, "h2": api.InvalidFromHost, "h3": api.NotApplicable,
 		"h4": api.ErrorFromHost, "h5": api.NoResponseFromHost, "h6": api.AssignedToOther,
 	}
-	Eventually(t, 30*time.Second, func() error {
+	lab.Eventually(t, 30*time.Second, func() error {
 		capacity, got, age := capacityOf(t, asked, "vcpus=2&memory_mib=2048")
 		if !capacity.Available || age != "" {
 			return fmt.Errorf("available=%v, age %q", capacity.Available, age)
@@ -82,7 +83,7 @@ func TestCapacityHostByHost(t *testing.T) {
 	for _, p := range c.Peers[1:4] {
 		p.Stop()
 	}
-	Eventually(t, 30*time.Second, func() error {
+	lab.Eventually(t, 30*time.Second, func() error {
 		capacity, got, age := capacityOf(t, asked, "vcpus=2&memory_mib=2048")
 		if !capacity.Available || age == "" {
 			return fmt.Errorf("available=%v, age %q", capacity.Available, age)

@@ -12,6 +12,7 @@ import (
 	"github.com/orchd/orchd/cmd/orchd/peer"
 	"github.com/orchd/orchd/fsm"
 	"github.com/orchd/orchd/test/ask"
+	"github.com/orchd/orchd/test/lab"
 )
 
 // TestOnePeer: a cluster of one makes a VM, is restarted, and still has it; so
@@ -103,7 +104,7 @@ func TestManyCreatesAtOnce(t *testing.T) {
 			}
 		}
 	}
-	Eventually(t, 60*time.Second, func() error { return everyDomainOnce(c) })
+	lab.Eventually(t, 60*time.Second, func() error { return everyDomainOnce(c) })
 	c.Peers[0].Stop()
 	ledgerHeldAtEveryIndex(t, c.Peers[0], perHost)
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/orchd/orchd/api"
 	"github.com/orchd/orchd/cmd/orchd/peer"
 	"github.com/orchd/orchd/test/ask"
+	"github.com/orchd/orchd/test/lab"
 )
 
 // TestJoinRefusals: what must not become a peer does not, is told why, and
@@ -32,7 +33,7 @@ func TestJoinRefusals(t *testing.T) {
 	good := c.JoinToken("1h")
 	id, secret, pin := cutToken(t, good)
 	brief := c.JoinToken("1s")
-	Eventually(t, 20*time.Second, func() error {
+	lab.Eventually(t, 20*time.Second, func() error {
 		// The cluster's time goes on with its entries.
 		c.JoinToken("1h")
 		for token := range first.Running.Machine().Read().Tokens("") {
@@ -219,7 +220,7 @@ func TestAloneWithoutQuorum(t *testing.T) {
 		t.Fatalf("create: %d", a.Status)
 	}
 	for _, p := range c.Peers {
-		Eventually(t, 10*time.Second, func() error {
+		lab.Eventually(t, 10*time.Second, func() error {
 			if n := p.Running.Machine().Read().VMCount(); n != 1 {
 				return fmt.Errorf("%s has %d VMs", p.Name, n)
 			}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/orchd/orchd/test/ask"
+	"github.com/orchd/orchd/test/lab"
 )
 
 // TestLeave: each peer in turn leaves, the leader too; the others go on, and who
@@ -30,7 +31,7 @@ func TestLeave(t *testing.T) {
 			if rest.Running == nil {
 				continue
 			}
-			Eventually(t, 20*time.Second, func() error {
+			lab.Eventually(t, 20*time.Second, func() error {
 				for _, s := range rest.Running.Node().Servers() {
 					if _, member := rest.Running.Machine().Read().Peer(s.ID); !member {
 						return fmt.Errorf("%s still counts %s", rest.Name, s.ID)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/orchd/orchd/api"
 	"github.com/orchd/orchd/cmd/orchd/peer"
+	"github.com/orchd/orchd/test/lab"
 	"github.com/orchd/orchd/vmm"
 	"github.com/orchd/orchd/vmm/sim"
 )
@@ -132,7 +133,7 @@ func (c *Cluster) AnyClient() *api.Client {
 // Leader is the peer that leads, once there is one.
 func (c *Cluster) Leader() (leader *Peer) {
 	c.t.Helper()
-	Eventually(c.t, 20*time.Second, func() error {
+	lab.Eventually(c.t, 20*time.Second, func() error {
 		for _, p := range c.Peers {
 			if p.Running == nil {
 				continue
@@ -204,7 +205,7 @@ func (p *Peer) Stop() { p.stop() }
 // WaitReady waits until the peer says that it can serve.
 func (p *Peer) WaitReady() {
 	p.t.Helper()
-	Eventually(p.t, 20*time.Second, p.Running.Ready)
+	lab.Eventually(p.t, 20*time.Second, p.Running.Ready)
 }
 
 // Client speaks to this peer alone, through its unix socket, as admin.
@@ -250,23 +251,4 @@ type prefixed struct {
 func (w prefixed) Write(line []byte) (int, error) {
 	_, err := w.t.Output().Write(append([]byte(w.name+" "), bytes.TrimLeft(line, " ")...))
 	return len(line), err
-}
-
-// Eventually tries until check has nothing to say, and fails with its last word.
-func Eventually(t testing.TB, within time.Duration, check func() error) {
-	t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	late := time.After(within)
-	for {
-		err := check()
-		if err == nil {
-			return
-		}
-		select {
-		case <-late:
-			t.Fatalf("after %s: %v", within, err)
-		case <-tick.C:
-		}
-	}
 }

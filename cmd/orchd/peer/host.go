@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -66,6 +67,17 @@ func resolve(ctx context.Context, cfg Config) (string, error) {
 		return cfg.Driver, nil
 	}
 	return libvirt.Detect(ctx, cfg.LibvirtURI)
+}
+
+// sayDriver tells a person what this host will run, above all when that is nothing.
+func sayDriver(progress io.Writer, driver string) {
+	switch driver {
+	case api.DriverNone:
+		fmt.Fprintln(progress, "No libvirtd answers on this host (or driver none was asked for): it takes full part in the cluster and runs no virtual machines.\n"+
+			"  To change that: start libvirtd, set vmm.driver = \"libvirt\", and restart orchd")
+	case api.DriverSim:
+		fmt.Fprintln(progress, "Driver sim: the virtual machines of this host are pretended, in memory.")
+	}
 }
 
 // driverFile keeps what auto was resolved to: a libvirt peer whose libvirtd is

@@ -67,6 +67,7 @@ func Init(ctx context.Context, cfg Config, progress io.Writer, log *slog.Logger)
   next:        orchd token create --role peer     prints the command that joins the next host
 `, founder.identity.ClusterID, cfg.Name, founder.host.Driver, cfg.DataDir, founder.host.Addresses.API,
 		filepath.Join(cfg.DataDir, "tls", "ca.pem"), filepath.Join(cfg.DataDir, "tls"), filepath.Join(cfg.DataDir, "raft", "known.json"), pin)
+	sayDriver(progress, founder.host.Driver)
 	return nil
 }
 

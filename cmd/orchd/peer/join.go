@@ -159,6 +159,7 @@ func (k joinKeys) enrol(ctx context.Context, cfg Config, addr, secret string, ca
 	}
 	stop := ports.Answer(request.Nonce)
 	defer stop()
+	sayDriver(progress, host.Driver)
 	fmt.Fprintf(progress, "asking to join as %q: API %s, raft %s, gossip %s\n", cfg.Name, host.Addresses.API, host.Addresses.Raft, host.Addresses.Gossip)
 	answer, err := askToJoin(ctx, addr, caPEM, request)
 	if err != nil {
