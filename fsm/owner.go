@@ -138,6 +138,8 @@ func outcome(kind string, c api.VMReport) (api.OpState, string) {
 		return api.OpSucceeded, ""
 	case c.State == api.VMFailed, c.State == api.VMCrashed && reached[kind] == api.VMRunning:
 		return api.OpFailed, c.Reason
+	case c.State == api.VMPaused && kind == verbStart:
+		return api.OpFailed, "the guest is paused on its host; somebody paused it there, and virsh resume lets it go on"
 	case c.State == api.VMCrashed && reached[kind] == api.VMStopped:
 		return api.OpSucceeded, ""
 	}
