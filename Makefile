@@ -21,7 +21,7 @@ demo: deps build bin/parquet_reader ## three peers, a guest that boots, a dead l
 .PHONY: test
 test: deps build bin/parquet_reader lint ## everything that CI checks: lint, then all tests, with real guests if this is root
 	go build -o bin/summary ./test/summary
-	go test -json -count=1 -timeout 10m ./... | bin/summary
+	go test -p 4 -json -count=1 -timeout 10m ./... | bin/summary # -p 4: the long ones mostly wait
 
 .PHONY: race
 race: build ## the tests of one process, with the race detector
