@@ -110,6 +110,30 @@ func (m *Marks) List() ([]Found, error) {
 	return out, nil
 }
 
+// Keep deletes all but the newest n whole snapshots, n at least 1, and what is
+// not whole among the older ones. It gives the ids of those that are gone.
+func (m *Marks) Keep(n int) (gone []string, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	found, err := m.List()
+	if err != nil {
+		return nil, err
+	}
+	whole := 0
+	for _, f := range found {
+		if whole >= max(n, 1) {
+			if err := remove(f.Path); err != nil {
+				return gone, fmt.Errorf("delete snapshot %s: %w", f.ID, err)
+			}
+			gone = append(gone, f.ID)
+		}
+		if f.Err == nil {
+			whole++
+		}
+	}
+	return gone, nil
+}
+
 // Open verifies a marked snapshot, every byte of it, and opens it; fs.ErrNotExist
 // if there is none of that id.
 func (m *Marks) Open(id string) (*Folder, error) {

@@ -35,8 +35,8 @@ type Config struct {
 	Voters            int    // seed of the setting: 1, 3 or 5
 	SnapshotThreshold uint64 // log entries between two of raft's own snapshots
 	TrailingLogs      uint64 // log entries kept behind a snapshot for peers that lag
-	SnapshotInterval  time.Duration
-	SnapshotRetain    int
+	SnapshotInterval  time.Duration // between two marked snapshots; 0: only on demand
+	SnapshotRetain    int           // marked snapshots kept on this peer, the newest; 0: 24
 
 	Now     func() time.Time // the clock; nil: the machine's
 	Version string           // of this program
@@ -57,6 +57,7 @@ func (c Config) withDefaults() Config {
 	c.Voters = cmp.Or(c.Voters, 3)
 	c.SnapshotThreshold = cmp.Or(c.SnapshotThreshold, 8192)
 	c.TrailingLogs = cmp.Or(c.TrailingLogs, 10240)
+	c.SnapshotRetain = cmp.Or(c.SnapshotRetain, 24)
 	c.Version = cmp.Or(c.Version, "dev")
 	if c.Now == nil {
 		c.Now = time.Now

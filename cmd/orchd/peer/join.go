@@ -68,7 +68,7 @@ func Join(ctx context.Context, cfg Config, addr, token string, progress io.Write
 	if err := identity.Save(cfg.DataDir); err != nil {
 		return err
 	}
-	fmt.Fprintf(progress, "joined cluster %s as peer %q; start it with: orchd serve --data-dir %s\n", identity.ClusterID, identity.Name, cfg.DataDir)
+	fmt.Fprintf(progress, "joined cluster %s as peer %q\n", identity.ClusterID, identity.Name)
 	return nil
 }
 

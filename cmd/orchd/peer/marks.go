@@ -36,9 +36,21 @@ func (p *Peer) writeMarks(ctx context.Context) error {
 			p.log.Error("snapshot not written", "index", k.Index, "err", err)
 		} else {
 			p.log.Info("snapshot written", "index", k.Index, "hash", manifest.StateHash)
+			p.retireSnapshots()
 		}
 		p.marks.finish(k.Index, err)
 	})
+}
+
+// retireSnapshots deletes the oldest snapshots, if more are there than are to be kept.
+func (p *Peer) retireSnapshots() {
+	gone, err := p.marks.files.Keep(p.cfg.SnapshotRetain)
+	if err != nil {
+		p.log.Warn("old snapshots not deleted; tried again after the next", "err", err)
+	}
+	if len(gone) > 0 {
+		p.log.Info("old snapshots deleted", "ids", gone)
+	}
 }
 
 func (m *marks) finish(index uint64, err error) {

@@ -101,7 +101,7 @@ func bootstrap(c cluster.Config) error { return cluster.Bootstrap(c) }
 // openCore starts the replicated part. before runs on the configuration of the
 // cluster before it is opened; nil for nothing.
 func openCore(ctx context.Context, cfg Config, identity cluster.Identity, before func(cluster.Config) error, log *slog.Logger) (*Peer, error) {
-	p := &Peer{cfg: cfg, log: log.With("peer", identity.Name), identity: identity, machine: fsm.New(), left: make(chan struct{})}
+	p := &Peer{cfg: cfg, log: log.With("self", identity.Name), identity: identity, machine: fsm.New(), left: make(chan struct{})}
 	snapshots, err := snapshot.OpenStore(cfg.raftSnapshots(), p.log)
 	if err != nil {
 		return nil, fmt.Errorf("open raft's snapshots: %w", err)
