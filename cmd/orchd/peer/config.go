@@ -31,10 +31,10 @@ type Config struct {
 	Ratios     api.Ratios
 	Labels     map[string]string
 
-	RaftProfile       string // lan or wan
-	Voters            int    // seed of the setting: 1, 3 or 5
-	SnapshotThreshold uint64 // log entries between two of raft's own snapshots
-	TrailingLogs      uint64 // log entries kept behind a snapshot for peers that lag
+	RaftProfile       string        // lan or wan
+	Voters            int           // seed of the setting: 1, 3 or 5
+	SnapshotThreshold uint64        // log entries between two of raft's own snapshots
+	TrailingLogs      uint64        // log entries kept behind a snapshot for peers that lag
 	SnapshotInterval  time.Duration // between two marked snapshots; 0: only on demand
 	SnapshotRetain    int           // marked snapshots kept on this peer, the newest; 0: 24
 
