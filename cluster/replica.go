@@ -31,6 +31,10 @@ type Machine interface {
 	Index() uint64
 }
 
+// Dated may be implemented by a Machine whose state says of what time it is: so
+// that a peer whose state came out of a snapshot can tell its age.
+type Dated interface{ Time() time.Time }
+
 // errHalted is behind whatever a peer refuses after an entry stopped it.
 var errHalted = errors.New("this peer has stopped applying the log")
 
@@ -126,6 +130,9 @@ func (r *replica) Restore(from io.ReadCloser) error {
 		return fmt.Errorf("restore snapshot: %w", err)
 	}
 	r.stamp.Store(0)
+	if m, dated := r.machine.(Dated); dated && !m.Time().IsZero() {
+		r.stamp.Store(m.Time().UnixMicro())
+	}
 	r.applied.ring()
 	return nil
 }

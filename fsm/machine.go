@@ -18,11 +18,14 @@ type Machine struct {
 	marks       []*Mark
 	marked      chan struct{} // holds a token while marks may have something new
 	checkpoints []Checkpoint
+
+	unmarked  chan struct{} // closed when nobody writes marks any more
+	unmarking sync.Once
 }
 
 // New makes a machine that remembers nothing.
 func New() *Machine {
-	m := &Machine{marked: make(chan struct{}, 1)}
+	m := &Machine{marked: make(chan struct{}, 1), unmarked: make(chan struct{})}
 	m.published.Store(emptyState())
 	return m
 }
@@ -32,6 +35,9 @@ func (m *Machine) Read() Reader { return Reader{m.published.Load()} }
 
 // Index is the log index of the last entry applied.
 func (m *Machine) Index() uint64 { return m.published.Load().index }
+
+// Time is the cluster's time in the state as it is now; zero before the first entry.
+func (m *Machine) Time() time.Time { return m.published.Load().now }
 
 // Apply is called by cluster for the n-th command of entry index, with the
 // leader's time. It gives a Result. It panics on what it cannot read: to skip a

@@ -489,3 +489,70 @@ func (o *order) Fill(snapshot.Content) error {
 	o.note("snapshot")
 	return nil
 }
+
+// TestRemovedPeerTakesItsSightingsAlong: it could never withdraw them.
+func TestRemovedPeerTakesItsSightingsAlong(t *testing.T) {
+	l := newLog(t, "a", "b")
+	vm := l.create("one", "a")
+	l.must(ActorOfPeer("b"), sawDomain, api.Sighting{VM: vm.ID, Epoch: 1})
+	l.must(admin, removePeer, peerRemove{"b"})
+	if got := l.vm(vm.ID).Status.Doubles; len(got) != 0 {
+		t.Errorf("doubles: %v, want none", got)
+	}
+	l.must(operator, actOnVM, vmAction{ID: vm.ID, Verb: verbDelete})
+	l.refused(api.Conflict, admin, removePeer, peerRemove{"a"}) // the last one
+}
+
+// TestResendIsNoReplay: a command that a peer sends again after an election is
+// answered as the first time.
+func TestResendIsNoReplay(t *testing.T) {
+	l := newLog(t, "a")
+	m := Meta{Type: createToken, V: 1, ID: uuid.NewString(), Actor: admin}
+	command, err := encode(m, tokenCreate{ID: "t", Hash: hashSecret("s"), Role: api.RoleViewer, TTL: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := l.m.Apply(100, 0, l.at, command).(Result)
+	again := l.m.Apply(101, 0, l.at, command).(Result)
+	if again.Replayed || again.Err != nil || again.Key != first.Key || again.Object == nil {
+		t.Errorf("sent again: %+v, the first time %+v", again, first)
+	}
+}
+
+// TestLateReportLeavesADeleteAlone: only the burial ends it.
+func TestLateReportLeavesADeleteAlone(t *testing.T) {
+	l := newLog(t, "a")
+	vm := l.create("one", "a")
+	a := ActorOfPeer("a")
+	l.must(a, beginVM, vmEpoch{vm.ID, 1})
+	del := l.must(operator, actOnVM, vmAction{ID: vm.ID, Verb: verbDelete})
+	l.must(a, reportVM, api.VMReport{VM: vm.ID, Epoch: 1, State: api.VMFailed, Reason: "no disk"})
+	if op := l.op(del.Key); op.State.Done() {
+		t.Errorf("a late report ended the delete as %s: %s", op.State, op.Error)
+	}
+	l.must(a, buryVM, vmEpoch{vm.ID, 1})
+	if op := l.op(del.Key); op.State != api.OpSucceeded {
+		t.Errorf("the delete ended as %s", op.State)
+	}
+}
+
+// TestStartDuringAStop: the state is still running, but on its way elsewhere.
+func TestStartDuringAStop(t *testing.T) {
+	l := newLog(t, "a")
+	vm := l.create("one", "a")
+	a := ActorOfPeer("a")
+	l.must(a, beginVM, vmEpoch{vm.ID, 1})
+	l.must(a, reportVM, api.VMReport{VM: vm.ID, Epoch: 1, State: api.VMRunning})
+	stop := l.must(operator, actOnVM, vmAction{ID: vm.ID, Verb: verbStop})
+	start := l.must(operator, actOnVM, vmAction{ID: vm.ID, Verb: verbStart})
+	if op := l.op(stop.Key); op.State != api.OpCancelled {
+		t.Errorf("the stop is %s, want it superseded", op.State)
+	}
+	if op := l.op(start.Key); op.State.Done() {
+		t.Errorf("the start ended as %s while the guest may still stop", op.State)
+	}
+	l.must(a, reportVM, api.VMReport{VM: vm.ID, Epoch: 1, State: api.VMRunning})
+	if op := l.op(start.Key); op.State != api.OpSucceeded {
+		t.Errorf("after the owner's word the start is %s", op.State)
+	}
+}

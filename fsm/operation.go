@@ -65,23 +65,19 @@ func finishOperation(tx *Txn, op api.Operation, state api.OpState, why string) {
 	operations.put(tx, op)
 }
 
-// sweepOperations forgets up to limit operations that finished long ago or are
-// more than are kept.
-func sweepOperations(tx *Txn, limit int) int {
-	finished := operations.in(tx.state).by["finished"]
+// oldOperations are up to limit operations that finished long ago, or are more
+// than are kept, oldest first.
+func oldOperations(r Reader, now time.Time, limit int) (ids []string) {
+	finished := operations.in(r.state).by["finished"]
 	surplus := finished.Len() - keptOperations
-	var old []string
 	finished.Scan(func(_ string, o *api.Operation) bool {
-		if len(old) == limit || (len(old) >= surplus && tx.Now.Sub(o.FinishedAt) <= operationLife) {
+		if len(ids) == limit || (len(ids) >= surplus && now.Sub(o.FinishedAt) <= operationLife) {
 			return false
 		}
-		old = append(old, o.ID)
+		ids = append(ids, o.ID)
 		return true
 	})
-	for _, id := range old {
-		operations.remove(tx, id)
-	}
-	return len(old)
+	return ids
 }
 
 // Operation finds an operation.

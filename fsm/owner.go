@@ -132,6 +132,9 @@ func progress(tx *Txn, vm api.VM, c api.VMReport) {
 
 // outcome is what an owner's report means for an operation of that kind.
 func outcome(kind string, c api.VMReport) (api.OpState, string) {
+	if kind == verbDelete {
+		return api.OpRunning, "" // bury alone ends it
+	}
 	reached := map[string]api.VMState{"create": api.VMRunning, verbStart: api.VMRunning, verbStop: api.VMStopped, verbForceStop: api.VMStopped}
 	switch {
 	case c.State == reached[kind]:
@@ -175,20 +178,16 @@ func bury(tx *Txn, vm api.VM) {
 	vms.remove(tx, vm.ID)
 }
 
-// sweepTombstones forgets up to limit old tombstones.
-func sweepTombstones(tx *Txn, limit int) int {
-	var old []string
-	tombstones.in(tx.state).by["at"].Scan(func(_ string, t *tombstone) bool {
-		if len(old) == limit || tx.Now.Sub(t.At) <= tombstoneLife {
+// oldTombstones are up to limit tombstones that are past their time, oldest first.
+func oldTombstones(r Reader, now time.Time, limit int) (ids []string) {
+	tombstones.in(r.state).by["at"].Scan(func(_ string, t *tombstone) bool {
+		if len(ids) == limit || now.Sub(t.At) <= tombstoneLife {
 			return false
 		}
-		old = append(old, t.ID)
+		ids = append(ids, t.ID)
 		return true
 	})
-	for _, id := range old {
-		tombstones.remove(tx, id)
-	}
-	return len(old)
+	return ids
 }
 
 // applySawDomain records a domain where it should not be. One of the epoch in
@@ -214,6 +213,21 @@ func applySawDomain(tx *Txn, c api.Sighting) (object, error) {
 	}
 	vm.Status.Doubles = doublesOf(tx.Reader, vm)
 	return putVM(tx, vm), nil
+}
+
+// forgetSightings drops what a peer saw that is no more: it cannot withdraw it,
+// and a VM with a double is touched by nobody.
+func forgetSightings(tx *Txn, peer string) {
+	for _, s := range slices.Collect(sightings.each(tx.Reader, "")) {
+		if s.Peer != peer {
+			continue
+		}
+		sightings.remove(tx, sightings.key(&s))
+		if vm, ok := vms.one(tx.Reader, s.VM); ok {
+			vm.Status.Doubles = doublesOf(tx.Reader, vm)
+			putVM(tx, vm)
+		}
+	}
 }
 
 // doublesOf names the peers on which a second domain of the VM was seen. A

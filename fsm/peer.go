@@ -127,12 +127,26 @@ func applyRemovePeer(tx *Txn, c peerRemove) (object, error) {
 	if !ok || p.State != api.PeerMember {
 		return nothing, api.Errorf(api.NotFound, op, "no peer %s", c.ID)
 	}
+	if alone(tx.Reader, p.ID) {
+		return nothing, api.Errorf(api.Conflict, op, "peer %q is the last one; to end the cluster, stop it and delete its data folder", p.Name)
+	}
 	if n, _ := tx.state.sums.owned.Get(p.ID); n > 0 {
 		return nothing, api.Errorf(api.Conflict, op, "peer %q owns %d VMs; delete them first (orchd vm list --peer %s)", p.Name, n, p.Name)
 	}
 	p.State, p.Schedulable = api.PeerLeft, false
 	unwrapKeys(tx, p.ID)
+	forgetSightings(tx, p.ID)
 	return putPeer(tx, p)
+}
+
+// alone tells whether a peer is the only member.
+func alone(r Reader, id string) bool {
+	for other := range r.Members() {
+		if other.ID != id {
+			return false
+		}
+	}
+	return true
 }
 
 // member finds a peer that the actor may change.

@@ -72,8 +72,10 @@ func principalOf(key string) string {
 // remembered finds the answer to a command that was applied before, or whose
 // client sent the same key before.
 func remembered(tx *Txn) (Result, bool) {
-	if q, again := requests.one(tx.Reader, "c/"+tx.ID); again {
-		return q.replay(tx.Reader), true
+	if q, again := requests.one(tx.Reader, "c/"+tx.ID); again { // sent again by a peer, not by its client
+		a := q.replay(tx.Reader)
+		a.Replayed = false
+		return a, true
 	}
 	if tx.Once == nil {
 		return Result{}, false
@@ -139,18 +141,14 @@ func keyRoom(tx *Txn) error {
 	return nil
 }
 
-// sweepKeys forgets up to limit expired idempotency keys.
-func sweepKeys(tx *Txn, limit int) int {
-	var expired []string
-	requests.in(tx.state).by["key"].Scan(func(_ string, q *request) bool {
-		if len(expired) == limit || tx.Now.Sub(q.At) <= keyLife {
+// expiredKeys are up to limit idempotency keys that are past their time, oldest first.
+func expiredKeys(r Reader, now time.Time, limit int) (ids []string) {
+	requests.in(r.state).by["key"].Scan(func(_ string, q *request) bool {
+		if len(ids) == limit || now.Sub(q.At) <= keyLife {
 			return false
 		}
-		expired = append(expired, q.ID)
+		ids = append(ids, q.ID)
 		return true
 	})
-	for _, id := range expired {
-		requests.remove(tx, id)
-	}
-	return len(expired)
+	return ids
 }

@@ -16,7 +16,7 @@ type Result struct {
 	Table    string     // of the object it is about
 	Key      string     // of the object it is about
 	Object   any        // its row: as of the command, or as it is now when Replayed; nil when there is none
-	Replayed bool       // an earlier command did it
+	Replayed bool       // an earlier request with the same key did it
 	Err      *api.Error // why it was refused
 }
 

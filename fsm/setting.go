@@ -3,7 +3,6 @@ package fsm
 import (
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/orchd/orchd/api"
 )
@@ -104,15 +103,23 @@ func applySweep(tx *Txn, _ clusterSweep) (object, error) {
 	if !isPeer(tx.Actor) {
 		return nothing, api.Errorf(api.Forbidden, "sweep", "only peers sweep")
 	}
-	sweepKeys(tx, sweepLimit)
-	sweepOperations(tx, sweepLimit)
-	sweepTombstones(tx, sweepLimit)
-	sweepTokens(tx, sweepLimit)
+	for _, id := range expiredKeys(tx.Reader, tx.Now, sweepLimit) {
+		requests.remove(tx, id)
+	}
+	for _, id := range oldOperations(tx.Reader, tx.Now, sweepLimit) {
+		operations.remove(tx, id)
+	}
+	for _, id := range oldTombstones(tx.Reader, tx.Now, sweepLimit) {
+		tombstones.remove(tx, id)
+	}
+	for _, id := range oldTokens(tx.Reader, tx.Now, sweepLimit) {
+		tokens.remove(tx, id)
+	}
 	return nothing, nil
 }
 
 // SweepDue tells whether a sweep would forget anything.
 func (r Reader) SweepDue() bool {
-	tx := newTxn(r.state, Meta{}, r.state.index, time.Time{})
-	return sweepKeys(tx, 1)+sweepOperations(tx, 1)+sweepTombstones(tx, 1)+sweepTokens(tx, 1) > 0
+	now := r.Now()
+	return len(expiredKeys(r, now, 1))+len(oldOperations(r, now, 1))+len(oldTombstones(r, now, 1))+len(oldTokens(r, now, 1)) > 0
 }

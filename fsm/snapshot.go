@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -16,13 +17,14 @@ import (
 func (m *Machine) Snapshot() (raft.FSMSnapshot, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return &frozen{m.published.Load(), append([]*Mark(nil), m.marks...)}, nil
+	return &frozen{m.published.Load(), append([]*Mark(nil), m.marks...), m.unmarked}, nil
 }
 
 // frozen is a state on its way into one of raft's own snapshots.
 type frozen struct {
 	state *state
 	marks []*Mark // wanted before it
+	ended <-chan struct{}
 }
 
 // filler is the sink of snapshot.Store: it takes tables, not a stream.
@@ -34,7 +36,11 @@ type filler interface {
 // this snapshot it drops their log entries, and after a crash nobody would write them.
 func (f *frozen) Persist(sink raft.SnapshotSink) error {
 	for _, m := range f.marks {
-		<-m.written
+		select {
+		case <-m.written:
+		case <-f.ended:
+			return errors.New("marked states are not written any more: this peer is stopping")
+		}
 	}
 	tables, ok := sink.(filler)
 	if !ok {
@@ -138,10 +144,13 @@ func (m *Machine) keepMark(s *state) {
 }
 
 // WriteMarks hands each marked state, in order, to write until ctx ends. A mark
-// counts as done when write returns, however it went: write reports its failures itself.
+// counts as done when write returns, however it went: write reports its failures
+// itself. After that raft's snapshots wait for no mark: they fail instead, and
+// the marks are met again when the log is applied anew.
 func (m *Machine) WriteMarks(ctx context.Context, write func(*Mark)) error {
+	defer m.unmarking.Do(func() { close(m.unmarked) })
 	for {
-		for k := m.firstMark(); k != nil; k = m.firstMark() {
+		for k := m.firstMark(); k != nil && ctx.Err() == nil; k = m.firstMark() {
 			write(k)
 			m.dropMark(k)
 		}

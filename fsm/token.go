@@ -81,18 +81,14 @@ func applyDeleteToken(tx *Txn, c tokenDelete) (object, error) {
 	return nothing, nil
 }
 
-// sweepTokens forgets up to limit tokens that expired long ago.
-func sweepTokens(tx *Txn, limit int) int {
-	var old []string
-	for t := range tokens.each(tx.Reader, "") {
-		if len(old) < limit && tx.Now.Sub(t.ExpiresAt) > tokenRemains {
-			old = append(old, t.ID)
+// oldTokens are up to limit tokens that expired long ago.
+func oldTokens(r Reader, now time.Time, limit int) (ids []string) {
+	for t := range tokens.each(r, "") {
+		if len(ids) < limit && now.Sub(t.ExpiresAt) > tokenRemains {
+			ids = append(ids, t.ID)
 		}
 	}
-	for _, id := range old {
-		tokens.remove(tx, id)
-	}
-	return len(old)
+	return ids
 }
 
 // spend checks a token for joining and says whether the same newcomer, by its

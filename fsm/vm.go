@@ -61,6 +61,9 @@ func applyCreateVM(tx *Txn, c vmCreate) (object, error) {
 	if _, taken := vms.with(tx.Reader, "name", account+"/"+c.VM.Name); taken {
 		return nothing, api.Errorf(api.Conflict, op, "account %q has a VM named %q already", account, c.VM.Name)
 	}
+	if i, named := tx.Reader.Image(c.VM.Spec.Image); named {
+		c.VM.Spec.Image = i.Name // it may have been given by id
+	}
 	p := place(tx.Reader, c.VM.Spec.Resources(), c.Candidates, c.Others)
 	if !p.found {
 		return nothing, &api.Error{Kind: api.NoCapacity, Op: op, Msg: "no host can take this VM; nothing was stored", Hosts: p.hosts}
@@ -102,7 +105,7 @@ func vmFaults(r Reader, account string, c api.VMCreate) (faults []api.FieldError
 	if c.Spec.DiskGiB < 0 || c.Spec.DiskGiB > 1<<20 {
 		wrong("/spec/disk_gib", "must be from 0 to 1048576")
 	}
-	if _, known := images.with(r, "name", c.Spec.Image); c.Spec.Image != "" && !known {
+	if _, known := r.Image(c.Spec.Image); c.Spec.Image != "" && !known {
 		wrong("/spec/image", "no such image")
 	}
 	return faults
@@ -175,7 +178,8 @@ func applyActOnVM(tx *Txn, c vmAction) (object, error) {
 	if vm.Status.Desired == api.WantDeleted {
 		return nothing, api.Errorf(api.Conflict, "vm."+c.Verb, "VM %s is being deleted", vm.Name)
 	}
-	reached := api.VMStopped
+	before, reached := vm.Status.Desired, api.VMStopped
+	inHand, _ := operations.one(tx.Reader, vm.Status.Operation)
 	switch c.Verb {
 	case verbStart:
 		vm.Status.Desired, vm.Status.Force, reached = api.WantRunning, false, api.VMRunning
@@ -187,7 +191,8 @@ func applyActOnVM(tx *Txn, c vmAction) (object, error) {
 		return nothing, api.Errorf(api.Invalid, "vm.action", "no verb %q: start, stop and force-stop are known", c.Verb)
 	}
 	op := startOperation(tx, c.Verb, &vm, ownerPart(vm))
-	if vm.Status.State == reached {
+	// With something in hand that wants otherwise, the state is on its way elsewhere.
+	if vm.Status.State == reached && (before == vm.Status.Desired || inHand.State.Done()) {
 		finishOperation(tx, op, api.OpSucceeded, "")
 	}
 	putVM(tx, vm)

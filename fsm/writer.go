@@ -38,7 +38,7 @@ type Done[T any] struct {
 	Object   T // as of the write, or, when Replayed, as it is now
 	ID       string
 	Replayed bool // an earlier request with the same Idempotency-Key did it
-	Gone     bool // Replayed, and the object is no longer there: ID is all that is left of it
+	Gone     bool // it was done before, and the object is no longer there: ID is all that is left of it
 	Index    uint64
 }
 
@@ -67,7 +67,7 @@ func readAnswer[T any](answer []byte) (Done[T], error) {
 	if a.Err != nil {
 		return Done[T]{}, a.Err
 	}
-	done := Done[T]{ID: a.Key, Replayed: a.Replayed, Index: a.Index, Gone: a.Replayed && a.Object == nil && a.Key != ""}
+	done := Done[T]{ID: a.Key, Replayed: a.Replayed, Index: a.Index, Gone: a.Object == nil && a.Key != ""}
 	if a.Object == nil {
 		return done, nil
 	}

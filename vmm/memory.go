@@ -70,7 +70,7 @@ func (m *memory) look(w Wanted, domains []Domain, now time.Time) present {
 	for _, d := range domains {
 		p.domains[d.Mark.VM] = append(p.domains[d.Mark.VM], d)
 	}
-	m.forget(w, p)
+	m.forget(w, p, now)
 	for id, at := range m.asked {
 		p.asked[id] = true
 		p.overdue[id] = now.Sub(at) >= m.cfg.StopAfter
@@ -78,10 +78,12 @@ func (m *memory) look(w Wanted, domains []Domain, now time.Time) present {
 	return p
 }
 
-func (m *memory) forget(w Wanted, p present) {
-	maps.DeleteFunc(m.asked, func(id string, _ time.Time) bool {
+// forget drops what no longer matters. That a guest was asked to stop matters
+// for a while after it is wanted again: it may still do as it was asked.
+func (m *memory) forget(w Wanted, p present, now time.Time) {
+	maps.DeleteFunc(m.asked, func(id string, at time.Time) bool {
 		row, known := w.Row(id)
-		return !known || row.Status.Desired != api.WantStopped
+		return !known || row.Status.Desired != api.WantStopped && now.Sub(at) >= m.cfg.StopAfter
 	})
 	nowhere := func(id string) bool {
 		_, known := w.Row(id)
@@ -123,8 +125,11 @@ func (m *memory) repeats(s step, version uint64, now time.Time) bool {
 func (m *memory) learn(o outcome, now time.Time) {
 	delete(m.busy, o.vm)
 	for _, s := range o.did {
-		if s.do == shutdown {
+		switch s.do {
+		case shutdown:
 			m.asked[s.vm] = now
+		case start, create, destroy:
+			delete(m.asked, s.vm)
 		}
 		if r, ok := s.reports(); ok {
 			m.said[s.vm] = said{r, o.row.Version, now}

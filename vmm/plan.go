@@ -221,14 +221,14 @@ func owned(w Wanted, p present, row api.VM, own *Domain) []step {
 	case own == nil:
 		return act(create)
 	}
-	return wantedRunning(w, row, own, act)
+	return wantedRunning(w, row, own, p.asked[row.ID], act)
 }
 
 // wantedRunning is for a domain of ours that should run. When it is off, the
 // row tells what libvirt forgets: a guest that stopped by itself was reported
 // so, and stays off until somebody starts it; one that was running when its
 // host or libvirtd went down is started again.
-func wantedRunning(w Wanted, row api.VM, own *Domain, act func(action) []step) []step {
+func wantedRunning(w Wanted, row api.VM, own *Domain, asked bool, act func(action) []step) []step {
 	switch {
 	case own.Power == Running:
 		return say(w, row, api.VMRunning, otherSpec(row, own))
@@ -236,6 +236,8 @@ func wantedRunning(w Wanted, row api.VM, own *Domain, act func(action) []step) [
 		return say(w, row, api.VMPaused, otherSpec(row, own))
 	case w.Open(row.ID):
 		return act(start)
+	case own.Cause == ByGuest && asked:
+		return act(start) // it did as it was asked, and has been wanted back since
 	case resting(row.Status.State):
 		return nil
 	case own.Cause == ByGuest:

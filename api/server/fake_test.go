@@ -352,15 +352,15 @@ func (f *fake) Join(ctx context.Context, r api.JoinRequest) (api.JoinAnswer, err
 }
 
 func (f *fake) TakeSnapshot(ctx context.Context) (api.Snapshot, error) {
-	return api.Snapshot{ID: "000000000012", Index: 12, Rows: map[string]int64{}}, f.write(ctx, "snapshot.create")
+	return api.Snapshot{ID: "12", Index: 12, Rows: map[string]int64{}}, f.write(ctx, "snapshot.create")
 }
 
 func (f *fake) Snapshots(context.Context) ([]api.Snapshot, error) {
-	return []api.Snapshot{{ID: "000000000010", Index: 10, Rows: map[string]int64{}}, {ID: "000000000012", Index: 12, Rows: map[string]int64{}}}, nil
+	return []api.Snapshot{{ID: "12", Index: 12, Rows: map[string]int64{}}, {ID: "9", Index: 9, Rows: map[string]int64{}}}, nil
 }
 
 func (f *fake) Snapshot(_ context.Context, id string) (api.Snapshot, error) {
-	if id != "000000000012" {
+	if id != "12" {
 		return api.Snapshot{}, notFound("snapshot")
 	}
 	return api.Snapshot{ID: id, Index: 12, Rows: map[string]int64{}}, nil

@@ -59,7 +59,7 @@ var examples = map[string]example{
 	"GET /v1/accounts":               {"/v1/accounts", "", 200, "", readers},
 	"GET /v1/snapshots":              {"/v1/snapshots", "", 200, "", readers},
 	"POST /v1/snapshots":             {"/v1/snapshots", "", 201, "snapshot.create", admins},
-	"GET /v1/snapshots/{id}":         {"/v1/snapshots/000000000012", "", 200, "", readers},
+	"GET /v1/snapshots/{id}":         {"/v1/snapshots/12", "", 200, "", readers},
 	"GET /v1/status":                 {"/v1/status", "", 200, "", readers},
 	"GET /healthz":                   {"/healthz", "", 200, "", nil},
 	"GET /readyz":                    {"/readyz", "", 200, "", nil},

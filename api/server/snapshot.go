@@ -2,8 +2,10 @@ package server
 
 import (
 	"context"
+	"math"
 	"net/http"
 	"slices"
+	"strconv"
 
 	"github.com/orchd/orchd/api"
 )
@@ -13,8 +15,14 @@ func (s *Server) listSnapshots(ctx context.Context, in *ListInput) (*Reply[api.P
 	if err != nil {
 		return nil, err
 	}
+	before := uint64(math.MaxUint64)
+	if in.after != "" {
+		if before, err = strconv.ParseUint(in.after, 10, 64); err != nil {
+			return nil, &api.Error{Kind: api.Malformed, Op: "snapshot.list", Msg: "the cursor is not one of this list"}
+		}
+	}
 	page := pageOf(in.Paging, slices.Values(all), func(sn api.Snapshot) string { return sn.ID },
-		func(sn api.Snapshot) bool { return sn.ID > in.after })
+		func(sn api.Snapshot) bool { return sn.Index < before }) // newest first
 	return &Reply[api.Page[api.Snapshot]]{Status: http.StatusOK, Body: page}, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/orchd/orchd/api"
 	"github.com/orchd/orchd/test/ask"
 	"github.com/orchd/orchd/test/lab"
 )
@@ -48,5 +49,50 @@ func TestLeave(t *testing.T) {
 	owner := last.VMs()[0].Status.Owner
 	if a := last.Do("DELETE", "/v1/peers/"+owner, nil); a.Status != 409 {
 		t.Errorf("an owner of VMs leaves: %d %s", a.Status, a.Body)
+	}
+}
+
+// TestLeaveThatWouldLoseTheQuorum: with one of three voters away, another may
+// not leave; nothing changes.
+func TestLeaveThatWouldLoseTheQuorum(t *testing.T) {
+	c := Start(t, 3, nil)
+	away := c.Peers[2]
+	gone, _ := away.Running.Machine().Read().Peer(away.Name)
+	away.Stop()
+	leaver := c.Peers[1]
+	lab.Eventually(t, 20*time.Second, func() error {
+		if leaver.Running.Node().Contacts()[gone.ID].Reachable {
+			return fmt.Errorf("%s still counts %s as reachable", leaver.Name, away.Name)
+		}
+		return nil
+	})
+	if a := leaver.Do("DELETE", "/v1/peers/"+leaver.Name, nil); a.Status != 409 || !strings.Contains(a.Problem(t).Detail, "majority") {
+		t.Fatalf("it leaves: %d %s", a.Status, a.Body)
+	}
+	if a := c.Peers[0].Do("POST", "/v1/vms", ask.VM("one", 1, 64)); a.Status != 201 {
+		t.Errorf("afterwards a create: %d %s", a.Status, a.Body)
+	}
+}
+
+// TestLastPeerMayNotLeave: that would be the end of the cluster.
+func TestLastPeerMayNotLeave(t *testing.T) {
+	c := Start(t, 1, nil)
+	if a := c.Peers[0].Do("DELETE", "/v1/peers/h1", nil); a.Status != 409 {
+		t.Errorf("the last peer leaves: %d %s", a.Status, a.Body)
+	}
+}
+
+// TestSnapshotAskedForAgain: a replayed request gives the snapshot that is there,
+// also after a restart.
+func TestSnapshotAskedForAgain(t *testing.T) {
+	c := Start(t, 1, nil)
+	h := c.Peers[0]
+	first := h.Do("POST", "/v1/snapshots", nil, "Idempotency-Key: k")
+	h.Stop()
+	h.Start()
+	h.WaitReady()
+	again := h.Do("POST", "/v1/snapshots", nil, "Idempotency-Key: k")
+	if first.Status != 201 || again.Status != 201 || ask.Decode[api.Snapshot](t, first).ID != ask.Decode[api.Snapshot](t, again).ID {
+		t.Errorf("first %d %s, again %d %s", first.Status, first.Body, again.Status, again.Body)
 	}
 }

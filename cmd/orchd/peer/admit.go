@@ -178,7 +178,13 @@ func (p *Peer) channel() http.Handler {
 		a, err := p.admit(r.Context(), q)
 		answerPeer(w, a, err)
 	})
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !p.isOpen() {
+			answerPeer(w, nil, api.Errorf(api.Unavailable, "peer", "this peer is starting"))
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
 }
 
 // answerPeer answers on the peer channel: the value, or the error whole.

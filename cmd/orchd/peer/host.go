@@ -130,6 +130,9 @@ func (p *Peer) openHost(ctx context.Context) (err error) {
 
 // describe is this peer's word about itself, with that of its driver.
 func (p *Peer) describe(h vmm.Host) api.PeerUpdate {
+	if me, known := p.machine.Read().Peer(p.identity.PeerID); known && h.Problem != "" {
+		h.Capacity, h.UUID = me.Capacity, me.HostUUID // in trouble it cannot tell; what it said before holds
+	}
 	return api.PeerUpdate{
 		Addresses: p.addresses, Capacity: h.Capacity, Ratios: p.cfg.Ratios, Labels: p.cfg.Labels,
 		Driver: p.driver, HostUUID: h.UUID, Problem: h.Problem, Software: p.cfg.Version, Level: level,

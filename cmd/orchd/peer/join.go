@@ -177,8 +177,14 @@ func (k joinKeys) identity(cfg Config, a api.JoinAnswer, caPEM []byte) (cluster.
 	if err != nil {
 		return cluster.Identity{}, fmt.Errorf("unwrap the gossip key: %w", err)
 	}
+	name := cfg.Name
+	for _, p := range a.Peers {
+		if p.ID == a.PeerID {
+			name = p.Name // of the first attempt, if this is another with another name
+		}
+	}
 	return cluster.Identity{
-		ClusterID: a.ClusterID, PeerID: a.PeerID, Name: cfg.Name, CA: caPEM, Certificate: []byte(a.Certificate),
+		ClusterID: a.ClusterID, PeerID: a.PeerID, Name: name, CA: caPEM, Certificate: []byte(a.Certificate),
 		Key: k.tlsPEM, WrapKey: k.wrap, GossipKeys: [][]byte{gossip}, Peers: a.Peers,
 	}, nil
 }

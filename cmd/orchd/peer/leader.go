@@ -2,9 +2,11 @@ package peer
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/fsm"
 )
 
 const (
@@ -48,7 +50,7 @@ func (p *Peer) reassignSilent(ctx context.Context) {
 			continue
 		}
 		for vm := range now.VMsOn(host.ID) {
-			if vm.Status.Begun || vm.Status.Desired == api.WantDeleted {
+			if vm.Status.Begun || vm.Status.Desired == api.WantDeleted || !p.roomElsewhere(now, vm) {
 				continue
 			}
 			p.tried(ctx, "reassign", func() error {
@@ -60,6 +62,16 @@ func (p *Peer) reassignSilent(ctx context.Context) {
 			})
 		}
 	}
+}
+
+// roomElsewhere tells whether another host could take the VM: asked before the
+// log is, which would otherwise be written to at every tick while there is none.
+func (p *Peer) roomElsewhere(now fsm.Reader, vm api.VM) bool {
+	candidates, _ := p.Rank(vm.Spec.Resources())
+	return slices.ContainsFunc(candidates, func(id string) bool {
+		host, member := now.Peer(id)
+		return member && id != vm.Status.OwnerID && fsm.Fit(now, host, vm.Spec.Resources()).Status == api.AssignedToOther
+	})
 }
 
 // sweep forgets what is past its time, if anything is.

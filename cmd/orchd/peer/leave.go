@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/google/renameio/v2"
 
@@ -16,33 +17,72 @@ import (
 // RemovePeer takes a peer out for good: its row says so, then raft drops it. A
 // peer that takes out itself stops serving once that is done.
 func (p *Peer) RemovePeer(ctx context.Context, id string) error {
+	if err := p.mayLose(id); err != nil {
+		return err
+	}
 	if err := p.writer.RemovePeer(ctx, id); err != nil {
 		return err
 	}
-	err := p.node.RemovePeer(ctx, id)
-	if id == p.identity.PeerID {
-		if err != nil { // who has left is listened to no more; the leader drops it by itself
-			p.log.Info("raft drops this peer on its own time", "err", err)
-		}
-		p.leaving.Do(func() { close(p.left) })
-		return nil
-	}
-	if err != nil {
+	if err := p.dropped(ctx, id); err != nil {
 		return api.Errorf(api.Unavailable, "peer.remove", "the peer has left, but raft still counts it; the leader goes on trying to drop it: %w", err)
 	}
+	if id == p.identity.PeerID {
+		p.leaving.Do(func() { close(p.left) })
+	}
 	return nil
+}
+
+// mayLose refuses to take out a voter without whom too few would answer: raft
+// could not even finish the removal, nor anything after it.
+func (p *Peer) mayLose(id string) error {
+	contacts := p.node.Contacts()
+	voters, answering := 0, 0
+	for _, s := range p.node.Servers() {
+		if !s.Voter || s.ID == id {
+			continue
+		}
+		voters++
+		if s.ID == p.identity.PeerID || contacts[s.ID].Reachable {
+			answering++
+		}
+	}
+	if answering <= voters/2 {
+		return api.Errorf(api.Conflict, "peer.remove", "without this peer only %d of %d voters answer, which is no majority: bring a silent one back, or add a peer, first", answering, voters)
+	}
+	return nil
+}
+
+// dropped returns when raft counts a peer no more. Who has left is listened to
+// no more: to be refused is the proof.
+func (p *Peer) dropped(ctx context.Context, id string) error {
+	err := p.node.RemovePeer(ctx, id)
+	if id == p.identity.PeerID && api.IsKind(err, api.Forbidden) {
+		return nil
+	}
+	return err
 }
 
 // errLeft ends a peer that does not belong to its cluster any more.
 var errLeft = errors.New("this peer has left its cluster")
 
-// awaitLeave ends the peer when it has left: because it was asked to, or
-// because its own tables say so.
+// dropPause is how long a peer that has left waits before it asks again to be dropped.
+const dropPause = 2 * time.Second
+
+// awaitLeave ends the peer when it has left and raft counts it no more: because
+// it was asked to leave, or because its own tables say that it has left. Until
+// then its vote is needed.
 func (p *Peer) awaitLeave(ctx context.Context) error {
 	for {
 		now := p.machine.Read()
-		if me, _ := now.Peer(p.identity.PeerID); me.State == api.PeerLeft {
-			break
+		me, _ := now.Peer(p.identity.PeerID)
+		if me.State == api.PeerLeft {
+			if p.dropped(ctx, me.ID) == nil {
+				return p.farewell()
+			}
+		}
+		var again <-chan time.Time
+		if me.State == api.PeerLeft {
+			again = time.After(dropPause)
 		}
 		select {
 		case <-ctx.Done():
@@ -50,9 +90,9 @@ func (p *Peer) awaitLeave(ctx context.Context) error {
 		case <-p.left:
 			return p.farewell() // the server still answers the request that asked for this
 		case <-now.PeersChanged():
+		case <-again:
 		}
 	}
-	return p.farewell()
 }
 
 // farewell leaves a note in the data folder, so that nobody starts it again by mistake.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/orchd/orchd/api"
 	"github.com/orchd/orchd/fsm"
@@ -82,6 +83,9 @@ func (m *marks) wait(ctx context.Context, index uint64) error {
 	}
 }
 
+// writeTime bounds how long a caller waits for this peer's files.
+const writeTime = 2 * time.Minute
+
 // TakeSnapshot makes every peer keep its state of one index, and answers when
 // this peer's files are in place and verified.
 func (p *Peer) TakeSnapshot(ctx context.Context) (api.Snapshot, error) {
@@ -89,10 +93,16 @@ func (p *Peer) TakeSnapshot(ctx context.Context) (api.Snapshot, error) {
 	if err != nil {
 		return api.Snapshot{}, err
 	}
+	id := strconv.FormatUint(index, 10)
+	if s, err := p.Snapshot(ctx, id); err == nil { // asked for again: it may have been written long ago
+		return s, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, writeTime)
+	defer cancel()
 	if err := p.marks.wait(ctx, index); err != nil {
 		return api.Snapshot{}, err
 	}
-	return p.Snapshot(ctx, strconv.FormatUint(index, 10))
+	return p.Snapshot(ctx, id)
 }
 
 // Snapshots lists this peer's marked snapshots, newest first. Damaged ones are

@@ -40,6 +40,7 @@ type Peer struct {
 	web        *server.Server
 	socket     net.Listener // of the API, for root on this host
 
+	opened  chan struct{} // closed when all of the above is there: others may call before
 	left    chan struct{} // closed when this peer has taken itself out
 	leaving sync.Once
 }
@@ -92,7 +93,18 @@ func open(ctx context.Context, cfg Config, registry *prometheus.Registry, log *s
 	if err := p.openWeb(registry); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
+	close(p.opened)
 	return p, nil
+}
+
+// isOpen tells whether the parts are all there.
+func (p *Peer) isOpen() bool {
+	select {
+	case <-p.opened:
+		return true
+	default:
+		return false
+	}
 }
 
 // bootstrap makes raft's first configuration; see openCore.
@@ -101,7 +113,7 @@ func bootstrap(c cluster.Config) error { return cluster.Bootstrap(c) }
 // openCore starts the replicated part. before runs on the configuration of the
 // cluster before it is opened; nil for nothing.
 func openCore(ctx context.Context, cfg Config, identity cluster.Identity, before func(cluster.Config) error, log *slog.Logger) (*Peer, error) {
-	p := &Peer{cfg: cfg, log: log.With("self", identity.Name), identity: identity, machine: fsm.New(), left: make(chan struct{})}
+	p := &Peer{cfg: cfg, log: log.With("self", identity.Name), identity: identity, machine: fsm.New(), opened: make(chan struct{}), left: make(chan struct{})}
 	snapshots, err := snapshot.OpenStore(cfg.raftSnapshots(), p.log)
 	if err != nil {
 		return nil, fmt.Errorf("open raft's snapshots: %w", err)

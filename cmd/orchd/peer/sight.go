@@ -21,6 +21,9 @@ const sharedCheckpoints = 4
 
 // say is this peer's word to the others.
 func (p *Peer) say() json.RawMessage {
+	if !p.isOpen() {
+		return nil
+	}
 	w := word{Host: p.hostReport(), Checkpoints: p.machine.Checkpoints(), Leader: p.node.IsLeader()}
 	if k := len(w.Checkpoints); k > sharedCheckpoints {
 		w.Checkpoints = w.Checkpoints[k-sharedCheckpoints:]
@@ -64,11 +67,22 @@ func (p *Peer) heard() map[string]time.Time {
 	leader, _ := p.node.Leader()
 	if leader != "" && leader != p.identity.PeerID {
 		if w, ok := p.wordOf(leader); ok && w.Leader {
-			w.Heard[leader] = p.node.Contacts()[leader].HeardAt
-			return w.Heard
+			return p.heardBy(leader, w.Heard)
 		}
 	}
 	return p.ownHeard()
+}
+
+// heardBy is what the leader has heard, by this peer's clock.
+func (p *Peer) heardBy(leader string, theirs map[string]time.Time) map[string]time.Time {
+	contact := p.node.Contacts()[leader]
+	heard := map[string]time.Time{leader: contact.HeardAt}
+	for id, at := range theirs {
+		if id != leader && !at.IsZero() {
+			heard[id] = at.Add(-contact.Offset)
+		}
+	}
+	return heard
 }
 
 // sight is what is seen of the peers just now, beside what the log remembers.
