@@ -56,7 +56,7 @@ type PeerView struct {
 	Peer
 	Voter         bool      `json:"voter" doc:"It has a vote in raft"`
 	Leader        bool      `json:"leader"`
-	Health        string    `json:"health" enum:"alive,silent,unknown" doc:"silent: not heard for 15 s; unknown: the asked peer cannot tell"`
+	Health        string    `json:"health" enum:"alive,silent,unknown" doc:"silent: not heard for 15 s; unknown: it did not answer the asked peer's last ping"`
 	HeardAt       time.Time `json:"heard_at,omitzero" doc:"When the leader last heard it"`
 	AppliedIndex  uint64    `json:"applied_index,omitempty" doc:"Log index that it last said it has applied"`
 	Reserved      Resources `json:"reserved" doc:"Promised to VMs"`

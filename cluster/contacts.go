@@ -96,17 +96,25 @@ func (c *contacts) missed(id string) {
 	c.peers[id] = contact
 }
 
-// takeOver counts everyone as heard now: a new leader has not listened so far,
-// and must not hold its own silence against others.
+// takeOver counts everyone as heard now: a new leader may not have listened so
+// far, and must not hold its own silence against others. Where it has listened,
+// and its pings were not answered, what it heard last stays.
 func (c *contacts) takeOver(members []Member) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, m := range members {
 		contact := c.peers[m.ID]
-		contact.HeardAt, contact.near = c.now(), 0
+		contact.near = 0
+		if contact.missed < proofOfSilence || contact.HeardAt.IsZero() {
+			contact.HeardAt = c.now()
+		}
 		c.peers[m.ID] = contact
 	}
 }
+
+// proofOfSilence is how many pings in a row must go unanswered before a new
+// leader believes its own ears.
+const proofOfSilence = 3
 
 // unreachable are the peers that did not answer the last ping.
 func (c *contacts) unreachable() []string {

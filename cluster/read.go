@@ -59,7 +59,7 @@ func unproven(ctx context.Context, last error) error {
 		return fmt.Errorf("read: %w", ctx.Err())
 	}
 	return api.Errorf(api.Unavailable, "cluster.read",
-		"no majority of the voters could confirm that this is the newest state. Try again, or read what this peer has with ?consistency=local: %w", last)
+		"no majority of the voters could confirm that this is the newest state. Try again, or read what this peer has (?consistency=local, on the command line --local): %w", last)
 }
 
 // askIndex is the index that a read on this peer must wait for.

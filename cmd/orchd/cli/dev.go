@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -30,7 +31,7 @@ func (a *App) dev() *cobra.Command {
 	cmd := a.verb(verb{
 		use:   "dev",
 		short: "Run a throw-away cluster on this machine, until Ctrl-C",
-		long:  "Run a throw-away cluster on this machine, until Ctrl-C. Peer k (0, 1, ...) listens on base port + 10k, +1 and +2.",
+		long:  "Run a throw-away cluster on this machine, until Ctrl-C. Peer k (0, 1, ...) listens on base port + 10k, +1 and +2. Kill one and see: the others go on.",
 		example: `
 orchd dev
 orchd dev --driver libvirt                # real guests; each peer has a libvirtd of its own
@@ -66,7 +67,7 @@ func (o devOptions) validate() error {
 func (o devOptions) port(k int) int { return o.basePort + 10*k }
 
 // runDev starts the peers as processes of this program, in a folder that goes
-// away with them, and waits for Ctrl-C or for the end of one of them.
+// away with them, and waits for Ctrl-C or for the end of the last of them.
 func (a *App) runDev(ctx context.Context, o devOptions) (err error) {
 	dir, err := os.MkdirTemp("", "orchd-dev-")
 	if err != nil {
@@ -98,6 +99,9 @@ type devCluster struct {
 	fail    context.CancelCauseFunc // ends the cluster
 	running []*exec.Cmd
 	waiters sync.WaitGroup // one for each process
+
+	living            atomic.Int32
+	started, stopping atomic.Bool
 }
 
 func (d *devCluster) start(ctx context.Context) error {
@@ -119,6 +123,7 @@ func (d *devCluster) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	d.started.Store(true)
 	return d.explain(admin)
 }
 
@@ -154,7 +159,8 @@ func (d *devCluster) run(ctx context.Context, k int, verb ...string) error {
 		return err
 	}
 	d.running = append(d.running, cmd)
-	d.waiters.Go(func() { d.fail(d.epitaph(k, cmd.Wait())) })
+	d.living.Add(1)
+	d.waiters.Go(func() { d.ended(k, cmd.Wait()) })
 	if err := d.app.untilReady(ctx, d.dataDir(k)); err != nil {
 		return err
 	}
@@ -182,6 +188,19 @@ func (d *devCluster) environ() []string {
 		}
 	}
 	return append(env, "ORCHD_CONFIG="+os.DevNull)
+}
+
+// ended takes note of a peer's end. While the cluster starts it is the end of
+// all; later the others go on, as those of any cluster do.
+func (d *devCluster) ended(k int, err error) {
+	left := d.living.Add(-1)
+	switch {
+	case d.stopping.Load():
+	case !d.started.Load() || left == 0:
+		d.fail(d.epitaph(k, err))
+	default:
+		d.app.say("%s ended (%v); the other %d go on", d.name(k), err, left)
+	}
 }
 
 // epitaph says how a peer ended, with the last line of its log.
@@ -237,6 +256,7 @@ const stopTime = 10 * time.Second
 
 // stop ends the peers, all at once: none is worth handing anything over to.
 func (d *devCluster) stop() {
+	d.stopping.Store(true)
 	d.fail(nil)
 	d.signal(syscall.SIGTERM)
 	kill := time.AfterFunc(stopTime, func() { d.signal(syscall.SIGKILL) })

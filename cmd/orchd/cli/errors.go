@@ -145,7 +145,7 @@ func hostLine(peer string, status api.HostStatus, reason string) string {
 // hints is what to do about a kind of failure that does not say so itself.
 var hints = map[api.Kind]string{
 	api.Unauthenticated: "give a token with --token-file or ORCHD_TOKEN, or run this as root on a peer",
-	api.Forbidden:       "use a token of a role that may: orchd token create --role operator",
+	api.Forbidden:       "use a token of a role that may; root on a peer may do everything",
 	api.Precondition:    "somebody was faster; look at it and try again",
 	api.Internal:        "the peer's log has the details",
 }
@@ -157,7 +157,7 @@ func hintOf(err error, cmd *cobra.Command) string {
 		}
 		return f.hint
 	}
-	if e, ok := errors.AsType[*api.Error](err); ok && len(e.Fields) == 0 {
+	if e, ok := errors.AsType[*api.Error](err); ok && len(e.Fields) == 0 && cmd.Name() != "join" { // joining says what to do itself
 		return hints[e.Kind]
 	}
 	return ""

@@ -37,8 +37,11 @@ const unfinished = ".init"
 // wantUnused refuses a data folder that belongs to a cluster, or holds anything
 // but what an interrupted init or join left.
 func wantUnused(dataDir string) error {
+	if err := wantMember(dataDir); err != nil {
+		return err
+	}
 	if id, err := cluster.LoadIdentity(dataDir); err == nil {
-		return api.Errorf(api.Conflict, "", "%s belongs to peer %q of cluster %s already; start it with: orchd serve --data-dir %s", dataDir, id.Name, id.ClusterID, dataDir)
+		return api.Errorf(api.Conflict, "", "%s belongs to peer %q of cluster %s already; start it with orchd serve, and the configuration or flags that it was made with", dataDir, id.Name, id.ClusterID)
 	}
 	entries, err := os.ReadDir(dataDir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

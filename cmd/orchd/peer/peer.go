@@ -87,6 +87,7 @@ func open(ctx context.Context, cfg Config, registry *prometheus.Registry, log *s
 	if err != nil {
 		return nil, err
 	}
+	p.sayIfMoved()
 	if err := p.openHost(ctx); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
@@ -104,6 +105,16 @@ func (p *Peer) isOpen() bool {
 		return true
 	default:
 		return false
+	}
+}
+
+// sayIfMoved warns of other addresses than the last time: a flag that was given
+// to init or join, and is missing now, would move this peer without a word.
+func (p *Peer) sayIfMoved() {
+	me, known := p.machine.Read().Peer(p.identity.PeerID)
+	if known && me.Addresses != p.addresses {
+		p.log.Warn("this peer's addresses have changed; flags given to init or join must be given to serve too, or stand in orchd.toml",
+			"was", me.Addresses.API, "is", p.addresses.API)
 	}
 }
 

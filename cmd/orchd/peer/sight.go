@@ -87,28 +87,29 @@ func (p *Peer) heardBy(leader string, theirs map[string]time.Time) map[string]ti
 
 // sight is what is seen of the peers just now, beside what the log remembers.
 type sight struct {
-	me     string
-	leader string
-	now    time.Time
-	voters map[string]bool
-	heard  map[string]time.Time
-	silent map[string]string // by id: since when, for people
-	said   map[string]uint64 // by id: the index it last said it has applied
-	cannot map[string][]string
+	me      string
+	leader  string
+	now     time.Time
+	voters  map[string]bool
+	heard   map[string]time.Time
+	silent  map[string]string // by id: since when, for people
+	said    map[string]uint64 // by id: the index it last said it has applied
+	cannot  map[string][]string
+	reached map[string]bool // it answered this peer's last ping
 }
 
 // look gathers what is seen of the peers.
 func (p *Peer) look(r fsm.Reader) sight {
 	s := sight{
 		me: p.identity.PeerID, now: p.cfg.Now(), heard: p.heard(),
-		voters: map[string]bool{}, silent: map[string]string{}, said: map[string]uint64{}, cannot: map[string][]string{},
+		voters: map[string]bool{}, silent: map[string]string{}, said: map[string]uint64{}, cannot: map[string][]string{}, reached: map[string]bool{},
 	}
 	s.leader, _ = p.node.Leader()
 	for _, server := range p.node.Servers() {
 		s.voters[server.ID] = server.Voter
 	}
 	for id, c := range p.node.Contacts() {
-		s.said[id] = c.Applied
+		s.said[id], s.reached[id] = c.Applied, c.Reachable
 		for _, other := range c.Unreachable {
 			if peer, ok := r.Peer(other); ok {
 				s.cannot[id] = append(s.cannot[id], peer.Name)
@@ -135,8 +136,11 @@ func (s sight) of(r fsm.Reader, p api.Peer) api.PeerView {
 		HeardAt: s.heard[p.ID].UTC(), AppliedIndex: s.said[p.ID],
 		Reserved: reserved, VMs: n, Overcommitted: !reserved.Within(p.Room()), Cannot: s.cannot[p.ID],
 	}
-	if _, silent := s.silent[p.ID]; silent {
+	switch _, silent := s.silent[p.ID]; {
+	case silent:
 		v.Health = "silent"
+	case p.ID != s.me && !s.reached[p.ID]:
+		v.Health = "unknown"
 	}
 	return v
 }

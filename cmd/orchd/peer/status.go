@@ -78,6 +78,15 @@ func (p *Peer) warnings(r fsm.Reader, st api.Status) (list []api.Warning) {
 	return list
 }
 
+// whenSilent is what to do about a silent peer.
+func whenSilent(v api.PeerView) string {
+	look := fmt.Sprintf("look at it: ssh %s systemctl status orchd", v.Name)
+	if v.VMs > 0 {
+		return look + "; while it is away its VMs can neither be moved nor deleted, for nobody can tell whether they run"
+	}
+	return look + "; if it is gone for good, remove it: orchd peer remove " + v.Name
+}
+
 // clockLimit is how far a peer's clock may be off before status says so.
 const clockLimit = 2 * time.Second
 
@@ -88,7 +97,7 @@ func (p *Peer) peerWarnings(r fsm.Reader, v api.PeerView, add func(code, peer, v
 			role = "voter"
 		}
 		add("peer-silent", v.Name, "", fmt.Sprintf("%s %s was not heard since %s; %d VMs there are unknown", role, v.Name, p.look(r).silent[v.ID], v.VMs),
-			fmt.Sprintf("look at it: ssh %s systemctl status orchd; if it is gone for good, remove it: orchd peer remove %s", v.Name, v.Name))
+			whenSilent(v))
 	}
 	if v.Problem != "" {
 		add("driver-down", v.Name, "", v.Problem, "look at it: ssh "+v.Name+" systemctl status libvirtd")
