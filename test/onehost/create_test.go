@@ -8,11 +8,10 @@ import (
 	"time"
 
 	"github.com/orchd/orchd/api"
-	"github.com/orchd/orchd/cluster"
 	"github.com/orchd/orchd/cmd/orchd/peer"
-	"github.com/orchd/orchd/fsm"
 	"github.com/orchd/orchd/test/ask"
 	"github.com/orchd/orchd/test/lab"
+	"github.com/orchd/orchd/test/ledger"
 )
 
 // TestOnePeer: a cluster of one makes a VM, is restarted, and still has it; so
@@ -106,33 +105,8 @@ func TestManyCreatesAtOnce(t *testing.T) {
 	}
 	lab.Eventually(t, 60*time.Second, func() error { return everyDomainOnce(c) })
 	c.Peers[0].Stop()
-	ledgerHeldAtEveryIndex(t, c.Peers[0], perHost)
-}
-
-// ledgerHeldAtEveryIndex applies a stopped peer's log again and looks at every
-// state on the way.
-func ledgerHeldAtEveryIndex(t *testing.T, p *Peer, vcpus int64) {
-	t.Helper()
-	m, owners, entries := fsm.New(), map[string]int{}, 0
-	err := cluster.ReadLog(p.Config.DataDir, func(index uint64, n int, at time.Time, command []byte) error {
-		m.Apply(index, n, at, command)
-		entries++
-		now := m.Read()
-		for host := range now.Members() {
-			if reserved, _ := now.Reserved(host.ID); reserved.VCPUs > vcpus {
-				t.Errorf("at index %d %s promises %d vcpus and has %d", index, host.Name, reserved.VCPUs, vcpus)
-			}
-		}
-		for vm := range now.VMs("") {
-			owners[vm.ID] = now.VMCount()
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if entries < 200 || len(owners) == 0 {
-		t.Fatalf("only %d entries with %d VMs were looked at", entries, len(owners))
+	if entries := ledger.Holds(t, c.Peers[0].Config.DataDir, perHost); entries < creates {
+		t.Errorf("only %d entries were looked at", entries)
 	}
 }
 

@@ -16,55 +16,75 @@ import (
 	"github.com/orchd/orchd/api"
 	"github.com/orchd/orchd/test/ask"
 	"github.com/orchd/orchd/test/lab"
+	"github.com/orchd/orchd/test/ledger"
 )
 
-// TestLeaderKilledHalfWay: 60 clients create with their keys, through all three
-// peers, and the leader is killed: no VM twice, no acknowledged VM lost.
+// TestLeaderKilledHalfWay: 200 clients create with their keys, through all three
+// peers, more than fit, and the leader is killed: no VM twice, no acknowledged VM
+// lost, none stored that was refused, no host promised too much at any index.
 func TestLeaderKilledHalfWay(t *testing.T) {
-	const creates = 60
-	h := form(t, 3, lab.Sim)
+	const creates, perHost = 200, 40
+	h := form(t, 3, lab.Sim, lab.With(fmt.Sprintf("vmm.capacity.vcpus = %d", perHost)))
 	h.allVoters()
 	leader := h.leader(h.Hosts()...)
 	for _, host := range h.Hosts() {
 		h.client(host)
 	}
 	ids := make([]string, creates)
-	var third, all sync.WaitGroup
-	third.Add(creates / 3)
+	var some, all sync.WaitGroup
+	some.Add(creates / 8)
 	for i := range creates {
 		all.Go(func() {
 			ids[i] = h.createThrough(i)
-			if i < creates/3 {
-				third.Done()
+			if i < creates/8 {
+				some.Done()
 			}
 		})
 	}
-	third.Wait()
+	some.Wait()
 	leader.Kill()
 	all.Wait()
-	for _, host := range h.but(leader) {
-		vms := h.vms(host, "")
-		if len(vms) != creates {
-			t.Errorf("%s lists %d VMs, want %d", host.Name, len(vms), creates)
+	made := map[string]string{}
+	for i, id := range ids {
+		if id != "" {
+			made[fmt.Sprintf("vm-%d", i)] = id
 		}
-		for i, id := range ids {
-			if got := vms[fmt.Sprintf("vm-%d", i)].ID; got != id {
-				t.Errorf("%s: VM %d is %q, and %q was acknowledged", host.Name, i, got, id)
+	}
+	if len(made) < 2*perHost || len(made) > 3*perHost {
+		t.Errorf("%d were acknowledged; %d to %d fit", len(made), 2*perHost, 3*perHost)
+	}
+	rest := h.but(leader)
+	for _, host := range rest {
+		vms := h.vms(host, "")
+		if len(vms) != len(made) {
+			t.Errorf("%s lists %d VMs, want the %d acknowledged", host.Name, len(vms), len(made))
+		}
+		for name, id := range made {
+			if got := vms[name].ID; got != id {
+				t.Errorf("%s: %s is %q, and %q was acknowledged", host.Name, name, got, id)
 			}
 		}
 	}
+	rest[0].Stop()
+	if entries := ledger.Holds(t, rest[0].DataDir(), perHost); entries < len(made) {
+		t.Errorf("only %d entries were looked at", entries)
+	}
 }
 
-// createThrough asks one peer after the other, with one key, until one acknowledges.
+// createThrough asks one peer after the other, with one key, until one
+// acknowledges; no id when there is no room.
 func (h *house) createThrough(i int) (id string) {
 	for try := i; h.t.Context().Err() == nil; try++ {
 		ctx, cancel := context.WithTimeout(h.t.Context(), 15*time.Second)
 		a, err := h.try(ctx, h.Host(try%3), "POST", "/v1/vms", ask.VM(fmt.Sprintf("vm-%d", i), 1, 64), fmt.Sprintf("Idempotency-Key: create-%d", i))
 		cancel()
-		if err == nil && a.Status == http.StatusCreated {
+		switch {
+		case err != nil:
+		case a.Status == http.StatusCreated:
 			return ask.Decode[api.VM](h.t, a).ID
-		}
-		if err == nil && a.Status < 500 {
+		case a.Status == http.StatusInsufficientStorage:
+			return ""
+		case a.Status < 500:
 			h.t.Errorf("create %d: %d %s", i, a.Status, a.Body)
 			return ""
 		}
