@@ -12,6 +12,7 @@ import (
 type Contact struct {
 	HeardAt     time.Time       // when it last answered, by this peer's clock; zero: never
 	Reachable   bool            // it answered the last ping
+	Refused     bool            // it is there, and did not let this peer in
 	Applied     uint64          // log index that its machine had applied then
 	Term        uint64          // raft's term there
 	Offset      time.Duration   // its clock minus ours
@@ -86,12 +87,13 @@ func (c *contacts) heard(id string, sent time.Time, a pingAnswer, near bool) {
 	c.sent[id] = sighting{sent, a.Term}
 }
 
-// missed records that a ping was not answered.
-func (c *contacts) missed(id string) {
+// missed records that a ping was not answered; refused, that the peer is there
+// and did not let this one in.
+func (c *contacts) missed(id string, refused bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	contact := c.peers[id]
-	contact.Reachable, contact.near = false, 0
+	contact.Reachable, contact.Refused, contact.near = false, refused, 0
 	contact.missed++
 	c.peers[id] = contact
 }

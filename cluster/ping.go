@@ -3,8 +3,10 @@ package cluster
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"math"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"slices"
 	"sync"
@@ -90,7 +92,7 @@ func (n *Node) ping(id string) {
 	have := n.replica.machine.Index()
 	a, err := exchange[pingAnswer](ctx, n, id, "/peer/ping", ping{n.IsLeader(), n.raft.CurrentTerm(), have})
 	if err != nil {
-		n.contacts.missed(id)
+		n.contacts.missed(id, refused(err))
 		return
 	}
 	n.contacts.heard(id, sent, a, a.Applied+nearEntries >= have)
@@ -100,6 +102,13 @@ func (n *Node) ping(id string) {
 	if !n.book.isCurrent() {
 		n.askKnown(ctx, id)
 	}
+}
+
+// refused tells whether the other side ended the TLS handshake with an alert: it
+// is there and does not let this peer in.
+func refused(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "remote error"
 }
 
 // takeStock draws what follows from the answers.

@@ -2,6 +2,7 @@ package onehost
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -95,4 +96,26 @@ func TestSnapshotAskedForAgain(t *testing.T) {
 	if first.Status != 201 || again.Status != 201 || ask.Decode[api.Snapshot](t, first).ID != ask.Decode[api.Snapshot](t, again).ID {
 		t.Errorf("first %d %s, again %d %s", first.Status, first.Body, again.Status, again.Body)
 	}
+}
+
+// TestRemovedWhileAway: a peer that was removed while it was down, and is
+// started again, says what is the matter.
+func TestRemovedWhileAway(t *testing.T) {
+	c := Start(t, 4, nil)
+	away := c.Peers[3]
+	away.Stop()
+	if a := c.Peers[0].Do("DELETE", "/v1/peers/"+away.Name, nil); a.Status != 204 {
+		t.Fatalf("remove: %d %s", a.Status, a.Body)
+	}
+	away.Start()
+	lab.Eventually(t, 20*time.Second, func() error {
+		var said []string
+		for _, w := range ask.Decode[api.Status](t, away.Do("GET", "/v1/status", nil)).Warnings {
+			said = append(said, w.Code)
+		}
+		if !slices.Contains(said, "refused") {
+			return fmt.Errorf("it warns of %v only", said)
+		}
+		return nil
+	})
 }

@@ -26,8 +26,11 @@ orchd leave --data-dir /srv/orchd`,
 			if err := c.get(ctx, "/v1/status", nil, &s); err != nil {
 				return err
 			}
-			a.say("%s leaves cluster %s; its id is never admitted again", s.Peer, s.ClusterID)
-			return c.do(ctx, call{method: "DELETE", path: peerPath(s.Peer)})
+			if err := c.do(ctx, call{method: "DELETE", path: peerPath(s.Peer)}); err != nil {
+				return err
+			}
+			a.say("%s has left cluster %s; its id is never admitted again, and its data folder may be deleted", s.Peer, s.ClusterID)
+			return nil
 		},
 	})
 }

@@ -46,20 +46,56 @@ func (p *Peer) mayLose(id string) error {
 			answering++
 		}
 	}
-	if answering <= voters/2 {
+	if voters > 0 && answering <= voters/2 { // with none left, apply knows the sentence
 		return api.Errorf(api.Conflict, "peer.remove", "without this peer only %d of %d voters answer, which is no majority: bring a silent one back, or add a peer, first", answering, voters)
 	}
 	return nil
 }
 
-// dropped returns when raft counts a peer no more. Who has left is listened to
-// no more: to be refused is the proof.
+// dropped returns when raft counts a peer no more. This peer itself may not hear
+// of that: who has left is let in no more, and to be refused is the proof.
 func (p *Peer) dropped(ctx context.Context, id string) error {
-	err := p.node.RemovePeer(ctx, id)
-	if id == p.identity.PeerID && api.IsKind(err, api.Forbidden) {
-		return nil
+	if id != p.identity.PeerID {
+		return p.node.RemovePeer(ctx, id)
 	}
-	return err
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	asked := make(chan error, 1)
+	go func() { asked <- p.node.RemovePeer(ctx, id) }()
+	tick := time.NewTicker(refusalLook)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-asked:
+			if api.IsKind(err, api.Forbidden) {
+				return nil
+			}
+			return err
+		case <-tick.C:
+			if p.isRefused() {
+				return nil
+			}
+		}
+	}
+}
+
+// refusalLook is how often a leaving peer looks whether the others refuse it.
+const refusalLook = 100 * time.Millisecond
+
+// isRefused tells whether most of the other voters are there and do not let this peer in.
+func (p *Peer) isRefused() bool {
+	contacts := p.node.Contacts()
+	voters, refuse := 0, 0
+	for _, s := range p.node.Servers() {
+		if !s.Voter || s.ID == p.identity.PeerID {
+			continue
+		}
+		voters++
+		if contacts[s.ID].Refused {
+			refuse++
+		}
+	}
+	return refuse > voters/2
 }
 
 // errLeft ends a peer that does not belong to its cluster any more.

@@ -55,7 +55,11 @@ func (p *Peer) warnings(r fsm.Reader, st api.Status) (list []api.Warning) {
 	add := func(code, peer, vm, detail, action string) {
 		list = append(list, api.Warning{Code: code, Peer: peer, VM: vm, Detail: detail, Action: action})
 	}
-	if st.Leader == "" {
+	switch {
+	case p.isRefused():
+		add("refused", st.Peer, "", "the other peers are there and do not let this one in: it was removed from the cluster",
+			"stop it; to join anew, move its data folder away and run: orchd join")
+	case st.Leader == "":
 		add("no-leader", "", "", fmt.Sprintf("no leader in sight: a majority of the %d voters must run and reach each other", st.Voters), "start the silent peers, or mend the network between them")
 	}
 	for _, v := range st.Peers {
