@@ -68,7 +68,11 @@ while read -r command argument; do
 	stop) kill -STOP "$(cat $pidfile)" ;;
 	continue) kill -CONT "$(cat $pidfile)" ;;
 	start) start ;;
-	killqemu) kill -KILL "$(cat "/run/libvirt/qemu/$argument.pid")" ;;
+	killqemu)
+		qemu=$(cat "/run/libvirt/qemu/$argument.pid")
+		kill -KILL "$qemu"
+		while [ -e "/proc/$qemu" ]; do sleep 0.01; done # until it is buried, its monitor may still answer a libvirtd
+		;;
 	esac
 	echo done
 done
