@@ -91,8 +91,9 @@ const (
 	keptCheckpoints = 64
 )
 
-// checkpoint notes the hash of the first state at or after each multiple of
-// checkpointEvery. Which state that is, is the same on every peer that applied it.
+// checkpoint notes the hash of the state at each index that is a multiple of
+// checkpointEvery. One that holds no command, or was skipped by a snapshot, is not
+// noted; peers compare those that both have.
 func (m *Machine) checkpoint(s *state) {
 	if s.index%checkpointEvery != 0 {
 		return

@@ -149,8 +149,9 @@ func (r Reader) TokenActor(bearer string, at time.Time) (api.Actor, bool) {
 // tokenPrefix lets secret scanners find a leaked token.
 const tokenPrefix = "orchd_"
 
-// CreateToken makes a credential; the answer alone holds its secret. join, the
-// CA's hash, becomes part of a token for peers.
+// CreateToken makes a credential; the answer alone holds its secret. The CA's
+// hash becomes part of a token for peers, who pin it. The secret is made here, by
+// the proposer: the command carries its hash, and apply meets nothing random.
 func (w *Writer) CreateToken(ctx context.Context, c api.TokenCreate, caHash string) (Done[api.NewToken], error) {
 	ttl, err := tokenTTL(c.TTL)
 	if err != nil {

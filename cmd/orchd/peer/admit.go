@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -15,6 +16,9 @@ import (
 	"github.com/orchd/orchd/cluster/ca"
 	"github.com/orchd/orchd/fsm"
 )
+
+// clockTolerance is how far off a newcomer's clock may be.
+const clockTolerance = 60 * time.Second
 
 // Join admits a newcomer. Whoever is asked passes it to the leader, which alone
 // calls back, signs and proposes.
@@ -34,7 +38,7 @@ func (p *Peer) Join(ctx context.Context, r api.JoinRequest) (api.JoinAnswer, err
 // admit is the leader's side of joining.
 func (p *Peer) admit(ctx context.Context, r api.JoinRequest) (answer api.JoinAnswer, err error) {
 	if off := p.cfg.Now().Sub(r.Clock); off.Abs() > clockTolerance {
-		return answer, api.Errorf(api.Conflict, "join", "the newcomer's clock is %s off the leader's, at most %s is allowed; mend its time synchronisation", off.Round(1e9), clockTolerance)
+		return answer, api.Errorf(api.Conflict, "join", "the newcomer's clock is %s off the leader's, at most %s is allowed; mend its time synchronisation", off.Round(time.Second), clockTolerance)
 	}
 	if !api.ValidName(r.Name) {
 		return answer, &api.Error{Kind: api.Invalid, Op: "join", Msg: "the name is not valid", Fields: []api.FieldError{{Pointer: "/name", Detail: "must be 1 to 63 of a-z, 0-9 and -"}}}

@@ -71,6 +71,9 @@ func Init(ctx context.Context, cfg Config, progress io.Writer, log *slog.Logger)
 	return nil
 }
 
+// foundingTime bounds how long the first entry may take.
+const foundingTime = 10 * time.Second
+
 // founder is a first peer in the making.
 type founder struct {
 	cfg      Config
@@ -138,11 +141,11 @@ func (f *founder) write(ctx context.Context, log *slog.Logger) (err error) {
 	alone := f.cfg
 	alone.RaftListen, alone.GossipListen, alone.APIListen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 	alone.Driver = api.DriverNone
-	p, err := openCore(ctx, alone, f.identity, bootstrap, log)
+	p, err := openCore(ctx, alone, f.identity, cluster.Bootstrap, log)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, localTimeout)
+	ctx, cancel := context.WithTimeout(ctx, foundingTime)
 	defer cancel()
 	defer func() { err = errors.Join(err, p.Close()) }()
 	public, err := f.identity.PublicKey()
@@ -184,6 +187,3 @@ func randomKey() []byte {
 	rand.Read(k)
 	return k
 }
-
-// clockTolerance is how far off a newcomer's clock may be.
-const clockTolerance = 60 * time.Second

@@ -118,9 +118,6 @@ func (p *Peer) sayIfMoved() {
 	}
 }
 
-// bootstrap makes raft's first configuration; see openCore.
-func bootstrap(c cluster.Config) error { return cluster.Bootstrap(c) }
-
 // openCore starts the replicated part. before runs on the configuration of the
 // cluster before it is opened; nil for nothing.
 func openCore(ctx context.Context, cfg Config, identity cluster.Identity, before func(cluster.Config) error, log *slog.Logger) (*Peer, error) {

@@ -2,7 +2,6 @@ package peer
 
 import (
 	"context"
-	"time"
 
 	"github.com/orchd/orchd/api"
 	"github.com/orchd/orchd/api/server"
@@ -91,6 +90,3 @@ func (p *Peer) Authenticate(ctx context.Context, bearer string) (api.Actor, erro
 func (p *Peer) asPeer(ctx context.Context) context.Context {
 	return api.WithCaller(ctx, api.Caller{Actor: fsm.ActorOfPeer(p.identity.PeerID)})
 }
-
-// localTimeout bounds what this peer asks of itself and its neighbours in passing.
-const localTimeout = 10 * time.Second
