@@ -34,7 +34,7 @@ func applyCreateImage(tx *Txn, c api.ImageCreate) (object, error) {
 		Kernel: c.Kernel, Initrd: c.Initrd, Cmdline: c.Cmdline,
 		Version: 1, CreatedAt: tx.Now, UpdatedAt: tx.Now,
 	})
-	return object{images, i.ID}, nil
+	return object{table: images, key: i.ID}, nil
 }
 
 // imageFaults names the fields that do not go together.

@@ -59,7 +59,7 @@ func (m *Machine) Apply(index uint64, n int, at time.Time, command []byte) any {
 	if err != nil { // a rejected command leaves its status, nothing else
 		tx, about = newTxn(from, cmd.Meta, index, at), nothing
 	}
-	answer := answerOf(tx.Reader, about, err)
+	answer := answerOf(tx, about, err)
 	remember(tx, answer, n)
 	m.publish(from, tx)
 	return answer

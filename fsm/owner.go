@@ -76,7 +76,7 @@ func applyBeginVM(tx *Txn, c vmEpoch) (object, error) {
 		return nothing, api.Errorf(api.Conflict, op, "VM %s is being deleted", vm.Name)
 	}
 	if vm.Status.Begun {
-		return object{vms, vm.ID}, nil
+		return object{table: vms, key: vm.ID}, nil
 	}
 	vm.Status.Begun, vm.Status.State = true, api.VMCreating
 	runOperation(tx, vm.Status.Operation)
@@ -102,7 +102,7 @@ func applyReportVM(tx *Txn, c api.VMReport) (object, error) {
 		state = api.VMDeleting
 	}
 	if state == vm.Status.State && c.Reason == vm.Status.Reason {
-		return object{vms, vm.ID}, nil
+		return object{table: vms, key: vm.ID}, nil
 	}
 	vm.Status.State, vm.Status.Reason = state, c.Reason
 	return putVM(tx, vm), nil

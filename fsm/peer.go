@@ -46,7 +46,7 @@ func applyJoinPeer(tx *Txn, c peerJoin) (object, error) {
 		return nothing, err
 	}
 	if again {
-		return object{peers, same.ID}, nil
+		return object{table: peers, key: same.ID}, nil
 	}
 	if _, used := peers.one(tx.Reader, c.Peer.ID); used {
 		return nothing, api.Errorf(api.Conflict, op, "peer id %s was used before and is never admitted again", c.Peer.ID)
@@ -62,7 +62,7 @@ func applyJoinPeer(tx *Txn, c peerJoin) (object, error) {
 	tokens.put(tx, t)
 	wrapKeys(tx, c.Peer.ID, c.Wrapped)
 	p := addPeer(tx, c.Peer)
-	return object{peers, p.ID}, nil
+	return object{table: peers, key: p.ID}, nil
 }
 
 // sameHost finds another member with the same libvirtd.
@@ -89,7 +89,7 @@ func applyUpdatePeer(tx *Txn, c api.PeerUpdate) (object, error) {
 	}
 	canonicalize(&p)
 	if reflect.DeepEqual(before, p) {
-		return object{peers, p.ID}, nil
+		return object{table: peers, key: p.ID}, nil
 	}
 	return putPeer(tx, p)
 }
@@ -105,7 +105,7 @@ func applySetSchedulable(tx *Txn, c peerSchedulable) (object, error) {
 		return nothing, err
 	}
 	if p.Schedulable == c.On {
-		return object{peers, p.ID}, nil
+		return object{table: peers, key: p.ID}, nil
 	}
 	p.Schedulable = c.On
 	return putPeer(tx, p)
@@ -165,7 +165,7 @@ func putPeer(tx *Txn, p api.Peer) (object, error) {
 	p.Version++
 	p.UpdatedAt = tx.Now
 	peers.put(tx, p)
-	return object{peers, p.ID}, nil
+	return object{table: peers, key: p.ID}, nil
 }
 
 // peerActor is how a peer signs its commands.

@@ -19,6 +19,8 @@ type request struct {
 	Msg    string    `json:"msg,omitempty"`
 	Table  string    `json:"table,omitempty"`
 	Key    string    `json:"key,omitempty"`
+	Made   string    `json:"made,omitempty"` // k: id of the command that did it, from which the ids of its objects follow
+	Count  int64     `json:"count,omitempty"`
 	Index  uint64    `json:"index"`
 	N      int64     `json:"n"`
 	At     time.Time `json:"at"`
@@ -93,7 +95,7 @@ func remembered(tx *Txn) (Result, bool) {
 
 // replay is the stored status with the object as it is now.
 func (q request) replay(r Reader) Result {
-	a := Result{Index: q.Index, Table: q.Table, Key: q.Key, Replayed: true}
+	a := Result{Index: q.Index, Table: q.Table, Key: q.Key, Command: q.command(), Count: q.Count, Replayed: true}
 	if q.Refuse != "" {
 		a.Err = &api.Error{Kind: api.KindOf(q.Refuse), Msg: q.Msg}
 		return a
@@ -104,19 +106,27 @@ func (q request) replay(r Reader) Result {
 	return a
 }
 
+// command is the id of the command that did it.
+func (q request) command() string {
+	if id, plain := strings.CutPrefix(q.ID, "c/"); plain {
+		return id
+	}
+	return q.Made
+}
+
 // remember notes what became of a command. "No leader" and "no room" are not
 // answers to keep: the same request may succeed a moment later.
 func remember(tx *Txn, a Result, n int) {
 	if a.Err != nil && (a.Err.Kind == api.Unavailable || a.Err.Kind == api.NoCapacity || a.Err.Kind == api.TooMany) {
 		return
 	}
-	q := request{ID: "c/" + tx.ID, Table: a.Table, Key: a.Key, Index: tx.Index(), N: int64(n), At: tx.Now}
+	q := request{ID: "c/" + tx.ID, Table: a.Table, Key: a.Key, Count: a.Count, Index: tx.Index(), N: int64(n), At: tx.Now}
 	if a.Err != nil {
 		q.Refuse, q.Msg = a.Err.Kind.Code(), a.Err.Msg
 	}
 	requests.put(tx, q)
 	if tx.Once != nil {
-		q.ID, q.Body = "k/"+tx.Once.Key, tx.Once.Body
+		q.ID, q.Body, q.Made = "k/"+tx.Once.Key, tx.Once.Body, tx.ID
 		requests.put(tx, q)
 	}
 	forgetOldCommands(tx)

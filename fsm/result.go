@@ -16,6 +16,8 @@ type Result struct {
 	Table    string     // of the object it is about
 	Key      string     // of the object it is about
 	Object   any        // its row: as of the command, or as it is now when Replayed; nil when there is none
+	Command  string     // id of the command that did it
+	Count    int64      // rows made, changed or removed, where that is told
 	Replayed bool       // an earlier request with the same key did it
 	Err      *api.Error // why it was refused
 }
@@ -28,11 +30,13 @@ type wireResult struct {
 	Object   cbor.RawMessage `cbor:"4,keyasint,omitempty"`
 	Replayed bool            `cbor:"5,keyasint,omitempty"`
 	Err      *api.Error      `cbor:"6,keyasint,omitempty"`
+	Command  string          `cbor:"7,keyasint,omitempty"`
+	Count    int64           `cbor:"8,keyasint,omitempty"`
 }
 
 // MarshalBinary writes the result for the peer that proposed the command.
 func (r Result) MarshalBinary() ([]byte, error) {
-	w := wireResult{Index: r.Index, Table: r.Table, Key: r.Key, Replayed: r.Replayed, Err: r.Err}
+	w := wireResult{Index: r.Index, Table: r.Table, Key: r.Key, Replayed: r.Replayed, Err: r.Err, Command: r.Command, Count: r.Count}
 	if r.Object != nil {
 		b, err := encoding.Marshal(r.Object)
 		if err != nil {
@@ -44,15 +48,15 @@ func (r Result) MarshalBinary() ([]byte, error) {
 }
 
 // answerOf makes the result of a command that was just applied, or refused.
-func answerOf(r Reader, about object, err error) Result {
-	a := Result{Index: r.Index()}
+func answerOf(tx *Txn, about object, err error) Result {
+	a := Result{Index: tx.Index(), Command: tx.ID, Count: about.count}
 	if err != nil {
 		a.Err = refusal(err)
 		return a
 	}
 	if about.table != nil {
 		a.Table, a.Key = about.table.label(), about.key
-		a.Object, _ = about.table.find(r.state, about.key)
+		a.Object, _ = about.table.find(tx.state, about.key)
 	}
 	return a
 }

@@ -51,7 +51,7 @@ func applyInitCluster(tx *Txn, c clusterInit) (object, error) {
 	}
 	accounts.put(tx, api.Account{Name: api.DefaultAccount, Version: 1, CreatedAt: tx.Now})
 	p := addPeer(tx, c.Peer)
-	return object{peers, p.ID}, nil
+	return object{table: peers, key: p.ID}, nil
 }
 
 // wrapKeys adds a newcomer's wrappings of the cluster's keys.

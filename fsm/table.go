@@ -13,10 +13,15 @@ import (
 // table declares one kind of row. Declaring it gives the store, a parquet file
 // in every snapshot, and restore.
 type table[T any] struct {
-	name  string
-	key   func(*T) string
-	by    map[string]func(*T) string // indexes: a row with an empty value is not in it
-	large bool                       // in snapshots a folder of parts, not one file
+	name string
+	key  func(*T) string
+	by   map[string]func(*T) string // indexes: a row with an empty value is not in it
+	// unique are indexes by values of which no two rows have the same: apply
+	// checks that before it puts a row. A row may have several values, or none.
+	unique map[string]func(*T) []string
+	// many are indexes by values of which a row may have several, or none.
+	many  map[string]func(*T) []string
+	large bool // in snapshots a folder of parts, not one file
 	// derived keeps what is summed up over the rows; old or row is nil when there is none.
 	derived func(s *sums, old, row *T)
 
@@ -34,7 +39,7 @@ type item[T any] struct {
 // watch is closed when another takes its place.
 type tree[T any] struct {
 	rows  *btree.Map[string, item[T]]
-	by    map[string]*btree.Map[string, *T]
+	by    map[string]*btree.Map[string, *T] // by and many: value, zero byte, key; unique: value
 	watch chan struct{}
 }
 
@@ -67,6 +72,12 @@ func (t *table[T]) label() string { return t.name }
 func (t *table[T]) empty() anyTree {
 	e := &tree[T]{rows: new(btree.Map[string, item[T]]), by: map[string]*btree.Map[string, *T]{}, watch: make(chan struct{})}
 	for name := range t.by {
+		e.by[name] = new(btree.Map[string, *T])
+	}
+	for name := range t.unique {
+		e.by[name] = new(btree.Map[string, *T])
+	}
+	for name := range t.many {
 		e.by[name] = new(btree.Map[string, *T])
 	}
 	return e
@@ -114,6 +125,11 @@ func (t *table[T]) all(r Reader, index, value string) iter.Seq[T] {
 	}
 }
 
+// holder finds the row that has that value in a unique index.
+func (t *table[T]) holder(r Reader, index, value string) (*T, bool) {
+	return t.in(r.state).by[index].Get(value)
+}
+
 // each lists all rows in key order, beginning after the key after.
 func (t *table[T]) each(r Reader, after string) iter.Seq[T] {
 	return func(yield func(T) bool) {
@@ -153,14 +169,29 @@ func (t *table[T]) set(s *state, e *tree[T], row *T) {
 	if replaced {
 		t.forget(s, e, key, old)
 	}
+	t.enter(e, key, row)
+	s.sum = s.sum.plus(it.sum)
+	if t.derived != nil {
+		t.derived(&s.sums, old.row, row)
+	}
+}
+
+// enter puts a row into the indexes.
+func (t *table[T]) enter(e *tree[T], key string, row *T) {
 	for name, of := range t.by {
 		if value := of(row); value != "" {
 			e.by[name].Set(value+"\x00"+key, row)
 		}
 	}
-	s.sum = s.sum.plus(it.sum)
-	if t.derived != nil {
-		t.derived(&s.sums, old.row, row)
+	for name, of := range t.unique {
+		for _, value := range of(row) {
+			e.by[name].Set(value, row)
+		}
+	}
+	for name, of := range t.many {
+		for _, value := range of(row) {
+			e.by[name].Set(value+"\x00"+key, row)
+		}
 	}
 }
 
@@ -168,6 +199,16 @@ func (t *table[T]) set(s *state, e *tree[T], row *T) {
 func (t *table[T]) forget(s *state, e *tree[T], key string, old item[T]) {
 	for name, of := range t.by {
 		if value := of(old.row); value != "" {
+			e.by[name].Delete(value + "\x00" + key)
+		}
+	}
+	for name, of := range t.unique {
+		for _, value := range of(old.row) {
+			e.by[name].Delete(value)
+		}
+	}
+	for name, of := range t.many {
+		for _, value := range of(old.row) {
 			e.by[name].Delete(value + "\x00" + key)
 		}
 	}

@@ -62,7 +62,7 @@ func applyCreateToken(tx *Txn, c tokenCreate) (object, error) {
 		ID: c.ID, Role: c.Role, Account: c.Account, Uses: c.Uses, CreatedBy: tx.Actor.ID,
 		CreatedAt: tx.Now, ExpiresAt: tx.Now.Add(c.TTL), Version: 1,
 	}})
-	return object{tokens, t.ID}, nil
+	return object{table: tokens, key: t.ID}, nil
 }
 
 type tokenDelete struct {

@@ -89,10 +89,11 @@ func (tx *Txn) asPeer(op string) (api.Peer, error) {
 }
 
 // object is what a command is about: where its row stands, so that a replay
-// finds it again.
+// finds it again, and how many rows it made, changed or removed where that is told.
 type object struct {
 	table anyTable
 	key   string
+	count int64
 }
 
 var nothing = object{}

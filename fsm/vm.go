@@ -75,7 +75,7 @@ func applyCreateVM(tx *Txn, c vmCreate) (object, error) {
 	}
 	startOperation(tx, "create", &vm, p.hosts)
 	vms.put(tx, vm)
-	return object{vms, vm.ID}, nil
+	return object{table: vms, key: vm.ID}, nil
 }
 
 func defaultAccount(a api.Actor) string {
@@ -146,7 +146,7 @@ func putVM(tx *Txn, vm api.VM) object {
 	vm.Version++
 	vm.UpdatedAt = tx.Now
 	vms.put(tx, vm)
-	return object{vms, vm.ID}
+	return object{table: vms, key: vm.ID}
 }
 
 // The verbs of actOnVM.
@@ -196,23 +196,23 @@ func applyActOnVM(tx *Txn, c vmAction) (object, error) {
 		finishOperation(tx, op, api.OpSucceeded, "")
 	}
 	putVM(tx, vm)
-	return object{operations, op.ID}, nil
+	return object{table: operations, key: op.ID}, nil
 }
 
 // deleteVM tears a VM down. One that its owner never began is gone at once, for
 // no host has touched anything; else the owner does it and buries it.
 func deleteVM(tx *Txn, vm api.VM) object {
 	if vm.Status.Desired == api.WantDeleted {
-		return object{operations, vm.Status.Operation}
+		return object{table: operations, key: vm.Status.Operation}
 	}
 	op := startOperation(tx, verbDelete, &vm, ownerPart(vm))
 	if !vm.Status.Begun {
 		bury(tx, vm)
-		return object{operations, op.ID}
+		return object{table: operations, key: op.ID}
 	}
 	vm.Status.Desired, vm.Status.State, vm.Status.Force = api.WantDeleted, api.VMDeleting, true
 	putVM(tx, vm)
-	return object{operations, op.ID}
+	return object{table: operations, key: op.ID}
 }
 
 func ownerPart(vm api.VM) []api.HostPart {

@@ -40,6 +40,8 @@ type Done[T any] struct {
 	Replayed bool // an earlier request with the same Idempotency-Key did it
 	Gone     bool // it was done before, and the object is no longer there: ID is all that is left of it
 	Index    uint64
+	Command  string // id of the command that did it: the k-th object that it made has the id objectID(Command, k)
+	Count    int64  // rows made, changed or removed, where that is told
 }
 
 // propose carries a body through the log. The caller of the request, in the
@@ -67,7 +69,7 @@ func readAnswer[T any](answer []byte) (Done[T], error) {
 	if a.Err != nil {
 		return Done[T]{}, a.Err
 	}
-	done := Done[T]{ID: a.Key, Replayed: a.Replayed, Index: a.Index, Gone: a.Object == nil && a.Key != ""}
+	done := Done[T]{ID: a.Key, Replayed: a.Replayed, Index: a.Index, Command: a.Command, Count: a.Count, Gone: a.Object == nil && a.Key != ""}
 	if a.Object == nil {
 		return done, nil
 	}
