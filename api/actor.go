@@ -20,9 +20,14 @@ const (
 // Actor is who asks. It travels with every command, so that apply can decide
 // and the change history can tell.
 type Actor struct {
-	ID      string `json:"id"`                // "uid:0", "token:<id>", "peer:<id>"
+	ID      string `json:"id"`                // "uid:0", "token:<id>", "peer:<id>", "jwt:<sub>", "anonymous"
 	Role    Role   `json:"role"`              //
 	Account string `json:"account,omitempty"` // bound to this account; empty: not bound
+	// Tenant and Partition are the claims tenant_id and partition_id of a JSON Web
+	// Token. Where present they keep the actor's hands off the nodes and the
+	// collection of any other tenant or partition.
+	Tenant    string `json:"tenant,omitempty"`
+	Partition string `json:"partition,omitempty"`
 }
 
 // Verb is what an actor wants to do to an object.
@@ -37,20 +42,30 @@ const (
 )
 
 // Object names what is asked for: its kind ("vm", "image", "token", "peer",
-// "snapshot", "setting", "operation") and the account it belongs to, empty for what has none.
+// "snapshot", "setting", "operation", "network", those of the inventory, "secret" for
+// what an answer otherwise leaves out, "fleet" for all rows of a table at once) and
+// the account it belongs to, empty for what has none.
 type Object struct {
 	Kind    string
 	Account string
 }
 
+// inventoryKinds are the fleet's: "node" stands for compute nodes, "component"
+// for what the State Manager API knows of an xname.
+var inventoryKinds = []string{"node", "bmc", "collection", "component"}
+
+// statusKinds are what controllers have seen: "node-status" is the status of a
+// compute node, "component-state" the state and flag of a component.
+var statusKinds = []string{"node-status", "component-state"}
+
 // accountKinds are what an operator may change within its account.
 var accountKinds = []string{"vm"}
 
 // adminReads hold secrets, or lead to them: admins alone see them.
-var adminReads = []string{"token", "setting"}
+var adminReads = []string{"token", "setting", "secret"}
 
 // wholeReads tell of every account: who is bound to one does not see them.
-var wholeReads = []string{"snapshot"}
+var wholeReads = append([]string{"snapshot", "network"}, inventoryKinds...)
 
 // Allowed is the whole rule of who may do what. The HTTP server asks it for
 // reads and apply asks it for writes; it looks at nothing but its arguments.
@@ -63,8 +78,10 @@ func Allowed(a Actor, v Verb, o Object) bool {
 	case RoleAdmin:
 		return !bound || o.Account != "" || v == Read && mayRead(bound, o)
 	case RoleOperator:
-		return v == Read && mayRead(bound, o) || v != Read && slices.Contains(accountKinds, o.Kind)
-	case RoleViewer, RoleController:
+		return v == Read && mayRead(bound, o) || v != Read && mayWrite(bound, o)
+	case RoleController:
+		return v == Read && mayRead(bound, o) || v == Update && !bound && slices.Contains(statusKinds, o.Kind)
+	case RoleViewer:
 		return v == Read && mayRead(bound, o)
 	}
 	return false
@@ -73,6 +90,12 @@ func Allowed(a Actor, v Verb, o Object) bool {
 // mayRead is what every role of people may see.
 func mayRead(bound bool, o Object) bool {
 	return !slices.Contains(adminReads, o.Kind) && !(bound && slices.Contains(wholeReads, o.Kind))
+}
+
+// mayWrite is what an operator may change: VMs of its account and, unless it is
+// bound to one, the fleet.
+func mayWrite(bound bool, o Object) bool {
+	return slices.Contains(accountKinds, o.Kind) || !bound && (slices.Contains(inventoryKinds, o.Kind) || o.Kind == "component-state")
 }
 
 // Consistency is how fresh a read must be.

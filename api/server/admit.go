@@ -2,9 +2,11 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"time"
@@ -52,8 +54,10 @@ func permit(a api.Actor, v api.Verb, o api.Object) error {
 // intake is what a route takes in.
 type intake struct {
 	need
-	body     bool // a JSON body
-	versions bool // If-Match
+	body     bool                                         // a JSON body
+	versions bool                                         // If-Match
+	limit    int64                                        // bytes of a body; 0: maxBody
+	identify func(*http.Request, need) (api.Actor, error) // nil: (*Server).identify
 }
 
 // admitted lets a request through to next once it is known who asks and that
@@ -71,11 +75,15 @@ func (s *Server) admitted(in intake, next http.Handler) http.Handler {
 
 // admit gives back the request to go on with; with an error, the one to refuse.
 func (s *Server) admit(w http.ResponseWriter, r *http.Request, in intake) (*http.Request, error) {
-	actor, err := s.identify(r, in.need)
+	identify := in.identify
+	if identify == nil {
+		identify = s.identify
+	}
+	actor, err := identify(r, in.need)
 	if err != nil {
 		return r, err
 	}
-	body, err := readBody(w, r)
+	body, err := readBody(w, r, cmp.Or(in.limit, maxBody))
 	if err != nil {
 		return r, err
 	}
@@ -118,17 +126,17 @@ func writes(r *http.Request) bool { return r.Method != http.MethodGet && r.Metho
 // readBody takes the body into memory. Only for that long there is a deadline
 // on reading: net/http watches for a client that leaves by reading too, and a
 // deadline that passed then would look like one.
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil, nil
 	}
 	c := http.NewResponseController(w)
 	_ = c.SetReadDeadline(time.Now().Add(bodyTimeout)) // not supported in memory: nothing is slow there
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return nil, &api.Error{Kind: api.TooLarge, Msg: "the body is larger than 1 MiB"}
+		return nil, &api.Error{Kind: api.TooLarge, Msg: fmt.Sprintf("the body is larger than %d MiB", limit>>20)}
 	case err != nil:
 		return nil, &api.Error{Kind: api.Malformed, Msg: "the body did not arrive whole and in time", Err: err}
 	}

@@ -39,9 +39,17 @@ func withPeerCredential(ctx context.Context, conn net.Conn) context.Context {
 // without one, the process at its other end. A client certificate of the
 // cluster says nothing here: peers are no administrators.
 func (s *Server) authenticate(r *http.Request) (api.Actor, error) {
-	header := r.Header.Get("Authorization")
-	if header != "" {
-		return s.bearer(r.Context(), header)
+	return s.authenticateWith(r, s.backend.Authenticate)
+}
+
+// authenticateWith is authenticate where find knows the bearer tokens.
+func (s *Server) authenticateWith(r *http.Request, find func(context.Context, string) (api.Actor, error)) (api.Actor, error) {
+	if header := r.Header.Get("Authorization"); header != "" {
+		token, err := bearerOf(header)
+		if err != nil {
+			return api.Actor{}, err
+		}
+		return find(r.Context(), token)
 	}
 	cred, local := r.Context().Value(peerCredentialKey{}).(*unix.Ucred)
 	switch {
@@ -53,12 +61,13 @@ func (s *Server) authenticate(r *http.Request) (api.Actor, error) {
 	return api.Actor{ID: fmt.Sprintf("uid:%d", cred.Uid), Role: api.RoleAdmin}, nil
 }
 
-func (s *Server) bearer(ctx context.Context, header string) (api.Actor, error) {
+// bearerOf is the token of an Authorization header.
+func bearerOf(header string) (string, error) {
 	scheme, token, _ := strings.Cut(header, " ")
 	if !strings.EqualFold(scheme, "Bearer") || token == "" || len(token) > maxBearer || !printable(token) {
-		return api.Actor{}, unauthenticated("the Authorization header is not of the form: Bearer TOKEN")
+		return "", unauthenticated("the Authorization header is not of the form: Bearer TOKEN")
 	}
-	return s.backend.Authenticate(ctx, token)
+	return token, nil
 }
 
 func unauthenticated(msg string) error {

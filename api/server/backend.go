@@ -14,7 +14,10 @@ import (
 type Backend interface {
 	Reads
 	Writes
+	InventoryWrites
+	StateManagerWrites
 	Cluster
+	InventoryAccess
 	// Authenticate finds the actor of a bearer token; Unauthenticated when it is unknown or expired.
 	Authenticate(ctx context.Context, bearer string) (api.Actor, error)
 }
@@ -43,6 +46,8 @@ type View interface {
 	Images(after string) iter.Seq[api.Image]     // keyed by id
 	Tokens(after string) iter.Seq[api.Token]     // keyed by id
 	Accounts(after string) iter.Seq[api.Account] // keyed by name
+	InventoryView
+	StateManagerView
 	// Watch is closed when the row of that operation may have changed.
 	Watch() <-chan struct{}
 }

@@ -39,6 +39,13 @@ type fake struct {
 	down   error      // what Ready says
 
 	interfere int // so many updates come a moment after somebody else's
+
+	// The parts of the fleet; a test that asks for one brings it.
+	InventoryAccess
+	InventoryWrites
+	StateManagerWrites
+	inventory InventoryView
+	smd       StateManagerView
 }
 
 const (
@@ -147,13 +154,16 @@ func (f *fake) View(_ context.Context, c api.Consistency) (View, error) {
 	if f.fail != nil && c == api.Linearizable {
 		return nil, f.fail
 	}
-	return &fakeView{
+	return &fakeView{InventoryView: f.inventory, StateManagerView: f.smd,
 		index: f.index, age: f.age, vms: maps.Clone(f.vms), operations: maps.Clone(f.operations), images: maps.Clone(f.images),
 		tokens: maps.Clone(f.tokens), peers: maps.Clone(f.peers), changed: f.changed,
 	}, nil
 }
 
 type fakeView struct {
+	InventoryView
+	StateManagerView
+
 	index      uint64
 	age        int64
 	vms        map[string]api.VM

@@ -21,7 +21,11 @@ type InventoryView interface {
 	CollectionsOf(xname string) iter.Seq[inventory.NodeCollection] // those that list it
 	Network(ref string) (api.Network, error)
 	Networks(after string) iter.Seq[api.Network] // keyed by id
+}
 
+// StateManagerView is what the State Manager API shows of it: rows of its own,
+// and what compute nodes and BMCs are in its words.
+type StateManagerView interface {
 	Component(xname string) (smd.Component, error)
 	ComponentByNID(nid int64) (smd.Component, error)
 	Components(after string) iter.Seq[smd.Component] // in canonical xname order
@@ -31,6 +35,22 @@ type InventoryView interface {
 	ComponentEndpoints(after string) iter.Seq[smd.ComponentEndpoint]
 	EthernetInterface(id string) (smd.EthernetInterface, error)
 	EthernetInterfaces(after string) iter.Seq[smd.EthernetInterface] // keyed by id
+}
+
+// InventoryAccess says who may speak on the routes of the inventory and of the
+// State Manager API.
+type InventoryAccess interface {
+	// AuthenticateInventory finds the actor of a bearer token, which may also be
+	// a JSON Web Token there.
+	AuthenticateInventory(ctx context.Context, bearer string) (api.Actor, error)
+	// Anonymous says what is answered to who brings no credential.
+	Anonymous() Anonymous
+}
+
+// Anonymous is what is open to everybody, by the cluster's settings.
+type Anonymous struct {
+	Reads bool // all reads of the inventory: auth.anonymous_read
+	SMD   bool // service/* and the two lists that coresmd reads: auth.smd_anonymous
 }
 
 // InventoryWrites change the fleet. Where a kind has a version, ifVersion 0 means any.

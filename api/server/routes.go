@@ -85,6 +85,7 @@ func (s *Server) register() documents {
 		rt.bind(s, h, rt.operation(h))
 		rt.alsoAnswers(h)
 	}
+	s.mountFacades()
 	docs := newDocuments(h.OpenAPI())
 	for _, p := range s.pages(docs) {
 		s.mux.Handle(get+" "+p.path, s.admitted(intake{need: p.need}, p.handler))

@@ -1,0 +1,4 @@
+package server
+
+// bootRoutes are what a node asks for while it boots.
+var bootRoutes = []facade{}

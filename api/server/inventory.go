@@ -1,0 +1,4 @@
+package server
+
+// inventoryRoutes are the kinds of node-orchestrator.
+var inventoryRoutes = []facade{}

@@ -1,0 +1,4 @@
+package server
+
+// smdRoutes are the State Manager API.
+var smdRoutes = []facade{}
