@@ -7,10 +7,9 @@ import (
 	"iter"
 	"reflect"
 	"sync"
+	"unsafe"
 
 	"github.com/apache/arrow/go/v15/parquet"
-	"github.com/apache/arrow/go/v15/parquet/compress"
-	"github.com/apache/arrow/go/v15/parquet/file"
 	"github.com/apache/arrow/go/v15/parquet/schema"
 )
 
@@ -21,7 +20,7 @@ const (
 	groupBytes = 32 << 20
 )
 
-// batchLevels is how many levels go through arrow's column writers and readers at once.
+// batchLevels is how many levels are decoded at once.
 const batchLevels = 4096
 
 // Codec turns rows of T into parquet columns and back. Columns carry the JSON
@@ -29,7 +28,7 @@ const batchLevels = 4096
 // which types it takes. A Codec may be used by several goroutines at once.
 type Codec[T any] struct {
 	root    node
-	leaves  []leaf
+	leaves  []*leaf
 	schema  *schema.GroupNode
 	batches sync.Pool // of *batch, so that the parts of one snapshot share their buffers
 }
@@ -81,30 +80,32 @@ func MustCodec[T any]() *Codec[T] {
 // in memory is one row group: at most 16,384 rows or, where rows are large, the
 // rows that reach 32 MiB. Times are cut to microseconds.
 func (c *Codec[T]) Write(w io.Writer, rows iter.Seq[*T]) (n int64, err error) {
-	out := &stickyWriter{w: w}
-	defer func() { err = cmp.Or(out.err, err) }()
+	out, err := newFileWriter(w, c.schema)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = cmp.Or(out.out.err, err) }()
 	defer recovered(&err)
-	pw := file.NewParquetWriter(out, c.schema, file.WithWriterProps(writerProperties))
 	b := c.batches.Get().(*batch)
 	defer func() { b.reset(); c.batches.Put(b) }()
 
 	for row := range rows {
-		if err := c.root.shred(b.columns, reflect.ValueOf(row).Elem(), 0); err != nil {
+		if err := c.root.shred(b.columns, unsafe.Pointer(row), 0); err != nil {
 			return n, fmt.Errorf("row %d: %w", n, err)
 		}
 		n++
 		if b.rows++; b.full() {
-			if err := b.flush(pw.AppendRowGroup()); err != nil {
+			if err := b.flush(out); err != nil {
 				return n, err
 			}
 		}
 	}
 	if b.rows > 0 {
-		if err := b.flush(pw.AppendRowGroup()); err != nil {
+		if err := b.flush(out); err != nil {
 			return n, err
 		}
 	}
-	return n, pw.Close()
+	return n, out.close()
 }
 
 // Read gives the rows of a parquet file of size bytes, in the order in which
@@ -123,7 +124,7 @@ func (c *Codec[T]) Read(r io.ReaderAt, size int64) iter.Seq2[*T, error] {
 			rows, err := groups.open(g)
 			for err == nil && rows.left > 0 {
 				row := new(T)
-				if err = rows.next(reflect.ValueOf(row).Elem()); err == nil && !yield(row, nil) {
+				if err = rows.next(unsafe.Pointer(row)); err == nil && !yield(row, nil) {
 					return
 				}
 			}
@@ -179,33 +180,6 @@ func (c *Codec[T]) rowsOf(f *Folder, entry File) iter.Seq2[*T, error] {
 			}
 		}
 	}
-}
-
-// writerProperties. Data pages are of version 1, because arrow v15 cannot write
-// a row with more elements than a batch into version 2. No dictionaries: without
-// them 16,000 nodes took 24 ms instead of 40 and 55 bytes a row instead of 62.
-// Snappy, because zstd took four times as long for a quarter of the bytes.
-var writerProperties = parquet.NewWriterProperties(
-	parquet.WithCreatedBy("orchd"),
-	parquet.WithDictionaryDefault(false),
-	parquet.WithCompression(compress.Codecs.Snappy),
-	parquet.WithDataPageVersion(parquet.DataPageV1),
-	parquet.WithBatchSize(batchLevels),
-)
-
-// stickyWriter remembers the first error, which arrow drops in several places.
-type stickyWriter struct {
-	w   io.Writer
-	err error
-}
-
-func (s *stickyWriter) Write(p []byte) (int, error) {
-	if s.err != nil {
-		return 0, s.err
-	}
-	n, err := s.w.Write(p)
-	s.err = err
-	return n, err
 }
 
 // recovered makes an error of a panic: arrow panics where input is not parquet.

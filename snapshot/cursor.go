@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"reflect"
+	"unsafe"
 
 	"github.com/apache/arrow/go/v15/arrow/memory"
 	"github.com/apache/arrow/go/v15/parquet"
@@ -14,12 +14,18 @@ import (
 
 // cursor stands on an entry of one column of a file.
 type cursor struct {
-	column
-	reader  file.ColumnChunkReader
+	leaf       *leaf
+	reader     file.ColumnChunkReader
+	defs, reps []int16
+	bools      []bool // the values, in one of these
+	ints       []int64
+	bytes      []parquet.ByteArray
+
 	at, n   int    // entry stood on, of those buffered
 	value   int    // value stood on
 	values  int    // of those buffered
 	last    string // the last string taken
+	strings *arena // of the whole row
 	drained bool
 	err     error // what ended the column, said again each time
 }
@@ -66,29 +72,30 @@ func (c *cursor) fill() error {
 	c.at, c.n, c.value, c.drained = 0, int(n), 0, n == 0
 	if err = errors.Join(err, c.reader.Err()); err != nil {
 		c.err = fmt.Errorf("column %s: %w", c.leaf.path, err)
-		c.drained = true
+		c.n, c.values, c.drained = 0, 0, true
 	}
 	return c.err
 }
 
 // peek is the definition level of the entry stood on.
-func (c *cursor) peek() (int16, error) {
+func (c *cursor) peek() (uint8, error) {
 	if err := c.fill(); err != nil {
 		return 0, err
 	}
 	if c.at == c.n {
 		return 0, fmt.Errorf("column %s: ends before the row group does", c.leaf.path)
 	}
-	return c.defs[c.at], nil
+	return uint8(c.defs[c.at]), nil // which it fits: levels are decoded from as few bits as the maximum takes
 }
 
 // take leaves the entry stood on, which must have these levels.
-func (c *cursor) take(rep, def int16) error {
-	got, err := c.peek()
-	if err != nil {
-		return err
+func (c *cursor) take(rep, def uint8) error {
+	if c.at == c.n {
+		if _, err := c.peek(); err != nil {
+			return err
+		}
 	}
-	if got != def || c.reps[c.at] != rep {
+	if c.defs[c.at] != int16(def) || c.reps[c.at] != int16(rep) {
 		return fmt.Errorf("column %s: its levels do not fit those of its neighbours", c.leaf.path)
 	}
 	c.at++
@@ -97,8 +104,20 @@ func (c *cursor) take(rep, def int16) error {
 
 // more tells whether the entry stood on goes on with a list whose elements repeat at rep.
 // An error of the column is said by whatever asks next.
-func (c *cursor) more(rep int16) bool {
-	return c.fill() == nil && c.at < c.n && c.reps[c.at] == rep
+func (c *cursor) more(rep uint8) bool {
+	return c.fill() == nil && c.at < c.n && c.reps[c.at] == int16(rep)
+}
+
+// repeats is how many elements of the list whose elements repeat at rep are to
+// come, the one stood on included, as far as they are buffered.
+func (c *cursor) repeats(rep uint8) int {
+	n := 1
+	for i := c.at + 1; i < c.n && c.reps[i] >= int16(rep); i++ {
+		if c.reps[i] == int16(rep) {
+			n++
+		}
+	}
+	return n
 }
 
 // groups are the row groups of an open file.
@@ -122,6 +141,7 @@ func (c *Codec[T]) open(r io.ReaderAt, size int64) (g *groups, err error) {
 		return nil, err
 	}
 	g = &groups{file: f, in: r, size: size, root: c.root, at: make([]*cursor, len(c.leaves)), index: make([]int, len(c.leaves))}
+	strings := new(arena)
 	wanted := make(map[string]int, len(c.leaves))
 	for i, l := range c.leaves {
 		wanted[l.path] = i
@@ -136,7 +156,7 @@ func (c *Codec[T]) open(r io.ReaderAt, size int64) (g *groups, err error) {
 		if err := c.leaves[leaf].fits(col); err != nil {
 			return nil, err
 		}
-		g.at[leaf], g.index[leaf] = &cursor{column: column{leaf: c.leaves[leaf]}}, i
+		g.at[leaf], g.index[leaf] = &cursor{leaf: c.leaves[leaf], strings: strings}, i
 	}
 	return g, nil
 }
@@ -150,7 +170,7 @@ func (l *leaf) fits(col *schema.Column) error {
 	if col.PhysicalType() != l.kind.physical || !logical.Equals(col.LogicalType()) {
 		return fmt.Errorf("column %s holds %v %v, not %v %v", l.path, col.PhysicalType(), col.LogicalType(), l.kind.physical, logical)
 	}
-	if col.MaxDefinitionLevel() != l.def || col.MaxRepetitionLevel() != l.rep {
+	if col.MaxDefinitionLevel() != int16(l.def) || col.MaxRepetitionLevel() != int16(l.rep) {
 		return fmt.Errorf("column %s: what is optional or repeated in it is not what it should be", l.path)
 	}
 	return nil
@@ -194,8 +214,8 @@ type rows struct {
 	left int64
 }
 
-// next sets row, a zero struct, to the next row.
-func (r *rows) next(row reflect.Value) (err error) {
+// next sets row, which points to a zero struct of the codec's type, to the next row.
+func (r *rows) next(row unsafe.Pointer) (err error) {
 	defer recovered(&err)
 	r.left--
 	return r.root.assemble(r.at, row, 0)

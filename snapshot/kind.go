@@ -13,137 +13,169 @@ import (
 	"github.com/apache/arrow/go/v15/parquet/schema"
 )
 
-// kind is how one sort of Go value lies in a parquet column. put appends v to a
-// column; take sets v to the value that the cursor stands on.
+// kind is how one sort of value lies in a parquet column.
 type kind struct {
 	physical parquet.Type
 	logical  schema.LogicalType
-	put      func(c *column, v reflect.Value) error
-	take     func(c *cursor, v reflect.Value) error
+	text     bool // bytes of any number
 }
 
 var (
-	boolean  = &kind{parquet.Types.Boolean, nil, putBool, takeBool}
-	signed   = &kind{parquet.Types.Int64, schema.NewIntLogicalType(64, true), putInt, takeInt}
-	unsigned = &kind{parquet.Types.Int64, schema.NewIntLogicalType(64, false), putUint, takeUint}
-	moment   = &kind{parquet.Types.Int64, schema.NewTimestampLogicalType(true, schema.TimeUnitMicros), putTime, takeTime}
-	text     = &kind{parquet.Types.ByteArray, schema.StringLogicalType{}, putString, takeString}
-	blob     = &kind{parquet.Types.ByteArray, nil, putBytes, takeBytes}
-	jsonText = &kind{parquet.Types.ByteArray, schema.JSONLogicalType{}, putBytes, takeBytes}
+	boolean  = &kind{physical: parquet.Types.Boolean}
+	signed   = &kind{physical: parquet.Types.Int64, logical: schema.NewIntLogicalType(64, true)}
+	unsigned = &kind{physical: parquet.Types.Int64, logical: schema.NewIntLogicalType(64, false)}
+	moment   = &kind{physical: parquet.Types.Int64, logical: schema.NewTimestampLogicalType(true, schema.TimeUnitMicros)}
+	text     = &kind{physical: parquet.Types.ByteArray, logical: schema.StringLogicalType{}, text: true}
+	blob     = &kind{physical: parquet.Types.ByteArray, text: true}
+	jsonText = &kind{physical: parquet.Types.ByteArray, logical: schema.JSONLogicalType{}, text: true}
 )
 
-// kindOf is the kind of column that holds a t, nil if t is no leaf.
-func kindOf(t reflect.Type) *kind {
+// scalar is a Go type that is one value. The pointers that put and take are
+// given point to a value of exactly that type.
+type scalar struct {
+	kind *kind
+	// put appends the value to a column.
+	put func(c *column, from unsafe.Pointer) error
+	// take sets the value to the one that the cursor stands on.
+	take func(c *cursor, to unsafe.Pointer) error
+}
+
+// scalarOf is how columns hold a t, nil if t is no single value.
+func scalarOf(t reflect.Type) *scalar {
 	switch t.Kind() {
 	case reflect.Bool:
-		return boolean
-	case reflect.Int, reflect.Int64, reflect.Int32, reflect.Int16, reflect.Int8:
-		return signed
-	case reflect.Uint, reflect.Uint64, reflect.Uint32, reflect.Uint16, reflect.Uint8:
-		return unsigned
+		return &scalar{boolean, putBool, takeBool}
+	case reflect.Int:
+		return integer[int](signed)
+	case reflect.Int64:
+		return integer[int64](signed)
+	case reflect.Int32:
+		return integer[int32](signed)
+	case reflect.Int16:
+		return integer[int16](signed)
+	case reflect.Int8:
+		return integer[int8](signed)
+	case reflect.Uint:
+		return integer[uint](unsigned)
+	case reflect.Uint64:
+		return integer[uint64](unsigned)
+	case reflect.Uint32:
+		return integer[uint32](unsigned)
+	case reflect.Uint16:
+		return integer[uint16](unsigned)
+	case reflect.Uint8:
+		return integer[uint8](unsigned)
 	case reflect.String:
-		return text
+		return &scalar{text, putString, takeString}
 	case reflect.Struct:
 		if t == timeType {
-			return moment
+			return &scalar{moment, putTime, takeTime}
 		}
 	case reflect.Slice:
 		if t == jsonType {
-			return jsonText
+			return &scalar{jsonText, putBytes, takeBytes}
 		}
 		if t.Elem().Kind() == reflect.Uint8 {
-			return blob
+			return &scalar{blob, putBytes, takeBytes}
 		}
 	}
 	return nil
 }
 
-func putBool(c *column, v reflect.Value) error {
-	c.bools = append(c.bools, v.Bool())
+func putBool(c *column, from unsafe.Pointer) error {
+	c.putBool(*(*bool)(from))
 	return nil
 }
 
-func takeBool(c *cursor, v reflect.Value) error {
-	v.SetBool(c.bools[c.value])
+func takeBool(c *cursor, to unsafe.Pointer) error {
+	*(*bool)(to) = c.bools[c.value]
 	return nil
 }
 
-func putInt(c *column, v reflect.Value) error {
-	c.ints = append(c.ints, v.Int())
-	return nil
-}
-
-func takeInt(c *cursor, v reflect.Value) error {
-	n := c.ints[c.value]
-	if v.OverflowInt(n) {
-		return fmt.Errorf("%d does not fit %v", n, v.Type())
+// integer is an integer type. An unsigned one keeps its 64 bits; its logical
+// type says how to read them.
+func integer[N int | int64 | int32 | int16 | int8 | uint | uint64 | uint32 | uint16 | uint8](k *kind) *scalar {
+	put := func(c *column, from unsafe.Pointer) error {
+		c.putInt(int64(*(*N)(from)))
+		return nil
 	}
-	v.SetInt(n)
-	return nil
-}
-
-// An unsigned integer keeps its 64 bits; its logical type says how to read them.
-func putUint(c *column, v reflect.Value) error {
-	c.ints = append(c.ints, int64(v.Uint()))
-	return nil
-}
-
-func takeUint(c *cursor, v reflect.Value) error {
-	n := uint64(c.ints[c.value])
-	if v.OverflowUint(n) {
-		return fmt.Errorf("%d does not fit %v", n, v.Type())
+	take := func(c *cursor, to unsafe.Pointer) error {
+		n := c.ints[c.value]
+		if int64(N(n)) != n {
+			if k == unsigned {
+				return fmt.Errorf("%d does not fit %T", uint64(n), N(0))
+			}
+			return fmt.Errorf("%d does not fit %T", n, N(0))
+		}
+		*(*N)(to) = N(n)
+		return nil
 	}
-	v.SetUint(n)
-	return nil
+	return &scalar{k, put, take}
 }
 
-func putTime(c *column, v reflect.Value) error {
-	t := timeIn(v)
+func putTime(c *column, from unsafe.Pointer) error {
+	t := *(*time.Time)(from)
 	if s := t.Unix(); s <= math.MinInt64/1_000_000 || s >= math.MaxInt64/1_000_000 {
 		return fmt.Errorf("the year %d is out of reach of microseconds", t.Year())
 	}
-	c.ints = append(c.ints, t.UnixMicro())
+	c.putInt(t.UnixMicro())
 	return nil
 }
 
-// timeIn is the time in v, without a copy on the heap where v has an address (map values have none).
-func timeIn(v reflect.Value) time.Time {
-	if v.CanAddr() {
-		return *v.Addr().Interface().(*time.Time)
-	}
-	return v.Interface().(time.Time)
-}
-
-func takeTime(c *cursor, v reflect.Value) error {
-	*(v.Addr().Interface().(*time.Time)) = time.UnixMicro(c.ints[c.value]).UTC()
+func takeTime(c *cursor, to unsafe.Pointer) error {
+	*(*time.Time)(to) = time.UnixMicro(c.ints[c.value]).UTC()
 	return nil
 }
 
-func putString(c *column, v reflect.Value) error {
-	s := v.String()
+func putString(c *column, from unsafe.Pointer) error {
+	s := *(*string)(from)
 	if !utf8.ValidString(s) {
 		return errors.New("a string that is not UTF-8, which other readers of the file would refuse")
 	}
-	c.putBytes(unsafe.Slice(unsafe.StringData(s), len(s)))
+	c.putText(s)
 	return nil
 }
 
 // takeString copies: a string must not keep its whole page alive. Equal
 // neighbours share one copy, which is most of a column of states or names.
-func takeString(c *cursor, v reflect.Value) error {
+func takeString(c *cursor, to unsafe.Pointer) error {
 	if b := c.bytes[c.value]; string(b) != c.last {
-		c.last = string(b)
+		c.last = c.strings.keep(b)
 	}
-	v.SetString(c.last)
+	*(*string)(to) = c.last
 	return nil
 }
 
-func putBytes(c *column, v reflect.Value) error {
-	c.putBytes(v.Bytes())
+func putBytes(c *column, from unsafe.Pointer) error {
+	b := *(*[]byte)(from)
+	c.putText(unsafe.String(unsafe.SliceData(b), len(b)))
 	return nil
 }
 
-func takeBytes(c *cursor, v reflect.Value) error {
-	v.SetBytes(append([]byte{}, c.bytes[c.value]...))
+func takeBytes(c *cursor, to unsafe.Pointer) error {
+	*(*[]byte)(to) = append([]byte{}, c.bytes[c.value]...)
 	return nil
+}
+
+// arena keeps the strings of a row or two together in blocks: one object for
+// the collector to mark instead of thirty, and nothing lost to size classes. A
+// string that outlives its row keeps its block alive, so blocks are small.
+type arena struct{ block []byte }
+
+const (
+	arenaBlock = 1 << 10
+	arenaLong  = arenaBlock / 4 // strings from here on are on their own
+)
+
+// keep gives b as a string that nobody changes.
+func (a *arena) keep(b []byte) string {
+	if len(b) >= arenaLong {
+		return string(b)
+	}
+	if len(b) > cap(a.block)-len(a.block) {
+		a.block = make([]byte, 0, arenaBlock)
+	}
+	at := len(a.block)
+	a.block = append(a.block, b...)
+	return unsafe.String(unsafe.SliceData(a.block[at:]), len(b))
 }

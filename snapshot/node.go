@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"unsafe"
 )
 
 // maxElements bounds one list or map when reading, because a few bytes of
@@ -13,31 +14,34 @@ import (
 const maxElements = 1 << 22
 
 // node is a place in the schema. shred and assemble mirror each other: what one
-// appends to the columns below the node, the other takes from them.
+// appends to the columns below the node, the other takes from them. They work on
+// memory and not on reflect.Value, which takes twice as long; the compiler of the
+// schema sees to it that a node is handed pointers to its own type.
 type node interface {
-	// shred appends v; rep is the repetition level of its first entry.
-	shred(out []*column, v reflect.Value, rep int16) error
-	// assemble sets v, which is zero, from entries the first of which has repetition level rep.
-	assemble(in []*cursor, v reflect.Value, rep int16) error
+	// shred appends the value at from; rep is the repetition level of its first entry.
+	shred(out []*column, from unsafe.Pointer, rep uint8) error
+	// assemble sets the value at to, which is zero, from entries the first of which has repetition level rep.
+	assemble(in []*cursor, to unsafe.Pointer, rep uint8) error
 }
 
 // leaf is one parquet column.
 type leaf struct {
 	place
+	*scalar
 	column int
-	kind   *kind
 }
 
-func (l *leaf) shred(out []*column, v reflect.Value, rep int16) error {
+func (l *leaf) shred(out []*column, from unsafe.Pointer, rep uint8) error {
 	c := out[l.column]
 	c.level(rep, l.def)
-	if err := l.kind.put(c, v); err != nil {
+	if err := l.put(c, from); err != nil {
 		return fmt.Errorf("column %s: %w", l.path, err)
 	}
+	c.turn()
 	return nil
 }
 
-func (l *leaf) assemble(in []*cursor, v reflect.Value, rep int16) error {
+func (l *leaf) assemble(in []*cursor, to unsafe.Pointer, rep uint8) error {
 	c := in[l.column]
 	if c == nil {
 		return fmt.Errorf("column %s: the file has none, and it is not optional", l.path)
@@ -48,7 +52,7 @@ func (l *leaf) assemble(in []*cursor, v reflect.Value, rep int16) error {
 	if c.value >= c.values {
 		return fmt.Errorf("column %s: fewer values than its levels say", l.path)
 	}
-	if err := l.kind.take(c, v); err != nil {
+	if err := l.take(c, to); err != nil {
 		return fmt.Errorf("column %s: %w", l.path, err)
 	}
 	c.value++
@@ -59,22 +63,24 @@ func (l *leaf) assemble(in []*cursor, v reflect.Value, rep int16) error {
 type group struct{ fields []field }
 
 type field struct {
-	index []int
-	node  node
+	offset uintptr // in the struct
+	node   node
 }
 
-func (g *group) shred(out []*column, v reflect.Value, rep int16) error {
+func (g *group) shred(out []*column, from unsafe.Pointer, rep uint8) error {
 	for i := range g.fields {
-		if err := g.fields[i].node.shred(out, v.FieldByIndex(g.fields[i].index), rep); err != nil {
+		f := &g.fields[i]
+		if err := f.node.shred(out, unsafe.Add(from, f.offset), rep); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (g *group) assemble(in []*cursor, v reflect.Value, rep int16) error {
+func (g *group) assemble(in []*cursor, to unsafe.Pointer, rep uint8) error {
 	for i := range g.fields {
-		if err := g.fields[i].node.assemble(in, v.FieldByIndex(g.fields[i].index), rep); err != nil {
+		f := &g.fields[i]
+		if err := f.node.assemble(in, unsafe.Add(to, f.offset), rep); err != nil {
 			return err
 		}
 	}
@@ -86,22 +92,22 @@ type optional struct {
 	span
 	inner node
 	place
-	isNull  func(reflect.Value) bool
-	pointer bool // the value is behind a pointer
+	isNull func(unsafe.Pointer) bool
+	behind reflect.Type // what a pointer points to; nil if the value is not behind one
 }
 
-func (o *optional) shred(out []*column, v reflect.Value, rep int16) error {
-	if o.isNull(v) {
+func (o *optional) shred(out []*column, from unsafe.Pointer, rep uint8) error {
+	if o.isNull(from) {
 		o.absent(out, rep, o.def-1)
 		return nil
 	}
-	if o.pointer {
-		v = v.Elem()
+	if o.behind != nil {
+		from = *(*unsafe.Pointer)(from)
 	}
-	return o.inner.shred(out, v, rep)
+	return o.inner.shred(out, from, rep)
 }
 
-func (o *optional) assemble(in []*cursor, v reflect.Value, rep int16) error {
+func (o *optional) assemble(in []*cursor, to unsafe.Pointer, rep uint8) error {
 	c := o.first(in)
 	if c == nil {
 		return nil // the file is older than this column
@@ -113,27 +119,37 @@ func (o *optional) assemble(in []*cursor, v reflect.Value, rep int16) error {
 	if def < o.def {
 		return o.skip(in, rep, o.def-1)
 	}
-	if o.pointer {
-		v.Set(reflect.New(v.Type().Elem()))
-		v = v.Elem()
+	if o.behind != nil {
+		made := reflect.New(o.behind).UnsafePointer()
+		*(*unsafe.Pointer)(to) = made
+		to = made
 	}
-	return o.inner.assemble(in, v, rep)
+	return o.inner.assemble(in, to, rep)
 }
 
 // list is a slice that is there. Its place is that of its elements.
 type list struct {
 	span
 	place
+	slice   reflect.Type
+	size    uintptr // of an element
 	element node
 }
 
-func (l *list) shred(out []*column, v reflect.Value, rep int16) error {
-	if v.Len() == 0 {
+// elements is a slice of any type.
+type elements struct {
+	first unsafe.Pointer
+	n     int
+}
+
+func (l *list) shred(out []*column, from unsafe.Pointer, rep uint8) error {
+	v := (*elements)(from)
+	if v.n == 0 {
 		l.absent(out, rep, l.def-1)
 		return nil
 	}
-	for i := range v.Len() {
-		if err := l.element.shred(out, v.Index(i), rep); err != nil {
+	for i := range v.n {
+		if err := l.element.shred(out, unsafe.Add(v.first, uintptr(i)*l.size), rep); err != nil {
 			return err
 		}
 		rep = l.rep
@@ -141,14 +157,17 @@ func (l *list) shred(out []*column, v reflect.Value, rep int16) error {
 	return nil
 }
 
-func (l *list) assemble(in []*cursor, v reflect.Value, rep int16) error {
-	v.Set(reflect.MakeSlice(v.Type(), 0, 0))
-	return l.each(in, rep, l.place, func(i int, rep int16) error {
-		if i == v.Cap() {
+func (l *list) assemble(in []*cursor, to unsafe.Pointer, rep uint8) error {
+	v := reflect.NewAt(l.slice, to).Elem()
+	v.Set(reflect.MakeSlice(l.slice, 0, 0))
+	return l.each(in, rep, l.place, func(i int, rep uint8) error {
+		if i == 0 {
+			v.Grow(l.first(in).repeats(l.rep))
+		} else if i == v.Cap() {
 			v.Grow(1)
 		}
 		v.SetLen(i + 1)
-		return l.element.assemble(in, v.Index(i), rep)
+		return l.element.assemble(in, unsafe.Add(v.UnsafePointer(), uintptr(i)*l.size), rep)
 	})
 }
 
@@ -156,21 +175,26 @@ func (l *list) assemble(in []*cursor, v reflect.Value, rep int16) error {
 type mapping struct {
 	span
 	place
+	typ        reflect.Type
 	key, value node
 }
 
-func (m *mapping) shred(out []*column, v reflect.Value, rep int16) error {
+func (m *mapping) shred(out []*column, from unsafe.Pointer, rep uint8) error {
+	v := reflect.NewAt(m.typ, from).Elem()
 	if v.Len() == 0 {
 		m.absent(out, rep, m.def-1)
 		return nil
 	}
 	keys := v.MapKeys()
 	slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
+	key, value := reflect.New(m.typ.Key()), reflect.New(m.typ.Elem())
 	for _, k := range keys {
-		if err := m.key.shred(out, k, rep); err != nil {
+		key.Elem().Set(k)
+		value.Elem().Set(v.MapIndex(k))
+		if err := m.key.shred(out, key.UnsafePointer(), rep); err != nil {
 			return err
 		}
-		if err := m.value.shred(out, v.MapIndex(k), rep); err != nil {
+		if err := m.value.shred(out, value.UnsafePointer(), rep); err != nil {
 			return err
 		}
 		rep = m.rep
@@ -178,33 +202,33 @@ func (m *mapping) shred(out []*column, v reflect.Value, rep int16) error {
 	return nil
 }
 
-func (m *mapping) assemble(in []*cursor, v reflect.Value, rep int16) error {
-	t := v.Type()
-	v.Set(reflect.MakeMap(t))
-	return m.each(in, rep, m.place, func(i int, rep int16) error {
-		key, value := reflect.New(t.Key()).Elem(), reflect.New(t.Elem()).Elem()
-		if err := m.key.assemble(in, key, rep); err != nil {
+func (m *mapping) assemble(in []*cursor, to unsafe.Pointer, rep uint8) error {
+	v := reflect.NewAt(m.typ, to).Elem()
+	v.Set(reflect.MakeMap(m.typ))
+	return m.each(in, rep, m.place, func(i int, rep uint8) error {
+		key, value := reflect.New(m.typ.Key()), reflect.New(m.typ.Elem())
+		if err := m.key.assemble(in, key.UnsafePointer(), rep); err != nil {
 			return err
 		}
-		if err := m.value.assemble(in, value, rep); err != nil {
+		if err := m.value.assemble(in, value.UnsafePointer(), rep); err != nil {
 			return err
 		}
-		if v.SetMapIndex(key, value); v.Len() != i+1 {
-			return fmt.Errorf("column %s: the key %q comes twice", m.path, key.String())
+		if v.SetMapIndex(key.Elem(), value.Elem()); v.Len() != i+1 {
+			return fmt.Errorf("column %s: the key %q comes twice", m.path, key.Elem().String())
 		}
 		return nil
 	})
 }
 
 // absent says in each column below that nothing is defined beyond def.
-func (s span) absent(out []*column, rep, def int16) {
+func (s span) absent(out []*column, rep, def uint8) {
 	for _, c := range out[s.lo:s.hi] {
 		c.level(rep, def)
 	}
 }
 
 // skip takes what absent appended.
-func (s span) skip(in []*cursor, rep, def int16) error {
+func (s span) skip(in []*cursor, rep, def uint8) error {
 	for _, c := range in[s.lo:s.hi] {
 		if c == nil {
 			continue
@@ -227,7 +251,7 @@ func (s span) first(in []*cursor) *cursor {
 }
 
 // each calls f for each element of the list or map whose elements stand at at.
-func (s span) each(in []*cursor, rep int16, at place, f func(i int, rep int16) error) error {
+func (s span) each(in []*cursor, rep uint8, at place, f func(i int, rep uint8) error) error {
 	c := s.first(in)
 	if c == nil {
 		return errors.New("no column below " + at.path)

@@ -27,7 +27,7 @@ const (
 
 // openPages reads a column of a row group from r, which has size bytes, and gives
 // its pages. Arrow would believe what they claim about their own length.
-func openPages(r io.ReaderAt, size int64, chunk *metadata.ColumnChunkMetaData, l leaf) (file.PageReader, error) {
+func openPages(r io.ReaderAt, size int64, chunk *metadata.ColumnChunkMetaData, l *leaf) (file.PageReader, error) {
 	start, n := chunk.DataPageOffset(), chunk.TotalCompressedSize()
 	if chunk.HasDictionaryPage() && chunk.DictionaryPageOffset() > 0 {
 		start = min(start, chunk.DictionaryPageOffset())
@@ -77,7 +77,7 @@ func checkPages(data []byte) error {
 // values: arrow's column reader goes round for ever on one that does not.
 type checkedPages struct {
 	file.PageReader
-	leaf leaf
+	leaf *leaf
 	err  error
 }
 
@@ -103,7 +103,7 @@ var errLevels = errors.New("a page has fewer levels than values")
 
 // checkLevels tells whether a page begins with n levels for each maximum that is
 // not 0, each kind of level behind its length (parquet-format, Encodings.md).
-func checkLevels(data []byte, n int, maxima ...int16) error {
+func checkLevels(data []byte, n int, maxima ...uint8) error {
 	for _, most := range maxima {
 		if most == 0 {
 			continue
@@ -113,7 +113,7 @@ func checkLevels(data []byte, n int, maxima ...int16) error {
 		}
 		size := binary.LittleEndian.Uint32(data)
 		data = data[4:]
-		if uint64(size) > uint64(len(data)) || countLevels(data[:size], bits.Len16(uint16(most)), n) < n {
+		if uint64(size) > uint64(len(data)) || countLevels(data[:size], bits.Len8(most), n) < n {
 			return errLevels
 		}
 		data = data[size:]

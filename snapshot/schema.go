@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unsafe"
 
 	"github.com/apache/arrow/go/v15/parquet"
 	"github.com/apache/arrow/go/v15/parquet/schema"
@@ -19,8 +20,8 @@ import (
 type place struct {
 	name string // of its own
 	path string // of its leaf column, dotted, without the root
-	def  int16
-	rep  int16
+	def  uint8
+	rep  uint8
 }
 
 func (p place) child(name string) place {
@@ -41,7 +42,7 @@ type span struct{ lo, hi int }
 
 // compiler makes the nodes of a type and, beside them, its parquet schema.
 type compiler struct {
-	leaves []leaf
+	leaves []*leaf
 	open   []reflect.Type // being compiled, so that a type inside itself is noticed
 }
 
@@ -53,23 +54,42 @@ var (
 // value compiles a type that may be null: by its nature, or because its field
 // says that the zero value is.
 func (c *compiler) value(at place, t reflect.Type, zeroIsNull bool) (node, schema.Node, error) {
-	inner, isNull := t, reflect.Value.IsZero
+	inner := t
+	var behind reflect.Type
 	switch {
 	case t.Kind() == reflect.Pointer:
 		inner = t.Elem()
+		behind = inner
 		if nullable(inner) && inner != timeType {
 			return nil, nil, fmt.Errorf("%s: %v would have two ways to be null", at.path, t)
 		}
-	case t == timeType:
-		isNull = func(v reflect.Value) bool { return timeIn(v).IsZero() }
 	case nullable(t), zeroIsNull:
 	default:
 		return c.bare(at, t, parquet.Repetitions.Required)
 	}
-	at.def++
+	if at.def++; at.def >= maxLevel {
+		return nil, nil, fmt.Errorf("%s: nested too deep", at.path)
+	}
 	lo := len(c.leaves)
 	n, s, err := c.bare(at, inner, parquet.Repetitions.Optional)
-	return &optional{span{lo, len(c.leaves)}, n, at, isNull, inner != t}, s, err
+	return &optional{span{lo, len(c.leaves)}, n, at, isNull(t), behind}, s, err
+}
+
+// maxLevel bounds the depth of a type; levels are one byte.
+const maxLevel = 100
+
+// isNull tells of a value of t whether it is the one that stands for nothing.
+func isNull(t reflect.Type) func(unsafe.Pointer) bool {
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Map: // which begin with a pointer
+		return func(p unsafe.Pointer) bool { return *(*unsafe.Pointer)(p) == nil }
+	case reflect.String:
+		return func(p unsafe.Pointer) bool { return *(*string)(p) == "" }
+	}
+	if t == timeType {
+		return func(p unsafe.Pointer) bool { return (*time.Time)(p).IsZero() }
+	}
+	return func(p unsafe.Pointer) bool { return reflect.NewAt(t, p).Elem().IsZero() }
 }
 
 // nullable tells whether a type has a value that stands for nothing.
@@ -83,11 +103,11 @@ func nullable(t reflect.Type) bool {
 
 // bare compiles a type that is there.
 func (c *compiler) bare(at place, t reflect.Type, r parquet.Repetition) (node, schema.Node, error) {
-	if k := kindOf(t); k != nil {
-		l := leaf{at, len(c.leaves), k}
+	if v := scalarOf(t); v != nil {
+		l := &leaf{at, v, len(c.leaves)}
 		c.leaves = append(c.leaves, l)
-		s, err := schema.NewPrimitiveNodeLogical(at.name, r, k.logical, k.physical, 0, -1)
-		return &l, s, err
+		s, err := schema.NewPrimitiveNodeLogical(at.name, r, v.kind.logical, v.kind.physical, 0, -1)
+		return l, s, err
 	}
 	if slices.Contains(c.open, t) {
 		return nil, nil, fmt.Errorf("%s: %v contains itself", at.path, t)
@@ -123,7 +143,7 @@ func (c *compiler) group(at place, t reflect.Type, r parquet.Repetition) (node, 
 		if err != nil {
 			return nil, nil, err
 		}
-		g.fields = append(g.fields, field{f.index, n})
+		g.fields = append(g.fields, field{f.offset, n})
 		kids = append(kids, s)
 	}
 	if len(kids) == 0 {
@@ -145,7 +165,7 @@ func (c *compiler) list(at place, t reflect.Type, r parquet.Repetition) (node, s
 		return nil, nil, err
 	}
 	outer, err := schema.NewGroupNodeLogical(at.name, r, schema.FieldList{repeated}, schema.NewListLogicalType(), -1)
-	return &list{span{lo, len(c.leaves)}, inner, elem}, outer, err
+	return &list{span{lo, len(c.leaves)}, inner, t, t.Elem().Size(), elem}, outer, err
 }
 
 func (c *compiler) mapping(at place, t reflect.Type, r parquet.Repetition) (node, schema.Node, error) {
@@ -164,13 +184,13 @@ func (c *compiler) mapping(at place, t reflect.Type, r parquet.Repetition) (node
 		return nil, nil, err
 	}
 	outer, err := schema.NewGroupNodeLogical(at.name, r, schema.FieldList{repeated}, schema.MapLogicalType{}, -1)
-	return &mapping{span{lo, len(c.leaves)}, inner, key, value}, outer, err
+	return &mapping{span{lo, len(c.leaves)}, inner, t, key, value}, outer, err
 }
 
 // structColumn is a field of a struct as a column.
 type structColumn struct {
 	name       string
-	index      []int // as in reflect.Value.FieldByIndex
+	offset     uintptr // in the outermost struct
 	typ        reflect.Type
 	zeroIsNull bool
 	err        error
@@ -188,7 +208,7 @@ func columnsOf(t reflect.Type) []structColumn {
 		}
 		if f.Anonymous && name == "" && f.Type.Kind() == reflect.Struct && f.Type != timeType {
 			for _, inner := range columnsOf(f.Type) {
-				inner.index = append([]int{i}, inner.index...)
+				inner.offset += f.Offset
 				out = append(out, inner)
 			}
 			continue
@@ -199,10 +219,10 @@ func columnsOf(t reflect.Type) []structColumn {
 		if !tagged || name == "" {
 			name = f.Name
 		}
-		col := structColumn{name: name, index: []int{i}, typ: f.Type}
+		col := structColumn{name: name, offset: f.Offset, typ: f.Type}
 		given := strings.Split(options, ",")
 		col.zeroIsNull = slices.Contains(given, "omitzero") ||
-			slices.Contains(given, "omitempty") && kindOf(f.Type) != nil
+			slices.Contains(given, "omitempty") && scalarOf(f.Type) != nil
 		switch {
 		case strings.Contains(name, "."):
 			col.err = fmt.Errorf("a column name cannot hold a dot")
