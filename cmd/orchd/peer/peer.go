@@ -32,6 +32,7 @@ type Peer struct {
 	node    *cluster.Node
 	writer  *fsm.Writer
 	marks   *marks
+	keyring keyring
 
 	hypervisor vmm.Hypervisor // nil: this peer runs no virtual machines
 	loop       *vmm.Loop      // nil: the same
