@@ -40,7 +40,7 @@ require (
 )
 
 require (
-	github.com/Cray-HPE/hms-xname v1.4.0 // indirect
+	github.com/Cray-HPE/hms-xname v1.4.0
 	github.com/JohnCGriffin/overflow v0.0.0-20211019200055-46fa312c352c // indirect
 	github.com/andybalholm/brotli v1.2.1 // indirect
 	github.com/bahlo/generic-list-go v0.2.0 // indirect
