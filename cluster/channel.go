@@ -38,12 +38,12 @@ const statusNotLeader = http.StatusMisdirectedRequest
 func (n *Node) newServer() *http.Server {
 	mux := http.NewServeMux()
 	for pattern, handle := range map[string]func(*http.Request) (any, error){
-		"POST /peer/propose":  n.servePropose,
-		"POST /peer/term":     n.serveTerm,
-		"GET /peer/readindex": n.serveReadIndex,
-		"POST /peer/ping":     n.servePing,
-		"GET /peer/known":     n.serveKnown,
-		"POST /peer/suffrage": n.serveSuffrage,
+		"POST /peer/proposals": n.servePropose,
+		"POST /peer/term":      n.serveTerm,
+		"GET /peer/readindex":  n.serveReadIndex,
+		"POST /peer/ping":      n.servePing,
+		"GET /peer/known":      n.serveKnown,
+		"POST /peer/suffrage":  n.serveSuffrage,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			r.Body = http.MaxBytesReader(w, r.Body, maxMessage)

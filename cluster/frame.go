@@ -29,16 +29,29 @@ const (
 // castagnoli is the polynomial of CRC32C (RFC 3720, B.4); CPUs have it.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// encodeFrame puts commands into one entry, stamped with the leader's time.
-func encodeFrame(at time.Time, commands ...[]byte) ([]byte, error) {
+// frameSize is what commands take together in one entry, in bytes.
+func frameSize(commands ...[]byte) int {
 	size := frameHeader
 	for _, c := range commands {
 		size += lengthSize + len(c)
 	}
-	if size > MaxEntry {
-		return nil, api.Errorf(api.TooLarge, "cluster.propose", "the change takes %d bytes of the log, at most %d fit into one entry", size, MaxEntry)
+	return size
+}
+
+// fits refuses what is too large for one entry.
+func fits(commands ...[]byte) error {
+	if size := frameSize(commands...); size > MaxEntry {
+		return api.Errorf(api.TooLarge, "cluster.propose", "the change takes %d bytes of the log, at most %d fit into one entry", size, MaxEntry)
 	}
-	frame := make([]byte, frameHeader, size)
+	return nil
+}
+
+// encodeFrame puts commands into one entry, stamped with the leader's time.
+func encodeFrame(at time.Time, commands ...[]byte) ([]byte, error) {
+	if err := fits(commands...); err != nil {
+		return nil, err
+	}
+	frame := make([]byte, frameHeader, frameSize(commands...))
 	frame[0] = frameFormat
 	binary.BigEndian.PutUint64(frame[1:], uint64(at.UnixMicro()))
 	for _, c := range commands {

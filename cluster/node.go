@@ -44,6 +44,9 @@ type Node struct {
 	closing   sync.Once
 	closeErr  error
 	proposals proposals
+	groups    groups        // of this peer's own entries, while it leads
+	forwards  groups        // to another peer that leads
+	large     chan struct{} // a place for each large command under way
 
 	workMu sync.Mutex
 	work   sync.WaitGroup // goroutines of the node
@@ -88,6 +91,10 @@ func Open(ctx context.Context, cfg Config, machine Machine, roster Roster, log *
 	}
 	n.ctx, n.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	n.replica = &replica{machine: machine, log: log, fail: n.fail}
+	n.replica.whole.Store(machine.Index())
+	n.groups.most, n.groups.carry = maxEntriesUnderway, n.writeEntry
+	n.forwards.most, n.forwards.carry = maxForwardsUnderway, n.forward
+	n.large = make(chan struct{}, largeAtOnce)
 	n.reads, n.proofs = newRounds(n, n.askIndex), newRounds(n, n.proveIndex)
 	if err := n.open(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open cluster: %w", err), n.Close())

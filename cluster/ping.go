@@ -89,7 +89,7 @@ func (n *Node) ping(id string) {
 	ctx, cancel := context.WithTimeout(n.ctx, pingTime)
 	defer cancel()
 	sent := n.cfg.Now()
-	have := n.replica.machine.Index()
+	have := n.replica.whole.Load()
 	a, err := exchange[pingAnswer](ctx, n, id, "/peer/ping", ping{n.IsLeader(), n.raft.CurrentTerm(), have})
 	if err != nil {
 		n.contacts.missed(id, refused(err))
@@ -97,7 +97,7 @@ func (n *Node) ping(id string) {
 	}
 	n.contacts.heard(id, sent, a, a.Applied+nearEntries >= have)
 	if a.Leader && a.Term == n.raft.CurrentTerm() {
-		n.contacts.promised(sent, a.Applied, n.replica.machine.Index())
+		n.contacts.promised(sent, a.Applied, n.replica.whole.Load())
 	}
 	if !n.book.isCurrent() {
 		n.askKnown(ctx, id)
@@ -132,10 +132,10 @@ func (n *Node) servePing(r *http.Request) (any, error) {
 		return nil, err
 	}
 	if p.Leader && p.Term == n.raft.CurrentTerm() {
-		n.contacts.promised(received, p.Index, n.replica.machine.Index())
+		n.contacts.promised(received, p.Index, n.replica.whole.Load())
 	}
 	a := pingAnswer{
-		Leader: n.IsLeader(), Term: n.raft.CurrentTerm(), Applied: n.replica.machine.Index(),
+		Leader: n.IsLeader(), Term: n.raft.CurrentTerm(), Applied: n.replica.whole.Load(),
 		Clock: received.UnixMicro(), Unreachable: n.contacts.unreachable(),
 	}
 	if n.cfg.Report != nil {
@@ -176,7 +176,7 @@ func (n *Node) ClockError() (ahead time.Duration, known bool) {
 // applied; where there is none either, the age is the largest Duration.
 func (n *Node) Age() time.Duration {
 	now := n.cfg.Now()
-	at := n.contacts.freshness(n.replica.machine.Index())
+	at := n.contacts.freshness(n.replica.whole.Load())
 	if r, ok := n.term.now(); ok {
 		if led := n.contacts.led(voters(n.Servers()), n.id, r.term, now); led.After(at) {
 			at = led

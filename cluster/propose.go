@@ -3,6 +3,8 @@ package cluster
 import (
 	"context"
 	"encoding"
+	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +21,21 @@ import (
 // rings before.
 const retryPause = 50 * time.Millisecond
 
+// A large command waits here until few enough others of its size are under way
+// from this peer, so that a bulk load cannot pile itself up in front of raft:
+// they are let in one after the other, in order.
+const (
+	largeCommand = 64 << 10 // bytes
+	largeAtOnce  = 8        // with MaxEntry: 4 MiB
+)
+
+// Groups under way at once. One each was measured to carry the most: a second
+// takes commands away from the first, and the disk and the cores are shared.
+const (
+	maxEntriesUnderway  = 1
+	maxForwardsUnderway = 1
+)
+
 // Propose gets a command into the log and gives the answer of the machine
 // (MarshalBinary of what Apply returned) once a majority has it on disk and the
 // leader has applied it. Any peer may be asked: one that does not lead passes it
@@ -27,11 +44,19 @@ const retryPause = 50 * time.Millisecond
 // machine knows it. After that the error is an *api.Error of kind Unavailable,
 // and the command may or may not take effect. TooLarge: it fits into no entry.
 func (n *Node) Propose(ctx context.Context, command []byte) ([]byte, error) {
-	if _, err := encodeFrame(time.Time{}, command); err != nil {
+	if err := fits(command); err != nil {
 		return nil, err
 	}
 	limited, cancel := context.WithTimeout(ctx, n.cfg.ProposeTimeout)
 	defer cancel()
+	if len(command) >= largeCommand {
+		select {
+		case n.large <- struct{}{}:
+			defer func() { <-n.large }()
+		case <-limited.Done():
+			return nil, n.gaveUp(ctx, errors.New("too many large changes are under way"))
+		}
+	}
 	for {
 		turned := n.turn.wait()
 		answer, err := n.offer(limited, command)
@@ -76,73 +101,186 @@ func (n *Node) offer(ctx context.Context, command []byte) ([]byte, error) {
 	case "":
 		return nil, errors.New("no leader is in sight")
 	case n.id:
-		return n.append(ctx, command)
+		v := n.append(ctx, command)[0]
+		return v.encode()
 	}
-	return n.call(ctx, leader, http.MethodPost, "/peer/propose", command)
+	v := n.forwards.submit(ctx, command)[0]
+	return v.encode()
 }
 
-// servePropose takes a command that another peer passes on. It goes no further from here.
+// append puts commands into this peer's log as the leader, with others that wait
+// beside them, and waits until they have been applied here.
+func (n *Node) append(ctx context.Context, commands ...[]byte) []verdict {
+	n.proposals.add(1)
+	defer n.proposals.add(-1)
+	return n.groups.submit(ctx, commands...)
+}
+
+// writeEntry puts a group into this peer's log as one entry, stamped with its
+// time, and waits until it has been applied here.
+func (n *Node) writeEntry(commands [][]byte) []verdict {
+	frame, err := encodeFrame(n.cfg.Now(), commands...)
+	if err != nil {
+		return all(len(commands), verdict{err: err})
+	}
+	f := n.raft.Apply(frame, n.cfg.ProposeTimeout)
+	if err := f.Error(); err != nil {
+		return all(len(commands), verdict{err: fmt.Errorf("append to the log: %w", err)})
+	}
+	verdicts := make([]verdict, len(commands)) // without answers if the replay at the start was faster
+	switch r := f.Response().(type) {
+	case error: // this peer has halted
+		return all(len(commands), verdict{err: r})
+	case []any:
+		for i := range r {
+			verdicts[i].answer = r[i]
+		}
+	}
+	return verdicts
+}
+
+// forward sends a group to the leader, and stops waiting for it when another leads.
+func (n *Node) forward(commands [][]byte) []verdict {
+	leader, _ := n.Leader()
+	if leader == "" || leader == n.id {
+		return all(len(commands), verdict{err: errNotLeader})
+	}
+	frame, err := encodeFrame(n.cfg.Now(), commands...)
+	if err != nil {
+		return all(len(commands), verdict{err: err})
+	}
+	ctx, cancel := context.WithTimeout(n.ctx, n.cfg.ProposeTimeout)
+	defer cancel()
+	defer n.whenDeposed(leader, cancel)()
+	answer, err := n.call(ctx, leader, http.MethodPost, "/peer/proposals", frame)
+	if err != nil {
+		return all(len(commands), verdict{err: err})
+	}
+	verdicts, err := decodeVerdicts(answer)
+	if err == nil && len(verdicts) != len(commands) {
+		err = fmt.Errorf("peer %s answered to %d commands, it was sent %d", leader, len(verdicts), len(commands))
+	}
+	if err != nil {
+		return all(len(commands), verdict{err: err})
+	}
+	return verdicts
+}
+
+// whenDeposed calls f once this peer sees another leader, or none, until done is called.
+func (n *Node) whenDeposed(leader string, f func()) (done func()) {
+	stop := make(chan struct{})
+	go func() {
+		for {
+			turned := n.turn.wait()
+			if now, _ := n.Leader(); now != leader {
+				f()
+				return
+			}
+			select {
+			case <-turned:
+			case <-stop:
+				return
+			}
+		}
+	}()
+	return func() { close(stop) }
+}
+
+// servePropose takes a group that another peer passes on. It goes no further from here.
 func (n *Node) servePropose(r *http.Request) (any, error) {
 	if !n.book.belongs(CallerPeer(r)) {
 		return nil, api.Errorf(api.Forbidden, "cluster.propose", "this peer does not belong to the cluster any more")
 	}
-	command, err := io.ReadAll(r.Body)
+	frame, err := io.ReadAll(r.Body)
 	if err != nil {
 		return nil, api.Errorf(api.TooLarge, "cluster.propose", "the change is larger than a log entry: %w", err)
 	}
+	_, commands, err := decodeFrame(frame)
+	if err != nil {
+		return nil, api.Errorf(api.Malformed, "cluster.propose", "the message of peer %s cannot be read: %w", CallerPeer(r), err)
+	}
 	ctx, cancel := context.WithTimeout(r.Context(), n.cfg.ProposeTimeout)
 	defer cancel()
-	answer, err := n.append(ctx, command)
-	if errors.Is(err, raft.ErrNotLeader) {
-		return nil, errNotLeader
-	}
-	if err != nil && retryable(err) {
-		return nil, api.Errorf(api.Unavailable, "cluster.propose", "the leader could not complete the change: %w", err)
-	}
-	return answer, err
+	return encodeVerdicts(n.append(ctx, commands...)), nil
 }
 
-// append puts the command into this peer's log as the leader, stamped with its
-// time, and waits until it has been applied here.
-func (n *Node) append(ctx context.Context, command []byte) ([]byte, error) {
-	n.proposals.add(1)
-	defer n.proposals.add(-1)
-	frame, err := encodeFrame(n.cfg.Now(), command)
-	if err != nil {
-		return nil, err
+// encode gives the machine's answer as its proposer gets it.
+func (v verdict) encode() ([]byte, error) {
+	if v.err != nil || v.answer == nil {
+		return nil, v.err
 	}
-	done := make(chan raft.ApplyFuture, 1)
-	go func() {
-		// The future is given on when it is done, so that its answer may be read.
-		f := n.raft.Apply(frame, n.cfg.ProposeTimeout)
-		f.Error()
-		done <- f
-	}()
-	select {
-	case f := <-done:
-		if err := f.Error(); err != nil {
-			return nil, fmt.Errorf("append to the log: %w", err)
-		}
-		return firstAnswer(f.Response())
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-// firstAnswer encodes what the machine answered to an entry's only command.
-func firstAnswer(response any) ([]byte, error) {
-	if err, halted := response.(error); halted {
-		return nil, err
-	}
-	answers, ok := response.([]any)
-	if !ok || len(answers) == 0 || answers[0] == nil {
-		return nil, nil
-	}
-	m, ok := answers[0].(encoding.BinaryMarshaler)
+	m, ok := v.answer.(encoding.BinaryMarshaler)
 	if !ok {
-		return nil, fmt.Errorf("the machine answered a %T, which cannot be encoded", answers[0])
+		return nil, fmt.Errorf("the machine answered a %T, which cannot be encoded", v.answer)
 	}
 	return m.MarshalBinary()
+}
+
+// encoded is an answer that the leader has encoded.
+type encoded []byte
+
+func (e encoded) MarshalBinary() ([]byte, error) { return e, nil }
+
+// Verdicts travel from the leader as n x {outcome 1 byte, length 4 bytes big
+// endian, content}. Outcomes:
+const (
+	outAnswered  = 0 // the content is the machine's answer
+	outRefused   = 1 // the content is an api.Error as JSON
+	outNotLeader = 2 // no content: the command is not in the log
+)
+
+func encodeVerdicts(verdicts []verdict) []byte {
+	var b []byte
+	for _, v := range verdicts {
+		outcome := byte(outAnswered)
+		content, err := v.encode()
+		switch {
+		case errors.Is(err, raft.ErrNotLeader):
+			outcome, content = outNotLeader, nil
+		case err != nil:
+			outcome, content = outRefused, refusal(err)
+		}
+		b = binary.BigEndian.AppendUint32(append(b, outcome), uint32(len(content)))
+		b = append(b, content...)
+	}
+	return b
+}
+
+// refusal is an error as it travels: one that may pass is sent again by the other side.
+func refusal(err error) []byte {
+	e, known := errors.AsType[*api.Error](err)
+	if !known || e.Kind == api.Unavailable {
+		e = api.Errorf(api.Unavailable, "cluster.propose", "the leader could not complete the change: %w", err)
+	}
+	content, err := json.Marshal(e)
+	if err != nil {
+		panic(fmt.Sprintf("an api.Error cannot be encoded: %v", err))
+	}
+	return content
+}
+
+func decodeVerdicts(b []byte) (verdicts []verdict, err error) {
+	for len(b) > 0 {
+		if len(b) < 5 || uint64(len(b)-5) < uint64(binary.BigEndian.Uint32(b[1:])) {
+			return nil, errors.New("the leader's answer ends too early")
+		}
+		outcome, end := b[0], 5+int(binary.BigEndian.Uint32(b[1:]))
+		content := b[5:end:end]
+		b = b[end:]
+		switch outcome {
+		case outAnswered:
+			verdicts = append(verdicts, verdict{answer: encoded(content)})
+		case outNotLeader:
+			verdicts = append(verdicts, verdict{err: errNotLeader})
+		default:
+			e := &api.Error{}
+			if err := json.Unmarshal(content, e); err != nil {
+				return nil, fmt.Errorf("read the leader's answer: %w", err)
+			}
+			verdicts = append(verdicts, verdict{err: e})
+		}
+	}
+	return verdicts, nil
 }
 
 // proposals counts the proposals in hand.

@@ -122,7 +122,7 @@ func (n *Node) proveIndex(ctx context.Context) (uint64, error) {
 	if !ok {
 		return 0, errNotLeader
 	}
-	index := n.replica.machine.Index()
+	index := n.replica.whole.Load()
 	if err := n.confirm(ctx, r.term); err != nil {
 		return 0, err
 	}
@@ -170,17 +170,34 @@ func (n *Node) confirmAt(ctx context.Context, id string, term uint64) error {
 	return nil
 }
 
+// awaitTime is how long Await waits at most.
+const awaitTime = 10 * time.Second
+
+// Await returns once the machine here has applied the entry at index, all of its
+// commands: after a write that another peer led, the tables here show it then. An
+// *api.Error of kind Unavailable if ctx ends first, after 10 s, and when this peer
+// stops: what was written is not in doubt by that.
+func (n *Node) Await(ctx context.Context, index uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, awaitTime)
+	defer cancel()
+	defer context.AfterFunc(n.ctx, cancel)()
+	if err := n.replica.await(ctx, index); err != nil {
+		return api.Errorf(api.Unavailable, "cluster.await", "this peer does not have entry %d of the log yet: the change itself is made, ask again or ask another peer: %w", index, err)
+	}
+	return nil
+}
+
 // await waits until the machine has applied index.
 func (r *replica) await(ctx context.Context, index uint64) error {
 	for {
 		applied := r.applied.wait()
-		if r.machine.Index() >= index {
+		if r.whole.Load() >= index {
 			return nil
 		}
 		select {
 		case <-applied:
 		case <-ctx.Done():
-			return fmt.Errorf("this peer has applied entry %d, the read needs %d: %w", r.machine.Index(), index, ctx.Err())
+			return fmt.Errorf("this peer has applied entry %d, %d is needed: %w", r.whole.Load(), index, ctx.Err())
 		}
 	}
 }

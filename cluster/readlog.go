@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -15,17 +16,21 @@ func ReadLog(dataDir string, each func(index uint64, n int, at time.Time, comman
 	if err != nil {
 		return fmt.Errorf("read log: %w", err)
 	}
-	defer func() { err = errors.Join(err, bolt.Close()) }()
-	first, err := bolt.FirstIndex()
+	logs, err := openAhead(filepath.Dir(boltPath(dataDir)), bolt)
 	if err != nil {
 		return fmt.Errorf("read log: %w", err)
 	}
-	last, err := bolt.LastIndex()
+	defer func() { err = errors.Join(err, logs.Close()) }()
+	first, err := logs.FirstIndex()
+	if err != nil {
+		return fmt.Errorf("read log: %w", err)
+	}
+	last, err := logs.LastIndex()
 	if err != nil {
 		return fmt.Errorf("read log: %w", err)
 	}
 	for index := first; index <= last && index > 0; index++ {
-		if err := readEntry(bolt, index, each); err != nil {
+		if err := readEntry(logs, index, each); err != nil {
 			return fmt.Errorf("read log entry %d: %w", index, err)
 		}
 	}

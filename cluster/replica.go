@@ -46,10 +46,13 @@ type replica struct {
 
 	// mu lets one entry, snapshot or restore at a time reach the machine: at the
 	// start the replay of what is known to be committed runs beside raft.
-	mu      sync.Mutex
-	halted  atomic.Bool
-	stamp   atomic.Int64 // leader's time of the last entry applied, Unix microseconds; 0: none yet
-	applied bell         // rings when the machine's index has grown
+	mu     sync.Mutex
+	halted atomic.Bool
+	stamp  atomic.Int64 // leader's time of the last entry applied, Unix microseconds; 0: none yet
+	// whole is the last entry of which every command has been applied. The machine's
+	// own index names an entry from its first command on.
+	whole   atomic.Uint64
+	applied bell // rings when whole has grown
 }
 
 var (
@@ -78,6 +81,7 @@ func (r *replica) Apply(l *raft.Log) any {
 		return r.haltLocked(l.Index, err)
 	}
 	r.stamp.Store(at.UnixMicro())
+	r.whole.Store(l.Index)
 	r.applied.ring()
 	return answers
 }
@@ -133,6 +137,7 @@ func (r *replica) Restore(from io.ReadCloser) error {
 	if m, dated := r.machine.(Dated); dated && !m.Time().IsZero() {
 		r.stamp.Store(m.Time().UnixMicro())
 	}
+	r.whole.Store(r.machine.Index())
 	r.applied.ring()
 	return nil
 }

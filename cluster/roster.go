@@ -113,7 +113,7 @@ func (n *Node) judgeDisk(hanging time.Duration) {
 // noteCommitted lets the disk know what has been applied here and is therefore
 // committed. In a busy cluster the log itself carries that.
 func (n *Node) noteCommitted() {
-	if err := n.stores.logs.note(n.replica.machine.Index()); err != nil {
+	if err := n.stores.logs.note(n.replica.whole.Load()); err != nil {
 		n.log.Warn("the commit index was not stored", "err", err)
 	}
 }

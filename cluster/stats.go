@@ -33,7 +33,7 @@ func (n *Node) Stats() Stats {
 	last, slowest := n.stores.disk.times()
 	return Stats{
 		State: n.raft.State().String(), Term: n.raft.CurrentTerm(),
-		LastIndex: n.raft.LastIndex(), CommitIndex: n.raft.CommitIndex(), AppliedIndex: n.replica.machine.Index(),
+		LastIndex: n.raft.LastIndex(), CommitIndex: n.raft.CommitIndex(), AppliedIndex: n.replica.whole.Load(),
 		LastWrite: last, SlowestWrite: slowest, DiskStalled: n.hall.stalled.Load(),
 	}
 }

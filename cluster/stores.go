@@ -13,10 +13,8 @@ import (
 	berrors "go.etcd.io/bbolt/errors"
 )
 
-const (
-	logCacheEntries = 512             // newest entries kept in memory for followers that are a little behind
-	boltLockWait    = 2 * time.Second // for a process that is just ending to let go of the file
-)
+// boltLockWait is for a process that is just ending to let go of the file.
+const boltLockWait = 2 * time.Second
 
 // stores is where raft keeps what it must not forget.
 type stores struct {
@@ -27,7 +25,8 @@ type stores struct {
 	close     func() error
 }
 
-// openStores opens the stores of the configuration, or bolt in the data folder.
+// openStores opens the stores of the configuration, or bolt and its write-ahead
+// files in the data folder.
 // fail is called when a write has failed for good.
 func openStores(cfg Config, fail func(error)) (*stores, error) {
 	logs, stable, closeBoth := cfg.Logs, cfg.Stable, func() error { return nil }
@@ -36,13 +35,14 @@ func openStores(cfg Config, fail func(error)) (*stores, error) {
 		if err != nil {
 			return nil, err
 		}
-		logs, stable, closeBoth = bolt, bolt, bolt.Close
+		ahead, err := openAhead(filepath.Dir(boltPath(cfg.DataDir)), bolt)
+		if err != nil {
+			return nil, err
+		}
+		logs, stable, closeBoth = ahead, bolt, ahead.Close
 	}
 	d := &disk{LogStore: logs, stable: stable, fail: fail}
-	cache, err := raft.NewLogCache(logCacheEntries, d)
-	if err != nil {
-		return nil, errors.Join(err, closeBoth())
-	}
+	cache := &logCache{LogStore: d}
 	safe := vault{stable, d}
 	// The journal must be outermost: raft looks for commit tracking on the store that it is given.
 	return &stores{&journal{LogStore: cache, stable: safe}, safe, cfg.Snapshots, d, closeBoth}, nil

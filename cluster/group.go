@@ -1,0 +1,109 @@
+package cluster
+
+import (
+	"context"
+	"slices"
+	"sync"
+)
+
+// groups is where commands wait for a way out: on the leader into the log, on
+// any other peer to the leader. Whatever waits when a group may leave goes in it.
+// A lone command waits for nobody, and the longer a group is under way, the more
+// go together in the next.
+type groups struct {
+	most int // groups under way at once
+	// carry takes a group where it goes and gives the verdict on each command.
+	carry func(commands [][]byte) []verdict
+
+	mu       sync.Mutex
+	waiting  []*proposal // oldest first
+	underway int
+}
+
+// proposal is one command that waits for its verdict.
+type proposal struct {
+	command []byte
+	given   chan verdict
+}
+
+// verdict is what became of a proposal.
+type verdict struct {
+	answer any // the machine's
+	err    error
+}
+
+// maxGroup is how many commands go together at most; MaxEntry bounds their bytes.
+// Answers go back together as well, and have to fit into a message.
+const maxGroup = 256
+
+// submit waits for the verdicts on commands, which keep their order. When ctx
+// ends before, those that have not left are taken back; the outcome of the others
+// is unknown.
+func (g *groups) submit(ctx context.Context, commands ...[]byte) []verdict {
+	mine := make([]*proposal, len(commands))
+	for i, c := range commands {
+		mine[i] = &proposal{c, make(chan verdict, 1)}
+	}
+	g.mu.Lock()
+	g.waiting = append(g.waiting, mine...)
+	if g.underway < g.most {
+		g.underway++
+		go g.run()
+	}
+	g.mu.Unlock()
+	verdicts := make([]verdict, len(mine))
+	for i, p := range mine {
+		select {
+		case verdicts[i] = <-p.given:
+		case <-ctx.Done():
+			g.withdraw(p)
+			verdicts[i] = verdict{err: ctx.Err()}
+		}
+	}
+	return verdicts
+}
+
+func (g *groups) withdraw(p *proposal) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if i := slices.Index(g.waiting, p); i >= 0 {
+		g.waiting = slices.Delete(g.waiting, i, i+1)
+	}
+}
+
+// run sends one group after the other as long as commands wait.
+func (g *groups) run() {
+	for group := g.next(); len(group) > 0; group = g.next() {
+		commands := make([][]byte, len(group))
+		for i, p := range group {
+			commands[i] = p.command
+		}
+		verdicts := g.carry(commands)
+		for i, p := range group {
+			p.given <- verdicts[i]
+		}
+	}
+}
+
+// next takes the oldest commands that fit together. None: the place under way is given back.
+func (g *groups) next() []*proposal {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n, size := 0, frameHeader
+	for ; n < min(len(g.waiting), maxGroup); n++ {
+		if size += lengthSize + len(g.waiting[n].command); n > 0 && size > MaxEntry {
+			break
+		}
+	}
+	if n == 0 {
+		g.underway--
+		g.waiting = nil
+		return nil
+	}
+	group := slices.Clone(g.waiting[:n])
+	g.waiting = slices.Delete(g.waiting, 0, n)
+	return group
+}
+
+// all is the same verdict for each of n commands.
+func all(n int, v verdict) []verdict { return slices.Repeat([]verdict{v}, n) }
