@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"fmt"
 	"io"
 	"iter"
 	"strings"
@@ -238,20 +239,41 @@ func (t *table[T]) find(s *state, key string) (any, bool) {
 
 // content is the table on its way into a snapshot of that state.
 func (t *table[T]) content(s *state) snapshot.Table {
-	return snapshot.Table{Name: t.name, Parted: t.large, Write: func(w io.Writer) (int64, error) {
+	if t.large {
+		return t.codec.Large(t.name, func(from string, yield func(string, *T, snapshot.Hash) bool) {
+			t.in(s).rows.Ascend(from, func(key string, it item[T]) bool {
+				return yield(key, it.row, snapshot.Hash{Hi: it.sum.hi, Lo: it.sum.lo})
+			})
+		})
+	}
+	return snapshot.Table{Name: t.name, Write: func(w io.Writer) (int64, error) {
 		return t.codec.Write(w, t.rowsAfter(s, ""))
 	}}
 }
 
-// load fills the table of a fresh state from a snapshot folder.
+// load fills the table of a fresh state from a snapshot folder. Rows come in the
+// order of their keys, each once.
 func (t *table[T]) load(s *state, folder *snapshot.Folder) error {
-	e := t.in(s)
-	for row, err := range t.codec.Rows(folder, t.name) {
+	e, last := t.in(s), ""
+	items := snapshot.Prepared(t.codec, folder, t.name, func(row *T) item[T] {
+		canonicalize(row)
+		return item[T]{row, rowSum(t.name, row)}
+	})
+	for it, err := range items {
 		if err != nil {
 			return err
 		}
-		canonicalize(row)
-		t.set(s, e, row)
+		key := t.key(it.row)
+		if key <= last {
+			return fmt.Errorf("table %s: the row %q comes behind %q", t.name, key, last)
+		}
+		last = key
+		e.rows.Load(key, it)
+		t.enter(e, key, it.row)
+		s.sum = s.sum.plus(it.sum)
+		if t.derived != nil {
+			t.derived(&s.sums, nil, it.row)
+		}
 	}
 	return nil
 }

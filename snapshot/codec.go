@@ -6,6 +6,7 @@ import (
 	"io"
 	"iter"
 	"reflect"
+	"strings"
 	"sync"
 	"unsafe"
 
@@ -64,6 +65,15 @@ func NewCodec[T any]() (*Codec[T], error) {
 	codec := &Codec[T]{root: root, leaves: c.leaves, schema: group.(*schema.GroupNode)}
 	codec.batches.New = func() any { return newBatch(codec.leaves) }
 	return codec, nil
+}
+
+// layout spells the columns.
+func (c *Codec[T]) layout() string {
+	var b strings.Builder
+	for _, l := range c.leaves {
+		fmt.Fprintf(&b, "%q %v %v %d %d\n", l.path, l.kind.physical, l.kind.logical, l.def, l.rep)
+	}
+	return b.String()
 }
 
 // MustCodec is NewCodec for package variables; it panics where NewCodec fails.
@@ -133,29 +143,6 @@ func (c *Codec[T]) Read(r io.ReaderAt, size int64) iter.Seq2[*T, error] {
 			}
 			if err != nil {
 				yield(nil, fmt.Errorf("row group %d: %w", g, err))
-				return
-			}
-		}
-	}
-}
-
-// Rows gives the rows of a table of a folder, over all its files, and fails at
-// the end if they are not as many as the manifest says.
-func (c *Codec[T]) Rows(f *Folder, table string) iter.Seq2[*T, error] {
-	return func(yield func(*T, error) bool) {
-		for _, entry := range f.entries(table) {
-			var n int64
-			for row, err := range c.rowsOf(f, entry) {
-				if err != nil {
-					yield(nil, err)
-					return
-				}
-				if n++; !yield(row, nil) {
-					return
-				}
-			}
-			if n != entry.Rows {
-				yield(nil, fmt.Errorf("%s: %d rows, the manifest says %d", entry.Path, n, entry.Rows))
 				return
 			}
 		}

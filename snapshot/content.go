@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"io"
+	"iter"
 	"time"
 )
 
@@ -15,20 +16,57 @@ type Content struct {
 	Tables    []Table   // in the order in which they are written
 }
 
-// Table is one table of a Content.
+// Table is one table of a Content. Codec.Large makes one of many rows.
 type Table struct {
-	Name   string // a-z, 0-9 and _, beginning with a letter, at most 63
-	Parted bool   // a folder NAME/part-0000.parquet, because it will grow large; else NAME.parquet
+	Name string // a-z, 0-9 and _, beginning with a letter, at most 63
 
 	// Write writes the rows as a parquet file and tells how many they were;
 	// Codec.Write does that.
 	Write func(w io.Writer) (rows int64, err error)
+
+	large *large // instead of Write
 }
 
-// path is where the table's file lies below a folder.
-func (t Table) path() string {
-	if t.Parted {
-		return t.Name + "/part-0000.parquet"
+// Hash is a hash of one row and its key. Rows with the same hash are taken to
+// be the same, so it must be one under which nobody finds two that are not.
+type Hash struct{ Hi, Lo uint64 }
+
+// Source calls yield for the rows of a large table in ascending order of their
+// keys, each key once, beginning with the first that is not less than from,
+// until yield returns false. Several goroutines call it at once.
+type Source[T any] func(from string, yield func(key string, row *T, hash Hash) bool)
+
+// Large is a table of many rows: in a folder NAME of parts, each a range of
+// keys, written two at a time.
+func (c *Codec[T]) Large(name string, source Source[T]) Table {
+	return Table{Name: name, large: &large{
+		layout: c.layout(),
+		keys: func(yield func(string, Hash) bool) {
+			source("", func(key string, _ *T, hash Hash) bool { return yield(key, hash) })
+		},
+		write: func(w io.Writer, p part) (int64, error) {
+			return c.Write(w, firstRows(source, p))
+		},
+	}}
+}
+
+// firstRows are the rows of a part.
+func firstRows[T any](source Source[T], p part) iter.Seq[*T] {
+	return func(yield func(*T) bool) {
+		left := p.rows
+		if left == 0 {
+			return
+		}
+		source(p.first, func(_ string, row *T, _ Hash) bool {
+			left--
+			return yield(row) && left > 0
+		})
 	}
-	return t.Name + ".parquet"
+}
+
+// large is a large table whose row type does not matter.
+type large struct {
+	layout string // the columns: rows in another layout are another part
+	keys   iter.Seq2[string, Hash]
+	write  func(w io.Writer, p part) (rows int64, err error)
 }

@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"bufio"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -12,12 +13,15 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // draft is a folder being written. Its name begins with a dot until it is whole.
 type draft struct {
 	path     string
 	manifest Manifest // what was written, once it was
+	earlier  *earlier // whose parts may be shared; nil if none may
 }
 
 // isDraft tells whether a name is that of a draft, which nobody may read.
@@ -40,11 +44,11 @@ func (d *draft) fill(c Content) error {
 		if !tableForm.MatchString(t.Name) {
 			return fmt.Errorf("%q is no name of a table", t.Name)
 		}
-		f, err := d.table(t)
+		files, err := d.table(t)
 		if err != nil {
 			return fmt.Errorf("table %s: %w", t.Name, err)
 		}
-		m.Files = append(m.Files, f)
+		m.Files = append(m.Files, files...)
 	}
 	data, err := encodeSealed(&m)
 	if err != nil {
@@ -57,17 +61,59 @@ func (d *draft) fill(c Content) error {
 	return d.small(manifestName, data)
 }
 
-// table writes the file of one table.
-func (d *draft) table(t Table) (File, error) {
-	w, err := d.create(t.path())
+// table writes the files of one table.
+func (d *draft) table(t Table) ([]File, error) {
+	if t.large != nil {
+		return d.parts(t.Name, t.large)
+	}
+	f, err := d.file(t.Name+".parquet", t.Write)
+	return []File{f}, err
+}
+
+// file writes one file of a table.
+func (d *draft) file(path string, write func(io.Writer) (int64, error)) (File, error) {
+	w, err := d.create(path)
 	if err != nil {
 		return File{}, err
 	}
-	rows, err := t.Write(w)
+	rows, err := write(w)
 	if err = errors.Join(err, w.finish()); err != nil {
 		return File{}, err
 	}
-	return File{t.path(), rows, w.bytes, w.sum()}, nil
+	return File{Path: path, Rows: rows, Bytes: w.bytes, SHA256: w.sum()}, nil
+}
+
+// partWriters is how many parts are written at once.
+const partWriters = 2
+
+// parts writes the parts of a large table. When one fails no other is begun.
+func (d *draft) parts(table string, l *large) ([]File, error) {
+	planned := l.plan()
+	files := make([]File, len(planned))
+	g, ctx := errgroup.WithContext(context.Background())
+	g.SetLimit(partWriters)
+	for i, p := range planned {
+		g.Go(func() (err error) {
+			if ctx.Err() == nil {
+				files[i], err = d.part(partPath(table, i), l, p)
+			}
+			return err
+		})
+	}
+	return files, g.Wait()
+}
+
+// part writes a part, or shares it with the snapshot before.
+func (d *draft) part(path string, l *large, p part) (File, error) {
+	if f, shared := d.share(path, p); shared {
+		return f, nil
+	}
+	f, err := d.file(path, func(w io.Writer) (int64, error) { return l.write(w, p) })
+	if err == nil && f.Rows != int64(p.rows) {
+		err = fmt.Errorf("%d rows from %q on where %d were counted", f.Rows, p.first, p.rows)
+	}
+	f.Content = p.content
+	return f, err
 }
 
 // small writes a file that is in memory.
@@ -99,7 +145,7 @@ func (d *draft) commit(name, extra string) (*Folder, error) {
 	err := syncDir(parent)
 	if err == nil {
 		var f *Folder
-		if f, err = openFolder(final, nil, extra); err == nil {
+		if f, err = openFolder(final, d.earlier.verified(), extra); err == nil {
 			return f, nil
 		}
 		err = fmt.Errorf("%s, read again after writing: %w", name, err)

@@ -67,11 +67,7 @@ func openFolder(path string, known *sums, extra string) (*Folder, error) {
 	if _, err := os.Stat(path); err != nil {
 		return nil, err
 	}
-	data, err := readSmall(filepath.Join(path, manifestName))
-	if err != nil {
-		return nil, err
-	}
-	m, err := parseManifest(data)
+	m, data, err := readManifest(path)
 	if err != nil {
 		return nil, err
 	}
@@ -84,6 +80,16 @@ func openFolder(path string, known *sums, extra string) (*Folder, error) {
 		}
 	}
 	return &Folder{path, m, data}, nil
+}
+
+// readManifest reads the manifest of the folder at path, and gives it as it is on disk too.
+func readManifest(path string) (Manifest, []byte, error) {
+	data, err := readSmall(filepath.Join(path, manifestName))
+	if err != nil {
+		return Manifest{}, nil, err
+	}
+	m, err := parseManifest(data)
+	return m, data, err
 }
 
 // checkNames fails on what lies below path and is not listed. What is listed and
@@ -119,7 +125,7 @@ func checkNames(root string, m Manifest, extra string) error {
 	})
 }
 
-// readSmall reads a file of at most a mebibyte.
+// readSmall reads a file of at most maxManifest bytes.
 func readSmall(path string) ([]byte, error) {
 	name := filepath.Base(path)
 	f, err := os.Open(path)

@@ -1,7 +1,9 @@
 package snapshot
 
 import (
+	"encoding/binary"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -47,7 +49,7 @@ var thingCodec = MustCodec[thing]()
 func things(n int) []*thing {
 	var out []*thing
 	for i := range n {
-		out = append(out, &thing{ID: fmt.Sprintf("thing-%d", i), Tags: []string{"a", "b"}[:i%3]})
+		out = append(out, &thing{ID: fmt.Sprintf("thing-%07d", i), Tags: []string{"a", "b"}[:i%3]})
 	}
 	return out
 }
@@ -57,8 +59,28 @@ func content(index uint64, n int) Content {
 	rows := func(w io.Writer) (int64, error) { return thingCodec.Write(w, slices.Values(things(n))) }
 	return Content{
 		Index: index, Term: 3, Time: time.UnixMicro(1_700_000_000_000_001), Level: 2, StateHash: "abc",
-		Tables: []Table{{Name: "things", Write: rows}, {Name: "nodes", Parted: true, Write: rows}},
+		Tables: []Table{{Name: "things", Write: rows}, largeThings("nodes", things(n))},
 	}
+}
+
+// largeThings is a large table of rows that are in the order of their keys.
+func largeThings(name string, rows []*thing) Table {
+	return thingCodec.Large(name, func(from string, yield func(string, *thing, Hash) bool) {
+		at, _ := slices.BinarySearchFunc(rows, from, func(row *thing, key string) int { return strings.Compare(row.ID, key) })
+		for _, row := range rows[at:] {
+			if !yield(row.ID, row, hashOf(row)) {
+				return
+			}
+		}
+	})
+}
+
+// hashOf hashes a row as the state machine would.
+func hashOf(row *thing) Hash {
+	h := fnv.New128a()
+	fmt.Fprintf(h, "%q %q", row.ID, row.Tags)
+	d := h.Sum(nil)
+	return Hash{binary.BigEndian.Uint64(d), binary.BigEndian.Uint64(d[8:])}
 }
 
 // mark writes a state and gives its folder's path.

@@ -22,13 +22,14 @@ const (
 // Limits of a folder. A tar header in USTAR form (POSIX.1-1988) holds sizes up
 // to 8 GiB, and names that need no second header up to 100 characters.
 const (
-	maxManifest = 1 << 20
+	maxManifest = 2 << 20 // room for maxFiles
 	maxFiles    = 4096
 	maxFile     = 8<<30 - 1
 )
 
 var (
 	tableForm = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
+	sumForm   = regexp.MustCompile(`^[0-9a-f]{64}$`)
 	pathForm  = regexp.MustCompile(`^([a-z][a-z0-9_]{0,62})(/part-[0-9]{4,6})?\.parquet$`)
 )
 
@@ -50,6 +51,10 @@ type File struct {
 	Rows   int64  `json:"rows"`
 	Bytes  int64  `json:"bytes"`
 	SHA256 string `json:"sha256"` // lower-case hex
+
+	// Content is, of a part, the SHA-256 of the columns' layout and the hashes of
+	// the rows: parts that agree in it hold the same rows. Lower-case hex.
+	Content string `json:"content,omitempty"`
 }
 
 // Table is the table that the file is part of.
@@ -101,7 +106,9 @@ func parseManifest(data []byte) (Manifest, error) {
 		return Manifest{}, fmt.Errorf("%s: lists %d files, more than %d", manifestName, len(m.Files), maxFiles)
 	}
 	seen := map[string]bool{}
+	parts := map[string]int{} // of each table that has parts, so far
 	for _, f := range m.Files {
+		table, parted := f.Table(), path.Dir(f.Path) != "."
 		switch {
 		case !pathForm.MatchString(f.Path):
 			return Manifest{}, fmt.Errorf("%s: %q is no name of a table's file", manifestName, f.Path)
@@ -109,8 +116,17 @@ func parseManifest(data []byte) (Manifest, error) {
 			return Manifest{}, fmt.Errorf("%s: %s is listed twice", manifestName, f.Path)
 		case f.Bytes < 0 || f.Bytes > maxFile || f.Rows < 0:
 			return Manifest{}, fmt.Errorf("%s: %s has %d bytes and %d rows", manifestName, f.Path, f.Bytes, f.Rows)
+		case parted && f.Path != partPath(table, parts[table]):
+			return Manifest{}, fmt.Errorf("%s: %s stands where %s should", manifestName, f.Path, partPath(table, parts[table]))
+		case seen[table] && (!parted || parts[table] == 0):
+			return Manifest{}, fmt.Errorf("%s: %s is one file and also parts", manifestName, table)
+		case f.Content != "" && !(parted && sumForm.MatchString(f.Content)):
+			return Manifest{}, fmt.Errorf("%s: %s has the content %q", manifestName, f.Path, f.Content)
 		}
-		seen[f.Path] = true
+		seen[f.Path], seen[table] = true, true
+		if parted {
+			parts[table]++
+		}
 	}
 	return m, nil
 }

@@ -69,6 +69,7 @@ func (m *Marks) writeLocked(name string, c Content, replace bool) (*Folder, erro
 	if err != nil {
 		return nil, err
 	}
+	d.earlier = m.earlier()
 	var f *Folder
 	err = d.fill(c)
 	if err == nil && replace {
@@ -82,6 +83,25 @@ func (m *Marks) writeLocked(name string, c Content, replace bool) (*Folder, erro
 		return nil, errors.Join(err, d.discard())
 	}
 	return f, nil
+}
+
+// earlier is the newest snapshot that has a manifest. Whether its parts are whole
+// is found out part by part, when they are to be shared.
+func (m *Marks) earlier() *earlier {
+	names, err := os.ReadDir(m.dir)
+	if err != nil {
+		return nil // what is wrong with the folder is said by whoever writes into it
+	}
+	for _, name := range slices.Backward(names) { // which are sorted, and so are indexes
+		if _, ok := markIndex(name.Name()); !ok {
+			continue
+		}
+		path := filepath.Join(m.dir, name.Name())
+		if manifest, _, err := readManifest(path); err == nil {
+			return newEarlier(path, manifest)
+		}
+	}
+	return nil
 }
 
 // List gives all marked snapshots, newest first, and of those that are not whole

@@ -1,0 +1,99 @@
+package snapshot
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+)
+
+// Bounds of a part, in rows. Only the last part of a table may hold fewer; the
+// mean is in the middle.
+const (
+	minPart = 8_192
+	maxPart = 24_576
+)
+
+// part is a range of a large table's keys.
+type part struct {
+	first   string // key of its first row
+	rows    int
+	content string // as in File
+}
+
+// partPath is where a table's n-th part lies below a folder.
+func partPath(table string, n int) string { return fmt.Sprintf("%s/part-%04d.parquet", table, n) }
+
+// window is a run of rows that is still to be cut into parts.
+type window []windowRow
+
+type windowRow struct {
+	key  string
+	rank uint64 // of the key
+	hash Hash
+}
+
+// plan cuts a table into parts: at least one, which is empty if the table is.
+//
+// A part ends before the row whose key has the lowest rank of those between the
+// bounds. So where parts end follows from the keys alone, not from what was
+// written before: every peer makes the same parts of the same rows, and rows
+// that come, change or go alter the part that they are in. They move the end of
+// it only where they are that row or take its place, about once in 5,000 times,
+// and a few parts later the old ends are met again.
+func (l *large) plan() []part {
+	var out []part
+	w := make(window, 0, maxPart+1)
+	for key, hash := range l.keys {
+		w = append(w, windowRow{key, rank(key), hash})
+		if len(w) > maxPart {
+			n := w.cut()
+			out = append(out, w[:n].part(l.layout))
+			w = w[:copy(w, w[n:])]
+		}
+	}
+	if len(w) > 0 || len(out) == 0 {
+		out = append(out, w.part(l.layout))
+	}
+	return out
+}
+
+// cut is how many rows of a full window are its first part.
+func (w window) cut() int {
+	at := minPart
+	for i := minPart; i <= maxPart; i++ {
+		if w[i].rank < w[at].rank {
+			at = i
+		}
+	}
+	return at
+}
+
+// part is all of w as one part.
+func (w window) part(layout string) part {
+	h := sha256.New()
+	h.Write([]byte(layout))
+	var b []byte
+	for _, row := range w {
+		b = binary.BigEndian.AppendUint64(b[:0], row.hash.Hi)
+		h.Write(binary.BigEndian.AppendUint64(b, row.hash.Lo))
+	}
+	p := part{rows: len(w), content: hex.EncodeToString(h.Sum(nil))}
+	if len(w) > 0 {
+		p.first = w[0].key
+	}
+	return p
+}
+
+// rank puts keys into an order that has nothing to do with theirs: FNV-1a and
+// behind it the finalizer of MurmurHash3, so that each bit depends on each. It
+// is no part of the format; with another one the parts of the next snapshot are new.
+func rank(key string) uint64 {
+	h := uint64(14695981039346656037)
+	for i := range len(key) {
+		h = (h ^ uint64(key[i])) * 1099511628211
+	}
+	h = (h ^ h>>33) * 0xff51afd7ed558ccd
+	h = (h ^ h>>33) * 0xc4ceb9fe1a85ec53
+	return h ^ h>>33
+}
