@@ -33,6 +33,22 @@ const (
 	removePeer     Type = 17
 	sweep          Type = 18
 	mark           Type = 19
+
+	stageChunk        Type = 20
+	commitStaged      Type = 21
+	createNodes       Type = 22
+	replaceNode       Type = 23
+	deleteNode        Type = 24
+	createBMC         Type = 25
+	replaceBMC        Type = 26
+	deleteBMC         Type = 27
+	createCollection  Type = 28
+	replaceCollection Type = 29
+	deleteCollection  Type = 30
+	createNetwork     Type = 31
+	deleteNetwork     Type = 32
+	allocateAddress   Type = 33
+	reveal            Type = 34
 )
 
 // kind is a type of command and the version of its body. Another meaning of a
@@ -63,7 +79,25 @@ var commands = map[kind]applier{
 	{removePeer, 1}:     on(applyRemovePeer),
 	{sweep, 1}:          on(applySweep),
 	{mark, 1}:           on(applyMark),
+
+	{stageChunk, 1}:        on(applyStageChunk),
+	{createNodes, 1}:       on(applyCreateNodes),
+	{replaceNode, 1}:       on(applyReplaceNode),
+	{deleteNode, 1}:        on(applyDeleteNode),
+	{createBMC, 1}:         on(applyCreateBMC),
+	{replaceBMC, 1}:        on(applyReplaceBMC),
+	{deleteBMC, 1}:         on(applyDeleteBMC),
+	{createCollection, 1}:  on(applyCreateCollection),
+	{replaceCollection, 1}: on(applyReplaceCollection),
+	{deleteCollection, 1}:  on(applyDeleteCollection),
+	{createNetwork, 1}:     on(applyCreateNetwork),
+	{deleteNetwork, 1}:     on(applyDeleteNetwork),
+	{allocateAddress, 1}:   on(applyAllocateAddress),
+	{reveal, 1}:            on(applyReveal),
 }
+
+// A staged command is one of the others, so it cannot stand in the literal.
+func init() { commands[kind{commitStaged, 1}] = on(applyCommitStaged) }
 
 // Meta is what the proposer decided, so that no peer has to.
 type Meta struct {
@@ -151,17 +185,21 @@ func decode(command []byte) (envelope, applier, error) {
 // encode writes a command and reads it back as every peer will: an entry that
 // nobody can apply stops every peer, so it must not get into the log.
 func encode(m Meta, body any) ([]byte, error) {
-	b, err := encoding.Marshal(body)
-	if err != nil {
-		return nil, err
+	command, _, err := encodeBoth(m, body)
+	return command, err
+}
+
+// encodeBoth gives the command and the body in it.
+func encodeBoth(m Meta, body any) (command, b []byte, err error) {
+	if b, err = encoding.Marshal(body); err != nil {
+		return nil, nil, err
 	}
-	command, err := encoding.Marshal(envelope{m, b})
-	if err != nil {
-		return nil, err
+	if command, err = encoding.Marshal(envelope{m, b}); err != nil {
+		return nil, nil, err
 	}
 	_, a, err := decode(command)
 	if err == nil {
 		err = a.check(b)
 	}
-	return command, err
+	return command, b, err
 }

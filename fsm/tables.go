@@ -4,6 +4,7 @@ package fsm
 // The order is no part of the format: a snapshot names its tables.
 var tables = []anyTable{
 	settings, accounts, tokens, peers, images, vms, tombstones, sightings, operations, requests,
+	computeNodes, bmcs, collections, networks, staged,
 }
 
 // The place of each table in a state's trees is its place in tables.

@@ -28,10 +28,11 @@ type Ranker interface {
 type Writer struct {
 	proposer Proposer
 	ranker   Ranker
+	sealer   Sealer
 }
 
 // NewWriter makes a Writer.
-func NewWriter(p Proposer, r Ranker) *Writer { return &Writer{p, r} }
+func NewWriter(p Proposer, r Ranker, s Sealer) *Writer { return &Writer{p, r, s} }
 
 // Done is what a write gives back.
 type Done[T any] struct {
@@ -48,13 +49,25 @@ type Done[T any] struct {
 // context, says who asks.
 func propose[T any](ctx context.Context, w *Writer, t Type, body any) (Done[T], error) {
 	caller := api.CallerOf(ctx)
-	command, err := encode(Meta{
-		Type: t, V: 1, ID: uuid.NewString(), Request: caller.RequestID, Actor: caller.Actor, Once: caller.Once,
-	}, body)
+	m := Meta{Type: t, V: 1, ID: uuid.NewString(), Request: caller.RequestID, Actor: caller.Actor, Once: caller.Once}
+	command, b, err := encodeBoth(m, body)
+	if err == nil && len(command) > maxCommand {
+		command, err = w.stage(ctx, m, b)
+		if err != nil {
+			return Done[T]{}, err
+		}
+	}
 	if err != nil {
 		return Done[T]{}, &api.Error{Kind: api.Invalid, Msg: "the request holds something that cannot be stored, such as text that is not UTF-8", Err: err}
 	}
-	answer, err := w.proposer.Propose(ctx, command)
+	return proposed[T](w.proposer.Propose(ctx, command))
+}
+
+// maxCommand is the size in bytes from which on a command travels in chunks.
+const maxCommand = 480 << 10
+
+// proposed reads what the log answered.
+func proposed[T any](answer []byte, err error) (Done[T], error) {
 	if err != nil {
 		return Done[T]{}, err
 	}

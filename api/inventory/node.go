@@ -25,26 +25,28 @@ type ComputeNode struct {
 	UpdatedAt         time.Time          `json:"updated_at,omitzero"`
 }
 
+// The CBOR keys are those of the replicated log and never change their meaning.
+
 // NetworkInterface is a port of a node. Its MAC belongs to one node or one BMC.
 type NetworkInterface struct {
-	InterfaceName   string `json:"interface_name"`
-	MACAddress      string `json:"mac_address"`
-	IPv4Address     string `json:"ipv4_address,omitempty"`
-	IPv6Address     string `json:"ipv6_address,omitempty"`
-	Description     string `json:"description,omitempty"`
-	Serial          string `json:"serial,omitempty"`
-	Model           string `json:"model,omitempty"`
-	Manufacturer    string `json:"manufacturer,omitempty"`
-	FirmwareVersion string `json:"firmware_version,omitempty"`
-	ExtendedData    Object `json:"extended_data,omitempty"`
+	InterfaceName   string `json:"interface_name" cbor:"1,keyasint"`
+	MACAddress      string `json:"mac_address" cbor:"2,keyasint"`
+	IPv4Address     string `json:"ipv4_address,omitempty" cbor:"3,keyasint,omitempty"`
+	IPv6Address     string `json:"ipv6_address,omitempty" cbor:"4,keyasint,omitempty"`
+	Description     string `json:"description,omitempty" cbor:"5,keyasint,omitempty"`
+	Serial          string `json:"serial,omitempty" cbor:"6,keyasint,omitempty"`
+	Model           string `json:"model,omitempty" cbor:"7,keyasint,omitempty"`
+	Manufacturer    string `json:"manufacturer,omitempty" cbor:"8,keyasint,omitempty"`
+	FirmwareVersion string `json:"firmware_version,omitempty" cbor:"9,keyasint,omitempty"`
+	ExtendedData    Object `json:"extended_data,omitempty" cbor:"10,keyasint,omitempty"`
 }
 
 // BootData is what a node boots.
 type BootData struct {
-	ID                string `json:"id,omitempty"`
-	KernelURL         string `json:"kernel_url,omitempty"`
-	KernelCommandLine string `json:"kernel_command_line,omitempty"`
-	ImageURL          string `json:"image_url,omitempty"`
+	ID                string `json:"id,omitempty" cbor:"1,keyasint,omitempty"`
+	KernelURL         string `json:"kernel_url,omitempty" cbor:"2,keyasint,omitempty"`
+	KernelCommandLine string `json:"kernel_command_line,omitempty" cbor:"3,keyasint,omitempty"`
+	ImageURL          string `json:"image_url,omitempty" cbor:"4,keyasint,omitempty"`
 }
 
 // CloudInit is what cloud-init reads at a node's first boot. Each part is a text
@@ -71,20 +73,20 @@ type NodeSpec struct {
 
 // NodeStatus is what controllers have seen of a node.
 type NodeStatus struct {
-	PowerState        *PowerState        `json:"power_state,omitempty"`
-	BootConfiguration *BootStatus        `json:"boot_configuration,omitempty"`
-	NetworkInterfaces []NetworkInterface `json:"network_interfaces,omitempty"`
-	ExtendedData      Object             `json:"extended_data,omitempty"`
+	PowerState        *PowerState        `json:"power_state,omitempty" cbor:"1,keyasint,omitempty"`
+	BootConfiguration *BootStatus        `json:"boot_configuration,omitempty" cbor:"2,keyasint,omitempty"`
+	NetworkInterfaces []NetworkInterface `json:"network_interfaces,omitempty" cbor:"3,keyasint,omitempty"`
+	ExtendedData      Object             `json:"extended_data,omitempty" cbor:"4,keyasint,omitempty"`
 }
 
 // PowerState is whether a node is on.
 type PowerState struct {
-	On          bool      `json:"on"`
-	LastUpdated time.Time `json:"last_updated,omitzero"`
+	On          bool      `json:"on" cbor:"1,keyasint"`
+	LastUpdated time.Time `json:"last_updated,omitzero" cbor:"2,keyasint,omitzero"`
 }
 
 // BootStatus is what a node booted last.
 type BootStatus struct {
-	BootData    *BootData `json:"boot_data,omitempty"`
-	LastUpdated time.Time `json:"last_updated,omitzero"`
+	BootData    *BootData `json:"boot_data,omitempty" cbor:"1,keyasint,omitempty"`
+	LastUpdated time.Time `json:"last_updated,omitzero" cbor:"2,keyasint,omitzero"`
 }

@@ -34,3 +34,16 @@ func compact(b []byte) Object {
 	}
 	return Object(out.String())
 }
+
+// Secret is the text as a secret is written: nil when nothing is given, empty
+// for an empty text or object, which takes the secret away.
+func (o Object) Secret() *string {
+	text := string(o)
+	switch o {
+	case "":
+		return nil
+	case `""`, `{}`:
+		text = ""
+	}
+	return &text
+}

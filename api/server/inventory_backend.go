@@ -55,8 +55,8 @@ type Anonymous struct {
 
 // InventoryWrites change the fleet. Where a kind has a version, ifVersion 0 means any.
 type InventoryWrites interface {
-	// CreateNodes stores all of them or none; a FieldError of its error points at /K/... of the K-th.
-	CreateNodes(ctx context.Context, n []inventory.ComputeNode) (Done[[]inventory.ComputeNode], error)
+	// CreateNodes stores all of them or none; in an array a FieldError of its error points at /K/... of the K-th.
+	CreateNodes(ctx context.Context, n []inventory.ComputeNode, array bool) (Done[[]inventory.ComputeNode], error)
 	ReplaceNode(ctx context.Context, id string, ifVersion uint64, n inventory.ComputeNode) (Done[inventory.ComputeNode], error)
 	DeleteNode(ctx context.Context, id string, ifVersion uint64) (Done[inventory.DeletedNode], error)
 	// AllocateAddress gives the k-th interface of a node the next free address of a network.

@@ -42,7 +42,6 @@ type Peer struct {
 	socket     net.Listener // of the API, for root on this host
 
 	server.InventoryAccess
-	server.InventoryWrites
 	server.StateManagerWrites
 
 	opened  chan struct{} // closed when all of the above is there: others may call before
@@ -146,7 +145,7 @@ func openCore(ctx context.Context, cfg Config, identity cluster.Identity, before
 			return nil, errors.Join(err, p.ports.Close())
 		}
 	}
-	p.writer = fsm.NewWriter(p, p)
+	p.writer = fsm.NewWriter(p, p, p)
 	if p.node, err = cluster.Open(ctx, c, p.machine, roster{p.machine}, p.log); err != nil {
 		return nil, errors.Join(err, p.ports.Close())
 	}
