@@ -78,11 +78,19 @@ func (s *Server) identifyAt(o openness) func(*http.Request, need) (api.Actor, er
 		}
 		actor, err := s.authenticateWith(r, s.backend.AuthenticateInventory)
 		if err != nil {
-			return actor, err // never 429: these clients do not know it, and nobody guesses a token
+			return actor, noToken(r, err) // never 429: these clients do not know it, and nobody guesses a token
 		}
 		x.actor = actor.ID
 		return actor, n.allow(actor)
 	}
+}
+
+// noToken is err in the words that these clients know when it is for want of a token.
+func noToken(r *http.Request, err error) error {
+	if _, none := bearerOf(r.Header.Get("Authorization")); none != nil && api.IsKind(err, api.Unauthenticated) {
+		return unauthenticated("no token found")
+	}
+	return err
 }
 
 func (s *Server) isOpen(o openness) bool {

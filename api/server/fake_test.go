@@ -40,7 +40,10 @@ type fake struct {
 
 	interfere int // so many updates come a moment after somebody else's
 
-	// The parts of the fleet; a test that asks for one brings it.
+	fleet *fakeFleet // the inventory, where the parts below come from at first
+
+	// The parts of the fleet; a test may bring others, and brings those of the
+	// State Manager API.
 	InventoryAccess
 	InventoryWrites
 	StateManagerWrites
@@ -58,6 +61,7 @@ const (
 
 func newFake() *fake {
 	f := &fake{index: 10, changed: make(chan struct{})}
+	newFakeFleet(f)
 	f.fill()
 	return f
 }
@@ -76,6 +80,7 @@ func (f *fake) fill() {
 	f.tokens = map[string]api.Token{"tok1": {ID: "tok1", Role: api.RoleViewer, Version: 1}}
 	f.peers = map[string]api.PeerView{peerID: {Peer: api.Peer{ID: peerID, Name: "h1", Driver: api.DriverSim, State: api.PeerMember, PublicKey: []byte{1}, WrapKey: []byte{1},
 		Ratios: api.Ratios{VCPUs: 100, Memory: 100, Disk: 100}, Version: 1}, Health: "alive"}}
+	f.fleet.fillFleet()
 }
 
 func running() api.VMStatus {

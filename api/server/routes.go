@@ -66,6 +66,11 @@ var routes = []route{
 	{get, "/v1/images/{name}", need{api.Read, "image"}, []int{200}, "show-image", "Show an image, by name or id", on((*Server).showImage)},
 	{del, "/v1/images/{name}", need{api.Delete, "image"}, []int{204}, "delete-image", "Forget an image; its files stay", on((*Server).deleteImage)},
 
+	{get, "/v1/networks", need{api.Read, "network"}, []int{200}, "list-networks", "List networks", on((*Server).listNetworks)},
+	{post, "/v1/networks", need{api.Create, "network"}, []int{201}, "create-network", "Declare a range of addresses to allot from", on((*Server).createNetwork)},
+	{get, "/v1/networks/{name}", need{api.Read, "network"}, []int{200}, "show-network", "Show a network, by name or id", on((*Server).showNetwork)},
+	{del, "/v1/networks/{name}", need{api.Delete, "network"}, []int{204}, "delete-network", "Forget a network of which no address is held", on((*Server).deleteNetwork)},
+
 	{get, "/v1/accounts", need{api.Read, "account"}, []int{200}, "list-accounts", "List accounts", on((*Server).listAccounts)},
 
 	{get, "/v1/snapshots", need{api.Read, "snapshot"}, []int{200}, "list-snapshots", "List the snapshots of this peer", on((*Server).listSnapshots)},
