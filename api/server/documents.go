@@ -14,6 +14,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/api/schema"
 )
 
 // documents tell about the API. They are made once, from the routes.
@@ -21,7 +22,7 @@ type documents struct {
 	openapi    *huma.OpenAPI
 	json, yaml []byte
 	page       []byte            // /docs: one HTML file that needs nothing from elsewhere
-	schemas    map[string][]byte // by file name, "VM.json"
+	schemas    map[string][]byte // by file name, "VM.json"; the kinds of the inventory too
 }
 
 //go:embed docs.html
@@ -34,8 +35,14 @@ func newDocuments(doc *huma.OpenAPI) documents {
 	d.json = must(json.MarshalIndent(doc, "", " "))
 	d.yaml = must(doc.YAML())
 	schemas := doc.Components.Schemas.Map()
-	for name, schema := range schemas {
-		d.schemas[name+".json"] = schemaFile(name, schema)
+	for name, native := range schemas {
+		d.schemas[name+".json"] = schemaFile(name, native)
+	}
+	for _, kind := range schema.Kinds() {
+		if _, taken := d.schemas[kind+".json"]; taken {
+			panic("api documents: two schemas have the name " + kind)
+		}
+		d.schemas[kind+".json"], _ = schema.Of(kind)
 	}
 	var page bytes.Buffer
 	must(0, template.Must(template.New("docs").Parse(docsTemplate)).Execute(&page, pageOfDocs(doc)))
