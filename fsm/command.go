@@ -49,6 +49,7 @@ const (
 	deleteNetwork     Type = 32
 	allocateAddress   Type = 33
 	reveal            Type = 34
+	setAuth           Type = 35
 )
 
 // kind is a type of command and the version of its body. Another meaning of a
@@ -94,6 +95,7 @@ var commands = map[kind]applier{
 	{deleteNetwork, 1}:     on(applyDeleteNetwork),
 	{allocateAddress, 1}:   on(applyAllocateAddress),
 	{reveal, 1}:            on(applyReveal),
+	{setAuth, 1}:           on(applySetAuth),
 }
 
 // A staged command is one of the others, so it cannot stand in the literal.
