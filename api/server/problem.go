@@ -109,6 +109,10 @@ func writeProblem(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	w.Header().Set("Content-Type", p.ContentType(""))
 	w.WriteHeader(p.Status)
+	if isStateManager(r.URL.Path) {
+		json.NewEncoder(w).Encode(p.asStateManager())
+		return
+	}
 	json.NewEncoder(w).Encode(p)
 }
 
