@@ -58,21 +58,25 @@ func (c *logCache) putLocked(l *raft.Log) {
 		c.clearLocked()
 		c.oldest = l.Index
 	}
-	c.dropLocked(l.Index)
-	c.byPos[l.Index%cachedEntries] = l
+	for l.Index-c.oldest >= cachedEntries {
+		c.dropOldestLocked()
+	}
 	c.bytes += weight(l)
-	for c.bytes > cachedBytes || l.Index-c.oldest >= cachedEntries {
-		c.dropLocked(c.oldest)
-		c.oldest++
+	if old := c.byPos[l.Index%cachedEntries]; old != nil {
+		c.bytes -= weight(old)
+	}
+	c.byPos[l.Index%cachedEntries] = l
+	for c.bytes > cachedBytes {
+		c.dropOldestLocked()
 	}
 }
 
-// dropLocked lets go of the entry that stands where index would.
-func (c *logCache) dropLocked(index uint64) {
-	if old := c.byPos[index%cachedEntries]; old != nil {
+func (c *logCache) dropOldestLocked() {
+	if old := c.byPos[c.oldest%cachedEntries]; old != nil {
 		c.bytes -= weight(old)
-		c.byPos[index%cachedEntries] = nil
+		c.byPos[c.oldest%cachedEntries] = nil
 	}
+	c.oldest++
 }
 
 func (c *logCache) clearLocked() {
