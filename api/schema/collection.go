@@ -30,3 +30,12 @@ var nodeCollection = fields[inventory.NodeCollection]{
 	{"created_at", readOnly, "When it was made", moment(func(c *inventory.NodeCollection) *time.Time { return &c.CreatedAt })},
 	{"updated_at", readOnly, "When it was changed last", moment(func(c *inventory.NodeCollection) *time.Time { return &c.UpdatedAt })},
 }
+
+// readCollection reads a whole collection. Its nodes are a list also when there are none.
+func readCollection(s *scanner, c *inventory.NodeCollection) bool {
+	ok := nodeCollection.into(s, c)
+	if c.Nodes == nil {
+		c.Nodes = []string{}
+	}
+	return ok
+}

@@ -31,7 +31,7 @@ func DecodeBMC(body []byte) (inventory.BMC, error) {
 
 // DecodeCollection reads one node collection.
 func DecodeCollection(body []byte) (inventory.NodeCollection, error) {
-	return one("NodeCollection", body, nodeCollection.into)
+	return one("NodeCollection", body, readCollection)
 }
 
 // DecodeNodes reads compute nodes: one object, or an array of at most MaxNodes;

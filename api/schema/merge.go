@@ -21,9 +21,9 @@ var emptied = map[string]map[string]any{
 // Merge applies a JSON merge patch (RFC 7396) to an object as an answer shows
 // it, and gives the body that would replace it, for the decoder of its kind. The
 // patch must be an object, else the error is Malformed. Either name of a field
-// that has two sets both. null takes a secret away by its empty value. Of a
-// collection's cloud-init data, which no answer shows, only the whole can be
-// taken away: null for a part of it stays and the decoder refuses it.
+// that has two sets both. null takes a secret away by its empty value. An object
+// that is a secret is replaced, not merged, for its old parts are not in current;
+// null for a part of one stays null, which the decoder of a collection refuses.
 func Merge(current any, patch []byte) ([]byte, error) {
 	change, err := patchObject(patch)
 	if err != nil {

@@ -137,7 +137,7 @@ func faultsOf(name, root string, e *validator.ValidationError) []api.FieldError 
 	case *keyword.AnyOf:
 		return one("expected a text or an object")
 	case *keyword.Enum:
-		return one("expected one of " + strings.Trim(strings.Join(strings.Fields(fmt.Sprint(k.Want...)), ", "), "[]"))
+		return one("expected one of " + wordsOf(k.Want))
 	case *keyword.MinLength:
 		return one("must not be empty")
 	case *keyword.Format:
@@ -148,6 +148,14 @@ func faultsOf(name, root string, e *validator.ValidationError) []api.FieldError 
 		return one("expected a number from 0 to " + strconv.Itoa(maxVersion))
 	}
 	return one("is not as the schema wants it")
+}
+
+func wordsOf(values []any) string {
+	var words []string
+	for _, v := range values {
+		words = append(words, fmt.Sprint(v))
+	}
+	return strings.Join(words, ", ")
 }
 
 // each is the same fault of several properties of an object.
