@@ -121,8 +121,10 @@ func may(ctx context.Context, v api.Verb, kind string) error {
 }
 
 // replayOf is the answer to a request that was there before.
-func replayOf[T any](f *fakeFleet, table map[string]T, id string) Done[T] {
+func replayOf[T any](f *fakeFleet, table map[string]T, id string, head func(*T) (*string, uint64)) Done[T] {
 	object, there := table[id]
+	at, _ := head(&object)
+	*at = id
 	return Done[T]{Object: object, Replayed: true, Gone: !there, Index: f.index}
 }
 
@@ -202,7 +204,7 @@ func (f *fakeFleet) ReplaceNode(ctx context.Context, id string, ifVersion uint64
 	f.lock.Lock()
 	defer f.lock.Unlock()
 	if _, again, err := f.begin(ctx, fmt.Sprintf("node.replace %s %d", id, ifVersion)); again || err != nil {
-		return replayOf(f, f.nodes, id), err
+		return replayOf(f, f.nodes, id, nodeKind.head), err
 	}
 	old, there := f.nodes[id]
 	if !there {
@@ -275,7 +277,7 @@ func (f *fakeFleet) AllocateAddress(ctx context.Context, id string, k int, netwo
 	f.lock.Lock()
 	defer f.lock.Unlock()
 	if _, again, err := f.begin(ctx, fmt.Sprintf("node.allocate %s %d %s", id, k, network)); again || err != nil {
-		return replayOf(f, f.nodes, id), err
+		return replayOf(f, f.nodes, id, nodeKind.head), err
 	}
 	net, err := f.network(network)
 	n := f.nodes[id]
@@ -307,9 +309,7 @@ func (f *fakeFleet) CreateBMC(ctx context.Context, b inventory.BMC) (Done[invent
 	f.lock.Lock()
 	defer f.lock.Unlock()
 	if id, again, err := f.begin(ctx, "bmc.create "+b.XName); again || err != nil {
-		d := replayOf(f, f.bmcs, id)
-		d.Object.ID = id
-		return d, err
+		return replayOf(f, f.bmcs, id, bmcKind.head), err
 	}
 	for _, other := range f.bmcs {
 		if b.XName != "" && xname.Canonical(b.XName) == xname.Canonical(other.XName) {
@@ -327,7 +327,7 @@ func (f *fakeFleet) ReplaceBMC(ctx context.Context, id string, ifVersion uint64,
 	f.lock.Lock()
 	defer f.lock.Unlock()
 	if _, again, err := f.begin(ctx, fmt.Sprintf("bmc.replace %s %d", id, ifVersion)); again || err != nil {
-		return replayOf(f, f.bmcs, id), err
+		return replayOf(f, f.bmcs, id, bmcKind.head), err
 	}
 	old, there := f.bmcs[id]
 	if !there {
@@ -373,9 +373,7 @@ func (f *fakeFleet) CreateCollection(ctx context.Context, c inventory.NodeCollec
 	f.lock.Lock()
 	defer f.lock.Unlock()
 	if id, again, err := f.begin(ctx, "collection.create "+c.Name); again || err != nil {
-		d := replayOf(f, f.collections, id)
-		d.Object.ID = id
-		return d, err
+		return replayOf(f, f.collections, id, collectionKind.head), err
 	}
 	c.ID, c.Version, c.CreatorSubject = f.newID('c'), 1, api.CallerOf(ctx).Actor.ID
 	if err := f.collectionTaken(c); err != nil {
@@ -408,7 +406,7 @@ func (f *fakeFleet) ReplaceCollection(ctx context.Context, id string, ifVersion 
 	f.lock.Lock()
 	defer f.lock.Unlock()
 	if _, again, err := f.begin(ctx, fmt.Sprintf("collection.replace %s %d", id, ifVersion)); again || err != nil {
-		return replayOf(f, f.collections, id), err
+		return replayOf(f, f.collections, id, collectionKind.head), err
 	}
 	old, there := f.collections[id]
 	if !there {
@@ -438,9 +436,7 @@ func (f *fakeFleet) CreateNetwork(ctx context.Context, c api.NetworkCreate) (Don
 	f.lock.Lock()
 	defer f.lock.Unlock()
 	if id, again, err := f.begin(ctx, "network.create "+c.Name); again || err != nil {
-		d := replayOf(f, f.networks, id)
-		d.Object.ID = id
-		return d, err
+		return replayOf(f, f.networks, id, func(n *api.Network) (*string, uint64) { return &n.ID, n.Version }), err
 	}
 	n := api.Network{ID: f.newID('d'), Name: c.Name, CIDR: c.CIDR, Gateway: c.Gateway, First: c.First, Last: c.Last, DNS: c.DNS, Version: 1}
 	f.networks[n.ID] = n

@@ -36,6 +36,13 @@ func headOf[T any](d Done[T]) Head {
 	return h
 }
 
+// headOnly answers HEAD where to make the body would be work for nothing.
+func headOnly(w http.ResponseWriter) error {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
 // viewFor opens the state that a facade's read answers from, with the head that tells of it.
 func (s *Server) viewFor(r *http.Request) (View, Head, error) {
 	c, err := consistencyOf(r)

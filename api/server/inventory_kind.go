@@ -76,7 +76,7 @@ func (k inventoryKind[T]) list(s *Server, w http.ResponseWriter, r *http.Request
 	head.addTo(w.Header())
 	switch {
 	case r.Method == http.MethodHead:
-		return writeJSON(w, http.StatusOK, nil)
+		return headOnly(w)
 	case paged:
 		page := pageOf(paging, rows, k.id, func(T) bool { return true })
 		for i := range page.Items {
@@ -124,7 +124,7 @@ func (k inventoryKind[T]) showRevealed(s *Server, w http.ResponseWriter, r *http
 		return err
 	}
 	if r.Method == http.MethodHead {
-		return writeJSON(w, http.StatusOK, nil) // shows nothing, so that there is nothing to put on record
+		return headOnly(w) // shows nothing, so that there is nothing to put on record
 	}
 	object, err := k.reveal(s.backend, r.Context(), ref)
 	if err != nil {
