@@ -17,10 +17,13 @@ import (
 // writes take, and never writes again after one has failed. An fsync that is
 // tried again after a failure may report success for data that is lost (fsync
 // clears the error), so the process must end instead.
+//
+// A leader's write may go on while its followers write the same: see overlap.go.
 type disk struct {
 	raft.LogStore
-	stable raft.StableStore
-	fail   func(error) // ends the node
+	stable  raft.StableStore
+	fail    func(error) // ends the node
+	overlap overlap
 
 	mu      sync.Mutex
 	failed  error
@@ -32,10 +35,23 @@ type disk struct {
 func (d *disk) StoreLog(l *raft.Log) error { return d.StoreLogs([]*raft.Log{l}) }
 
 func (d *disk) StoreLogs(logs []*raft.Log) error {
+	if d.overlap.allows(logs) {
+		return d.storeBeside(logs)
+	}
+	if err := d.settled(); err != nil {
+		return err
+	}
+	return d.store(logs)
+}
+
+func (d *disk) store(logs []*raft.Log) error {
 	return d.write("append to the log", func() error { return d.LogStore.StoreLogs(logs) })
 }
 
 func (d *disk) DeleteRange(first, last uint64) error {
+	if err := d.settled(); err != nil {
+		return err
+	}
 	return d.write("shorten the log", func() error { return d.LogStore.DeleteRange(first, last) })
 }
 
