@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/fsm"
 	"github.com/orchd/orchd/vmm"
 )
 
@@ -23,6 +24,8 @@ type Config struct {
 	APIListen    string // host:port or :port
 	RaftListen   string
 	GossipListen string
+	PlainListen  string // host:port on loopback where the fleet's routes are served without TLS; empty: nowhere
+	BootListen   string // host:port where nodes get their own boot data without a credential; empty: nowhere
 
 	Driver     string        // auto, libvirt, sim or none
 	LibvirtURI string        // empty: the system's libvirtd
@@ -30,6 +33,8 @@ type Config struct {
 	Capacity   api.Resources // figures above zero are used in place of what the driver finds
 	Ratios     api.Ratios
 	Labels     map[string]string
+
+	Auth fsm.AuthChange // seed of the settings auth.*: what this peer was told of them
 
 	RaftProfile       string        // lan or wan
 	Voters            int           // seed of the setting: 1, 3 or 5

@@ -146,7 +146,7 @@ func (p *Peer) RevealNode(ctx context.Context, ref string) (inventory.ComputeNod
 		return n, api.Errorf(api.NotFound, "node", "node not found")
 	}
 	var failed error
-	open := func(purpose string, sealed []byte) *string { return p.opened(purpose, sealed, &failed) }
+	open := func(purpose string, sealed []byte) *string { return p.inClear(purpose, sealed, &failed) }
 	if n.BMC != nil {
 		n.BMC.Password = open(fsm.SealBMCPassword, secrets.BMCPassword)
 	}
@@ -171,7 +171,7 @@ func (p *Peer) RevealBMC(ctx context.Context, ref string) (inventory.BMC, error)
 		return b, api.Errorf(api.NotFound, "bmc", "BMC not found")
 	}
 	var failed error
-	b.Password = p.opened(fsm.SealBMCPassword, r.BMCPassword(ref), &failed)
+	b.Password = p.inClear(fsm.SealBMCPassword, r.BMCPassword(ref), &failed)
 	return b, failed
 }
 
@@ -185,8 +185,8 @@ func (p *Peer) record(ctx context.Context, kind, ref string) error {
 	return p.node.Await(ctx, index)
 }
 
-// opened is a secret in clear; nil when there is none. The first failure is kept in failed.
-func (p *Peer) opened(purpose string, sealed []byte, failed *error) *string {
+// inClear is a secret in clear; nil when there is none. The first failure is kept in failed.
+func (p *Peer) inClear(purpose string, sealed []byte, failed *error) *string {
 	if len(sealed) == 0 {
 		return nil
 	}
@@ -203,7 +203,7 @@ func (p *Peer) openCloudInit(s fsm.NodeSecrets) (c inventory.CloudInit, err erro
 		to     *inventory.Object
 		sealed []byte
 	}{{&c.UserData, s.UserData}, {&c.MetaData, s.MetaData}, {&c.VendorData, s.VendorData}} {
-		if text := p.opened(fsm.SealNodeCloudInit, part.sealed, &err); text != nil {
+		if text := p.inClear(fsm.SealNodeCloudInit, part.sealed, &err); text != nil {
 			*part.to = inventory.Object(*text)
 		}
 	}
@@ -223,7 +223,7 @@ func (p *Peer) CloudInit(_ context.Context, ref string) (own inventory.CloudInit
 	}
 	groups = map[string]map[string]string{}
 	for c := range r.CollectionsOf(n.XName) {
-		text := p.opened(fsm.SealCollectionCloudInit, r.CollectionCloudInit(c.ID), &err)
+		text := p.inClear(fsm.SealCollectionCloudInit, r.CollectionCloudInit(c.ID), &err)
 		if text == nil {
 			continue
 		}

@@ -5,8 +5,8 @@ import (
 	"github.com/orchd/orchd/api/inventory"
 )
 
-// found is a row that a read found, or the failure of not finding it.
-func found[T any](row T, ok bool, op, missing string) (T, error) {
+// foundRow is a row that a read found, or the failure of not finding it.
+func foundRow[T any](row T, ok bool, op, missing string) (T, error) {
 	if !ok {
 		return row, api.Errorf(api.NotFound, op, "%s", missing)
 	}
@@ -15,20 +15,20 @@ func found[T any](row T, ok bool, op, missing string) (T, error) {
 
 func (v view) ComputeNode(ref string) (inventory.ComputeNode, error) {
 	n, ok := v.Reader.ComputeNode(ref)
-	return found(n, ok, "node", "node not found")
+	return foundRow(n, ok, "node", "node not found")
 }
 
 func (v view) BMC(ref string) (inventory.BMC, error) {
 	b, ok := v.Reader.BMC(ref)
-	return found(b, ok, "bmc", "BMC not found")
+	return foundRow(b, ok, "bmc", "BMC not found")
 }
 
 func (v view) Collection(ref string) (inventory.NodeCollection, error) {
 	c, ok := v.Reader.Collection(ref)
-	return found(c, ok, "collection", "Collection not found")
+	return foundRow(c, ok, "collection", "Collection not found")
 }
 
 func (v view) Network(ref string) (api.Network, error) {
 	n, ok := v.Reader.Network(ref)
-	return found(n, ok, "network", "no such network")
+	return foundRow(n, ok, "network", "no such network")
 }

@@ -132,7 +132,7 @@ func found(ctx context.Context, cfg Config) (*founder, error) {
 	return f, err
 }
 
-// write starts raft with this peer as the only voter, writes the first entry
+// write starts raft with this peer as the only voter, writes the first entries
 // and stops again.
 func (f *founder) write(ctx context.Context, log *slog.Logger) (err error) {
 	if err := f.identity.Save(f.cfg.DataDir); err != nil {
@@ -152,12 +152,20 @@ func (f *founder) write(ctx context.Context, log *slog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
-	return p.writer.InitCluster(p.asPeer(ctx), rowOf(f.identity, f.host, public), map[string]string{
+	err = p.writer.InitCluster(p.asPeer(ctx), rowOf(f.identity, f.host, public), map[string]string{
 		fsm.SettingCluster: f.identity.ClusterID,
 		fsm.SettingCA:      string(f.identity.CA),
 		fsm.SettingVoters:  strconv.Itoa(f.cfg.Voters),
 		fsm.SettingLevel:   strconv.Itoa(level),
 	}, f.keys)
+	if err != nil {
+		return err
+	}
+	seed := f.cfg.Auth
+	if seed.JWTRole == nil {
+		seed.JWTRole = new(api.RoleAdmin)
+	}
+	return p.writer.SetAuth(p.asPeer(ctx), seed)
 }
 
 // rowOf is the row of a peer in the making.

@@ -33,6 +33,7 @@ type Peer struct {
 	writer  *fsm.Writer
 	marks   *marks
 	keyring keyring
+	access  access
 
 	hypervisor vmm.Hypervisor // nil: this peer runs no virtual machines
 	loop       *vmm.Loop      // nil: the same
@@ -41,7 +42,6 @@ type Peer struct {
 	web        *server.Server
 	socket     net.Listener // of the API, for root on this host
 
-	server.InventoryAccess
 	server.StateManagerWrites
 
 	opened  chan struct{} // closed when all of the above is there: others may call before
@@ -187,6 +187,8 @@ func (p *Peer) Run(ctx context.Context) error {
 	g.Go(func() error { return p.introduce(ctx) })
 	g.Go(func() error { return p.audit(ctx) })
 	g.Go(func() error { return p.awaitLeave(ctx) })
+	g.Go(func() error { return p.refreshKeys(ctx) })
+	g.Go(func() error { return p.sayIfOtherwise(ctx) })
 	if p.loop != nil {
 		g.Go(func() error { return p.loop.Run(ctx) })
 	}
