@@ -49,7 +49,7 @@ func componentsFor(v View, q smd.Query, places []string) (iter.Seq[smd.Component
 	}
 	all := v.Components("")
 	if ids, few := namedIn(v, q); few {
-		all = looked(ids, v.Component)
+		all = looked(canonical(ids), v.Component)
 	}
 	return kept(all, filter), nil
 }
@@ -74,20 +74,25 @@ func namedIn(v View, q smd.Query) (ids []string, few bool) {
 	return nil, false
 }
 
-// looked finds objects by their names, each once and in the order of names; what is not there is left out.
-func looked[T any](ids []string, find func(string) (T, error)) iter.Seq[T] {
-	names := make([]string, 0, len(ids))
-	for _, id := range ids {
-		names = append(names, xname.Canonical(id))
-	}
-	slices.Sort(names)
+// looked finds objects by their keys, each once and in the order of keys; what is not there is left out.
+func looked[T any](keys []string, find func(string) (T, error)) iter.Seq[T] {
+	slices.Sort(keys)
 	return func(yield func(T) bool) {
-		for _, name := range slices.Compact(names) {
-			if row, err := find(name); err == nil && !yield(row) {
+		for _, key := range slices.Compact(keys) {
+			if row, err := find(key); err == nil && !yield(row) {
 				return
 			}
 		}
 	}
+}
+
+// canonical are the forms in which names are compared.
+func canonical(ids []string) []string {
+	keys := make([]string, 0, len(ids))
+	for _, id := range ids {
+		keys = append(keys, xname.Canonical(id))
+	}
+	return keys
 }
 
 // kept are the rows that a filter keeps.

@@ -28,7 +28,7 @@ func (s *Server) listEndpoints(w http.ResponseWriter, r *http.Request) error {
 	}
 	all := v.RedfishEndpoints("")
 	if ids := q.Wanted("id"); ids != nil {
-		all = looked(ids, v.RedfishEndpoint)
+		all = looked(canonical(ids), v.RedfishEndpoint)
 	}
 	return writeRows(w, r, `{"RedfishEndpoints":[`, mapped(kept(all, filter), withoutPassword), `]}`)
 }
@@ -134,7 +134,7 @@ func (s *Server) listComponentEndpoints(w http.ResponseWriter, r *http.Request) 
 	}
 	all := v.ComponentEndpoints("")
 	if ids := q.Wanted("id"); ids != nil {
-		all = looked(ids, v.ComponentEndpoint)
+		all = looked(canonical(ids), v.ComponentEndpoint)
 	}
 	return writeRows(w, r, `{"ComponentEndpoints":[`, kept(all, filter), `]}`)
 }
