@@ -23,6 +23,7 @@ var nodeKind = inventoryKind[inventory.ComputeNode]{
 	remove:  InventoryWrites.DeleteNode,
 	reveal:  InventoryWrites.RevealNode,
 	shown:   shownNode,
+	append:  appendNode,
 	head:    func(n *inventory.ComputeNode) (*string, uint64) { return &n.ID, n.Version },
 }
 
@@ -131,8 +132,8 @@ func shownNode(n inventory.ComputeNode) inventory.ComputeNode {
 		spec.BMCPassword = nil
 		n.Spec = &spec
 	}
-	if n.BMC != nil {
-		bmc := shownBMC(*n.BMC)
+	if b := n.BMC; b != nil && (b.Password != nil || b.LocationString != b.XName) {
+		bmc := shownBMC(*b)
 		n.BMC = &bmc
 	}
 	return n
