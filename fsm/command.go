@@ -50,6 +50,16 @@ const (
 	allocateAddress   Type = 33
 	reveal            Type = 34
 	setAuth           Type = 35
+
+	putComponents            Type = 40
+	patchComponents          Type = 41
+	deleteComponents         Type = 42
+	putEndpoint              Type = 43
+	deleteEndpoints          Type = 44
+	deleteComponentEndpoints Type = 45
+	createInterface          Type = 46
+	patchInterface           Type = 47
+	deleteInterfaces         Type = 48
 )
 
 // kind is a type of command and the version of its body. Another meaning of a
@@ -96,6 +106,16 @@ var commands = map[kind]applier{
 	{allocateAddress, 1}:   on(applyAllocateAddress),
 	{reveal, 1}:            on(applyReveal),
 	{setAuth, 1}:           on(applySetAuth),
+
+	{putComponents, 1}:            on(applyPutComponents),
+	{patchComponents, 1}:          on(applyPatchComponents),
+	{deleteComponents, 1}:         on(applyDeleteComponents),
+	{putEndpoint, 1}:              on(applyPutEndpoint),
+	{deleteEndpoints, 1}:          on(applyDeleteEndpoints),
+	{deleteComponentEndpoints, 1}: on(applyDeleteComponentEndpoints),
+	{createInterface, 1}:          on(applyCreateInterface),
+	{patchInterface, 1}:           on(applyPatchInterface),
+	{deleteInterfaces, 1}:         on(applyDeleteInterfaces),
 }
 
 // A staged command is one of the others, so it cannot stand in the literal.
