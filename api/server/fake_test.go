@@ -392,9 +392,12 @@ func startFake(t *testing.T) (*fake, *Server, func(method, path, body string, he
 	t.Helper()
 	f := newFake()
 	s := New(Config{Version: "test"}, f, testLog(t))
-	h := s.Handler()
-	return f, s, func(method, path, body string, headers ...string) *http.Response {
-		t.Helper()
+	return f, s, askOf(s.Handler())
+}
+
+// askOf is a way to ask h as an admin, or with other headers: name, value, and so on.
+func askOf(h http.Handler) func(method, path, body string, headers ...string) *http.Response {
+	return func(method, path, body string, headers ...string) *http.Response {
 		r := httptest.NewRequest(method, path, strings.NewReader(body))
 		r.Header.Set("Authorization", "Bearer admin")
 		for i := 0; i < len(headers); i += 2 {
