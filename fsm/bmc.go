@@ -3,6 +3,7 @@ package fsm
 import (
 	"context"
 	"iter"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -76,8 +77,15 @@ func (w bmcWrite) row(old bmc) bmc {
 	return old
 }
 
-// onto is old with what the write names laid over it.
+// onto is old with what the write names laid over it. Another spelling of its
+// xname or MAC address is no change.
 func (w bmcWrite) onto(old bmc) bmc {
+	if xname.Canonical(w.XName) == xname.Canonical(old.XName) {
+		w.XName = old.XName
+	}
+	if key := inventory.MACKey(w.MAC); key != "" && key == inventory.MACKey(old.MAC) {
+		w.MAC = old.MAC
+	}
 	for _, f := range []struct {
 		to   *string
 		from string
@@ -90,8 +98,9 @@ func (w bmcWrite) onto(old bmc) bmc {
 	return old
 }
 
-// put stores a BMC if what is unique in it is free.
-func (b bmc) put(tx *Txn, op string) (bmc, error) {
+// put stores a BMC if what is unique in it is free. node is the id of a node
+// that is stored in the same step, whose old addresses do not count.
+func (b bmc) put(tx *Txn, op, node string) (bmc, error) {
 	if err := b.faults(op); err != nil {
 		return b, err
 	}
@@ -100,15 +109,23 @@ func (b bmc) put(tx *Txn, op string) (bmc, error) {
 			return b, api.Errorf(api.Conflict, op, "a BMC with the xname %s already exists: %s", b.XName, other.ID)
 		}
 	}
-	if err := tx.freeMAC(op, "", b.ID, b.MAC); err != nil {
+	if err := tx.freeMAC(op, node, b.ID, b.MAC); err != nil {
 		return b, err
+	}
+	if b.XName != "" {
+		if err := tx.freeInterface(op, b.XName, b.MAC); err != nil {
+			return b, err
+		}
 	}
 	b.Version++
 	b.UpdatedAt = tx.Now
 	if b.CreatedAt.IsZero() {
 		b.CreatedAt = tx.Now
 	}
-	return bmcs.put(tx, b), nil
+	was, _ := bmcs.one(tx.Reader, b.ID)
+	b = bmcs.put(tx, b)
+	tx.dropImplied(was.XName)
+	return b, nil
 }
 
 // faults says what is missing or malformed in a BMC.
@@ -157,7 +174,7 @@ func applyCreateBMC(tx *Txn, w bmcWrite) (object, error) {
 		made = bmc{ID: tx.newID()}
 	}
 	made.Inferred = false
-	made, err := w.onto(made).put(tx, op)
+	made, err := w.onto(made).put(tx, op, "")
 	return object{table: bmcs, key: made.ID}, err
 }
 
@@ -192,7 +209,7 @@ func applyReplaceBMC(tx *Txn, c bmcReplace) (object, error) {
 	}
 	after := c.BMC.row(old)
 	after.Inferred = old.Inferred && after.Username == "" && after.Password == nil
-	after, err = after.put(tx, op)
+	after, err = after.put(tx, op, "")
 	return object{table: bmcs, key: after.ID}, err
 }
 
@@ -223,21 +240,23 @@ func applyDeleteBMC(tx *Txn, c versioned) (object, error) {
 	if err := tx.may(api.Delete, op, api.Object{Kind: "bmc"}); err != nil {
 		return nothing, err
 	}
-	if _, err := tx.bmcAt(op, c.ID, c.IfVersion); err != nil {
+	b, err := tx.bmcAt(op, c.ID, c.IfVersion)
+	if err != nil {
 		return nothing, err
 	}
 	for n := range computeNodes.all(tx.Reader, "bmc", c.ID) {
 		return nothing, api.Errorf(api.Conflict, op, "this is the BMC of ComputeNode %s (%s); delete that first, or give it another bmc", n.ID, n.Hostname)
 	}
 	bmcs.remove(tx, c.ID)
+	tx.dropImplied(b.XName)
 	return nothing, nil
 }
 
 // bmcOf finds or makes the BMC of a node: the one that the write is about, or,
 // when it says nothing, the one that the node's xname implies.
-func (tx *Txn) bmcOf(op, nodeXName string, w *bmcWrite) (string, error) {
+func (tx *Txn) bmcOf(op string, n computeNode, w *bmcWrite) (string, error) {
 	if w == nil {
-		return tx.impliedBMC(op, nodeXName)
+		return tx.impliedBMC(op, n.XName)
 	}
 	known, found, err := tx.knownBMC(op, *w)
 	if err != nil {
@@ -251,7 +270,7 @@ func (tx *Txn) bmcOf(op, nodeXName string, w *bmcWrite) (string, error) {
 	if found && sameBMC(after, known) {
 		return known.ID, nil
 	}
-	after, err = after.put(tx, op)
+	after, err = after.put(tx, op, n.ID)
 	return after.ID, err
 }
 
@@ -292,15 +311,13 @@ func (tx *Txn) impliedBMC(op, nodeXName string) (string, error) {
 	if nodeXName == "" {
 		return "", nil
 	}
-	n, err := xname.ParseNode(nodeXName)
-	if err != nil {
-		return "", nil // the caller has refused it
-	}
-	place := n.BMCName().String()
-	if b, found := bmcs.holder(tx.Reader, "xname", place); found {
+	// Cut from what was given: the canonical form of a low cabinet's name has
+	// fewer digits than the grammar of these names asks for.
+	place := nodeXName[:strings.LastIndexByte(nodeXName, 'n')]
+	if b, found := bmcs.holder(tx.Reader, "xname", xname.Canonical(place)); found {
 		return b.ID, nil
 	}
-	b, err := bmc{ID: tx.newID(), XName: place, Inferred: true}.put(tx, op)
+	b, err := bmc{ID: tx.newID(), XName: place, Inferred: true}.put(tx, op, "")
 	return b.ID, err
 }
 
@@ -314,6 +331,7 @@ func (tx *Txn) dropInferred(id string) {
 		return
 	}
 	bmcs.remove(tx, id)
+	tx.dropImplied(b.XName)
 }
 
 // shown is a BMC as an answer shows it: without its password.

@@ -215,22 +215,27 @@ func (tx *Txn) putNode(op string, n computeNode, w *bmcWrite) (computeNode, erro
 	if err := tx.freePlace(op, n); err != nil {
 		return n, err
 	}
-	for _, mac := range n.macs() {
+	before := n.BMC
+	var err error
+	if n.BMC, err = tx.bmcOf(op, n, w); err != nil {
+		return n, below("/bmc", err)
+	}
+	for _, mac := range n.macs() { // after its BMC, which may not have them either
 		if err := tx.freeMAC(op, n.ID, "", mac); err != nil {
 			return n, err
 		}
-	}
-	before := n.BMC
-	var err error
-	if n.BMC, err = tx.bmcOf(op, n.XName, w); err != nil {
-		return n, below("/bmc", err)
+		if err := tx.freeInterface(op, n.XName, mac); err != nil {
+			return n, err
+		}
 	}
 	n.Version++
 	n.UpdatedAt = tx.Now
 	if n.CreatedAt.IsZero() {
 		n.CreatedAt = tx.Now
 	}
+	was, _ := computeNodes.one(tx.Reader, n.ID)
 	n = computeNodes.put(tx, n)
+	tx.dropImplied(was.XName)
 	if before != "" && before != n.BMC {
 		tx.dropInferred(before)
 	}
@@ -363,6 +368,7 @@ func applyDeleteNode(tx *Txn, c versioned) (object, error) {
 		return nothing, err
 	}
 	computeNodes.remove(tx, n.ID)
+	tx.dropImplied(n.XName)
 	tx.dropInferred(n.BMC)
 	return nothing, nil
 }

@@ -6,23 +6,30 @@ import (
 	"io"
 	"log/slog"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/hashicorp/raft"
 
 	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/api/inventory"
+	"github.com/orchd/orchd/api/xname"
 	"github.com/orchd/orchd/snapshot"
 )
 
 // TestReplicasAgree is the test that guards the house: one log, two machines,
 // one of them through a snapshot half way.
 func TestReplicasAgree(t *testing.T) {
+	accepted := map[Type]int{}
 	for seed := range uint64(40) {
 		s, b := newScribe(seed), New()
 		for i := range 400 {
 			e := s.next(t)
 			want := s.m.Read()
 			got := b.Apply(e.index, 0, e.at, e.command)
+			if got.(Result).Err == nil {
+				accepted[typeOf(t, e.command)]++
+			}
 			if i%7 == 0 {
 				twice := b.Apply(e.index, 1, e.at, e.command).(Result)
 				s.m.Apply(e.index, 1, e.at, e.command)
@@ -39,10 +46,69 @@ func TestReplicasAgree(t *testing.T) {
 			}
 			ledgerHolds(t, seed, want)
 		}
+		fleetHolds(t, seed, b.Read())
 		compareStates(t, seed, s.m, b)
 		if err := b.Verify(); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
+	}
+	for k := range commands {
+		if accepted[k.Type] < 3 && k.Type != commitStaged { // its random ones name chunks that are not there
+			t.Errorf("of the commands of type %d only %d were accepted: the logs say little about them", k.Type, accepted[k.Type])
+		}
+	}
+}
+
+func typeOf(t *testing.T, command []byte) Type {
+	t.Helper()
+	e, _, err := decode(command)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e.Type
+}
+
+// fleetHolds: a MAC has one holder among nodes and BMCs, an xname one node, a
+// node at most one tenant, one partition and one group of an exclusive group, no
+// node names a BMC that is not there, and the addresses in use are those of the rows.
+func fleetHolds(t *testing.T, seed uint64, r Reader) {
+	t.Helper()
+	macs, places, boards := map[string]string{}, map[string]string{}, map[string]string{}
+	hold := func(what string, holders map[string]string, key, id string) {
+		if other, taken := holders[key]; taken && key != "" {
+			t.Errorf("seed %d: %s %s is held by %s and by %s", seed, what, key, other, id)
+		}
+		holders[key] = id
+	}
+	var used addresses
+	for n := range computeNodes.each(r, "") {
+		used.count(1, n.addresses())
+		hold("xname", places, xname.Canonical(n.XName), n.ID)
+		for _, mac := range n.macs() {
+			hold("MAC", macs, mac, n.ID)
+		}
+		if _, there := bmcs.one(r, n.BMC); n.BMC != "" && !there {
+			t.Errorf("seed %d: node %s names BMC %s, which is not there", seed, n.ID, n.BMC)
+		}
+	}
+	for b := range bmcs.each(r, "") {
+		used.count(1, b.addresses())
+		hold("xname of a BMC", boards, xname.Canonical(b.XName), b.ID)
+		hold("MAC", macs, inventory.MACKey(b.MAC), b.ID)
+	}
+	exclusive := map[string]string{}
+	for c := range collections.each(r, "") {
+		for _, x := range c.Nodes {
+			if c.Type == inventory.Partition {
+				hold("partition's node", exclusive, "partition "+xname.Canonical(x), c.Name)
+			} else if c.ExclusiveGroup != "" {
+				hold("exclusive node", exclusive, c.ExclusiveGroup+" "+xname.Canonical(x), c.Name)
+			}
+		}
+	}
+	if got, want := r.state.sums.addresses, used; !slices.Equal(got.v4.Keys(), want.v4.Keys()) || !slices.Equal(got.v4.Values(), want.v4.Values()) ||
+		(got.v6 != nil && want.v6 != nil && !slices.Equal(got.v6.Items(), want.v6.Items())) {
+		t.Errorf("seed %d: the addresses in use are not those of the rows", seed)
 	}
 }
 
@@ -73,6 +139,13 @@ func compareStates(t *testing.T, seed uint64, a, b *Machine) {
 		x, y := dump(t, table, a), dump(t, table, b)
 		if !bytes.Equal(x, y) {
 			t.Errorf("seed %d: table %s differs:\n%s\n%s", seed, table.label(), x, y)
+		}
+	}
+	for _, m := range []*Machine{a, b} {
+		for _, table := range tables {
+			if err := table.(interface{ indexFault(*state) error }).indexFault(m.published.Load()); err != nil {
+				t.Errorf("seed %d: %v", seed, err)
+			}
 		}
 	}
 	for vm := range a.Read().VMs("") {
@@ -125,4 +198,19 @@ func throughSnapshot(t *testing.T, m *Machine) *Machine {
 		t.Fatal(err)
 	}
 	return fresh
+}
+
+// indexFault compares the indexes of a table, and what is derived from it, with
+// what its rows give anew.
+func (t *table[T]) indexFault(s *state) error {
+	is, want := t.in(s), t.empty().(*tree[T])
+	for row := range t.rowsAfter(s, "") {
+		t.enter(want, t.key(row), row)
+	}
+	for name, ix := range is.by {
+		if got, expected := ix.Keys(), want.by[name].Keys(); !slices.Equal(got, expected) {
+			return fmt.Errorf("index %s of %s has %q, its rows give %q", name, t.name, got, expected)
+		}
+	}
+	return nil
 }
