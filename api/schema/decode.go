@@ -66,7 +66,7 @@ func why(kind string, body []byte) error {
 	if strings.TrimLeft(string(body), " \t\r\n")[0] != '{' {
 		return malformed("the body must be a JSON object")
 	}
-	faults, err := judge(kind, "", body, 0)
+	faults, err := judge(Published(kind), "", body, 0)
 	if err != nil {
 		return err
 	}
@@ -119,7 +119,7 @@ func whyItem(kind string, n int, s *scanner, begin int) ([]api.FieldError, error
 	}
 	s.at, s.depth = begin+len(raw), 1
 	at := "/" + strconv.Itoa(n)
-	faults, err := judge(kind, at, raw, 1)
+	faults, err := judge(Published(kind), at, raw, 1)
 	return orUnclear(faults, at), err
 }
 

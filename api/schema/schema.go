@@ -84,7 +84,11 @@ func (k kind) document() *jsonschema.Schema {
 	doc.Title = k.name
 	k.complete(doc)
 	for name, inner := range doc.Definitions {
-		kindOf(name).complete(inner)
+		k, ok := kindOf(name)
+		if !ok {
+			panic("no table tells of " + name)
+		}
+		k.complete(inner)
 	}
 	if len(doc.Definitions) == 0 {
 		doc.Definitions = nil
@@ -92,14 +96,14 @@ func (k kind) document() *jsonschema.Schema {
 	return doc
 }
 
-// kindOf is the kind with that name. Each that a type refers to is in the tables.
-func kindOf(name string) kind {
+// kindOf is the kind with that name.
+func kindOf(name string) (kind, bool) {
 	for _, k := range append(kinds[:len(kinds):len(kinds)], innerKinds...) {
 		if k.name == name {
-			return k
+			return k, true
 		}
 	}
-	panic("no table tells of " + name)
+	return kind{}, false
 }
 
 // mapped is the schema of types that reflection does not understand.

@@ -20,22 +20,9 @@ import (
 // maxFaults bounds how many faults of a body are told.
 const maxFaults = 100
 
-// Validate checks an object against the published schema of its kind, which
-// must be one of Kinds. Its errors are those of DecodeNode.
-func Validate(kind string, body []byte) error {
-	if !json.Valid(body) {
-		return malformed(notJSON)
-	}
-	faults, err := judge(kind, "", body, 0)
-	if err != nil {
-		return err
-	}
-	return invalid(faults)
-}
-
 // judge finds what is wrong with one value, which stands at pointer at and below
 // depth others. The text must be JSON.
-func judge(kind, at string, body []byte, depth int) ([]api.FieldError, error) {
+func judge(by File, at string, body []byte, depth int) ([]api.FieldError, error) {
 	p := parser{dec: json.NewDecoder(bytes.NewReader(body))}
 	p.dec.UseNumber()
 	tree, err := p.value(at, depth)
@@ -46,63 +33,26 @@ func judge(kind, at string, body []byte, depth int) ([]api.FieldError, error) {
 		return []api.FieldError{{Pointer: at, Detail: "expected an object"}}, nil
 	}
 	if len(p.bad) == 0 {
-		p.bad = bySchema(kind, at, tree)
+		p.bad = bySchema(by, at, tree)
 	}
 	if len(p.bad) == 0 {
-		p.bad = byHand(kind, at, tree.(map[string]any))
+		p.bad = byHand(by.kind, at, tree.(map[string]any))
 	}
 	return p.bad, nil
 }
 
 // bySchema is what the schema has against a value.
-func bySchema(kind, at string, tree any) []api.FieldError {
+func bySchema(by File, at string, tree any) []api.FieldError {
 	var wrong *validator.ValidationError
-	if !errors.As(compiled[kind].Validate(tree), &wrong) {
+	if !errors.As(by.schema.Validate(tree), &wrong) {
 		return nil
 	}
 	var out []api.FieldError
 	for _, leaf := range leaves(wrong) {
-		out = append(out, faultsOf(kind, at, leaf)...)
+		out = append(out, faultsOf(by.kind, at, leaf)...)
 	}
 	slices.SortStableFunc(out, func(x, y api.FieldError) int { return cmp.Compare(x.Pointer, y.Pointer) })
 	return slices.CompactFunc(out, func(x, y api.FieldError) bool { return x.Pointer == y.Pointer }) // a pattern and its format are one fault
-}
-
-// compiled are the schemas, by kind. They refer to nothing outside of themselves.
-var compiled = compile()
-
-func compile() map[string]*validator.Schema {
-	c := validator.NewCompiler()
-	c.AssertFormat()
-	c.UseLoader(noLoader{})
-	for name, holds := range formats {
-		c.RegisterFormat(&validator.Format{Name: name, Validate: func(v any) error {
-			if s, ok := v.(string); ok && !holds(s) {
-				return errors.New("not " + name)
-			}
-			return nil
-		}})
-	}
-	all := map[string]*validator.Schema{}
-	for _, k := range kinds {
-		doc, err := validator.UnmarshalJSON(bytes.NewReader(documents[k.name]))
-		if err == nil {
-			err = c.AddResource("orchd:/schemas/"+k.name+".json", doc)
-		}
-		if err != nil {
-			panic(fmt.Sprintf("schema of %s: %v", k.name, err)) // a mistake in the tables
-		}
-		all[k.name] = c.MustCompile("orchd:/schemas/" + k.name + ".json")
-	}
-	return all
-}
-
-// noLoader forbids schemas from elsewhere.
-type noLoader struct{}
-
-// Load refuses.
-func (noLoader) Load(url string) (any, error) {
-	return nil, fmt.Errorf("%s is not loaded: schemas stand alone", url)
 }
 
 // leaves are the errors that have no causes of their own. Those of alternatives
@@ -184,7 +134,8 @@ func propertiesAt(name, url string) (names []string) {
 	if _, inner, ok := strings.Cut(url, "/$defs/"); ok {
 		name, _, _ = strings.Cut(inner, "/")
 	}
-	for _, f := range kindOf(name).fields {
+	k, _ := kindOf(name) // a schema file may know other kinds
+	for _, f := range k.fields {
 		names = append(names, f.name)
 	}
 	return names
