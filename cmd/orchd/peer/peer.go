@@ -42,8 +42,6 @@ type Peer struct {
 	web        *server.Server
 	socket     net.Listener // of the API, for root on this host
 
-	server.StateManagerWrites
-
 	opened  chan struct{} // closed when all of the above is there: others may call before
 	left    chan struct{} // closed when this peer has taken itself out
 	leaving sync.Once

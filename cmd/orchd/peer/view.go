@@ -31,7 +31,6 @@ func (p *Peer) View(ctx context.Context, c api.Consistency) (server.View, error)
 
 // view is one unchanging state with what is seen of the peers just now.
 type view struct {
-	server.StateManagerView
 	fsm.Reader
 	peer  *Peer
 	actor api.Actor
