@@ -32,9 +32,14 @@ func (a *App) load(cmd *cobra.Command) (config.Loaded, error) {
 	}
 	l, err := config.Load(config.Sources{File: a.flags.config, Environ: a.Environ, Flags: given})
 	if err != nil {
-		return l, &failure{exitUsage, strings.ReplaceAll("the configuration is wrong\n"+err.Error(), "\n", "\n  "), "what is in force otherwise: orchd config show"}
+		return l, wrongConfig(err)
 	}
 	return l, nil
+}
+
+// wrongConfig shows every line of what is wrong.
+func wrongConfig(err error) error {
+	return &failure{exitUsage, strings.ReplaceAll("the configuration is wrong\n"+err.Error(), "\n", "\n  "), "what is in force otherwise: orchd config show"}
 }
 
 func (a *App) configShow() *cobra.Command {
@@ -97,6 +102,13 @@ func (a *App) configCheck() *cobra.Command {
 			l, err := a.load(cmd)
 			if err != nil {
 				return err
+			}
+			files, err := l.AuthFiles()
+			if err != nil {
+				return wrongConfig(err)
+			}
+			for _, w := range files.Warnings {
+				a.say("%s", w)
 			}
 			if l.File == "" {
 				a.say("there is no %s; the defaults hold", config.DefaultFile)

@@ -177,12 +177,13 @@ func (d *devCluster) flags(k int) []string {
 
 // environ is this process's without what would configure the peers alike where
 // they must differ, and without a home, in which init would leave a profile of a
-// cluster that goes away. ORCHD_VMM__VIRT_TYPE, ORCHD_LOG__LEVEL and the like go through.
+// cluster that goes away. ORCHD_VMM__VIRT_TYPE, ORCHD_AUTH__ISSUER, ORCHD_LOG__LEVEL and the like go through.
 func (d *devCluster) environ() []string {
 	env := []string{"ORCHD_LOG__FORMAT=text"}
 	for _, pair := range d.app.Environ {
 		name, _, _ := strings.Cut(pair, "=")
-		ours := strings.HasPrefix(name, "ORCHD_") && !strings.HasPrefix(name, "ORCHD_VMM__") && !strings.HasPrefix(name, "ORCHD_LOG__")
+		alike := strings.HasPrefix(name, "ORCHD_VMM__") || strings.HasPrefix(name, "ORCHD_AUTH__") || strings.HasPrefix(name, "ORCHD_LOG__")
+		ours := strings.HasPrefix(name, "ORCHD_") && !alike
 		if !ours && name != "HOME" && name != "XDG_CONFIG_HOME" && name != "NOTIFY_SOCKET" {
 			env = append(env, pair)
 		}

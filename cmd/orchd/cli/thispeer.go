@@ -9,13 +9,23 @@ import (
 	"github.com/orchd/orchd/api"
 	"github.com/orchd/orchd/cmd/orchd/config"
 	"github.com/orchd/orchd/cmd/orchd/peer"
+	"github.com/orchd/orchd/fsm"
 )
 
 // thisPeer is the Daemon of the real program.
 type thisPeer struct{}
 
 func (thisPeer) Init(ctx context.Context, c config.Config, progress io.Writer, log *slog.Logger) error {
-	return peer.Init(ctx, peerConfig(c), progress, log)
+	files, err := c.Auth.Read()
+	if err != nil {
+		return &api.Error{Kind: api.Invalid, Msg: err.Error()}
+	}
+	for _, w := range files.Warnings {
+		log.Warn("unwise configuration", "what", w)
+	}
+	p := peerConfig(c)
+	p.Auth = authGiven(c, files)
+	return peer.Init(ctx, p, progress, log)
 }
 
 func (thisPeer) Join(ctx context.Context, c config.Config, addr, token string, progress io.Writer, log *slog.Logger) error {
@@ -23,7 +33,43 @@ func (thisPeer) Join(ctx context.Context, c config.Config, addr, token string, p
 }
 
 func (thisPeer) Serve(ctx context.Context, c config.Config, log *slog.Logger) error {
-	return peer.Serve(ctx, peerConfig(c), log)
+	files, err := c.Auth.Read()
+	if err != nil { // the cluster has what was in them at init; here they would only be compared with that
+		log.Warn("files of [auth] not compared with the cluster's settings", "err", err)
+		c.Auth.JWTSecretFile, c.Auth.JWKSFile = "", ""
+		delete(c.Given, "auth.jwt_secret_file")
+		delete(c.Given, "auth.jwks_file")
+	}
+	p := peerConfig(c)
+	p.Auth = authGiven(c, files)
+	return peer.Serve(ctx, p, log)
+}
+
+// authGiven is what the operator has said of the settings auth.*, defaults left out.
+func authGiven(c config.Config, files config.AuthFiles) fsm.AuthChange {
+	keys := files.JWKS
+	if c.Auth.JWKSURL != "" {
+		keys = c.Auth.JWKSURL
+	}
+	return fsm.AuthChange{
+		JWTSecret:     given(c, files.JWTSecret, "auth.jwt_secret_file"),
+		JWKS:          given(c, keys, "auth.jwks_file", "auth.jwks_url"),
+		Issuer:        given(c, c.Auth.Issuer, "auth.issuer"),
+		Audience:      given(c, c.Auth.Audience, "auth.audience"),
+		AnonymousRead: given(c, c.Auth.AnonymousRead, "auth.anonymous_read"),
+		SMDAnonymous:  given(c, c.Auth.SMDAnonymous, "auth.smd_anonymous"),
+		JWTRole:       given(c, api.Role(c.Auth.JWTRole), "auth.jwt_role"),
+	}
+}
+
+// given is a value that one of these keys sets; nil when none of them is set.
+func given[T any](c config.Config, value T, keys ...string) *T {
+	for _, key := range keys {
+		if c.Given[key] {
+			return &value
+		}
+	}
+	return nil
 }
 
 // peerConfig says in a peer's words what the operator has set.
@@ -35,6 +81,8 @@ func peerConfig(c config.Config) peer.Config {
 		APIListen:    c.API.Listen,
 		RaftListen:   c.Raft.Listen,
 		GossipListen: c.Gossip.Listen,
+		PlainListen:  c.API.PlainListen,
+		BootListen:   c.Boot.Listen,
 
 		Driver:     c.VMM.Driver,
 		LibvirtURI: c.VMM.LibvirtURI,

@@ -8,6 +8,8 @@ package config
 
 import (
 	"time"
+
+	"github.com/orchd/orchd/api"
 )
 
 // DefaultFile is read when nobody names another file. It need not exist.
@@ -24,11 +26,16 @@ type Config struct {
 	Voters    int               `koanf:"voters"`    // 1, 3 or 5; all peers go by the setting made from it at init
 	Labels    map[string]string `koanf:"labels"`
 	API       API               `koanf:"api"`
+	Boot      Boot              `koanf:"boot"`
+	Auth      Auth              `koanf:"auth"`
 	Raft      Raft              `koanf:"raft"`
 	Gossip    Gossip            `koanf:"gossip"`
 	VMM       VMM               `koanf:"vmm"`
 	Snapshot  Snapshot          `koanf:"snapshot"`
 	Log       Log               `koanf:"log"`
+
+	// Given are the keys that the file, the environment or a flag sets, by path.
+	Given map[string]bool `koanf:"-"`
 
 	// Clock is how far this process's clock is bent, by ORCHD_TEST_CLOCK only.
 	Clock Clock `koanf:"-"`
@@ -36,7 +43,14 @@ type Config struct {
 
 // API is where the HTTP API is served.
 type API struct {
-	Listen string `koanf:"listen"` // HOST:PORT; an empty host is every address
+	Listen      string `koanf:"listen"`       // HOST:PORT; an empty host is every address
+	PlainListen string `koanf:"plain_listen"` // HOST:PORT on loopback: the inventory and the State Manager API without TLS; empty: nowhere
+}
+
+// Boot is where nodes get their own boot script and cloud-init data without a
+// credential, by the address that they ask from.
+type Boot struct {
+	Listen string `koanf:"listen"` // HOST:PORT; empty: nowhere
 }
 
 // Raft is where and how patiently peers agree.
@@ -103,6 +117,7 @@ func Default() Config {
 		Advertise: routeAddress(),
 		Voters:    3,
 		API:       API{Listen: ":7700"},
+		Auth:      Auth{SMDAnonymous: true, JWTRole: string(api.RoleAdmin)},
 		Raft:      Raft{Listen: ":7701", Profile: "lan", SnapshotThreshold: 8192, TrailingLogs: 10240},
 		Gossip:    Gossip{Listen: ":7702"},
 		VMM: VMM{

@@ -28,6 +28,16 @@ var keys = []key{
 	{"voters", whole, "", func(c *Config) any { return c.Voters }},
 	{"labels", labels, "", func(c *Config) any { return c.Labels }},
 	{"api.listen", text, "api-listen", func(c *Config) any { return c.API.Listen }},
+	{"api.plain_listen", text, "", func(c *Config) any { return c.API.PlainListen }},
+	{"boot.listen", text, "", func(c *Config) any { return c.Boot.Listen }},
+	{"auth.jwt_secret_file", text, "", func(c *Config) any { return c.Auth.JWTSecretFile }},
+	{"auth.jwks_file", text, "", func(c *Config) any { return c.Auth.JWKSFile }},
+	{"auth.jwks_url", text, "", func(c *Config) any { return c.Auth.JWKSURL }},
+	{"auth.issuer", text, "", func(c *Config) any { return c.Auth.Issuer }},
+	{"auth.audience", text, "", func(c *Config) any { return c.Auth.Audience }},
+	{"auth.anonymous_read", truth, "", func(c *Config) any { return c.Auth.AnonymousRead }},
+	{"auth.smd_anonymous", truth, "", func(c *Config) any { return c.Auth.SMDAnonymous }},
+	{"auth.jwt_role", text, "", func(c *Config) any { return c.Auth.JWTRole }},
 	{"raft.listen", text, "raft-listen", func(c *Config) any { return c.Raft.Listen }},
 	{"raft.profile", text, "", func(c *Config) any { return c.Raft.Profile }},
 	{"raft.snapshot_threshold", whole, "", func(c *Config) any { return c.Raft.SnapshotThreshold }},
@@ -76,6 +86,16 @@ func text(v any) (any, error) {
 		return s, nil
 	}
 	return nil, fmt.Errorf("want a text in quotes, got %v", v)
+}
+
+func truth(v any) (any, error) {
+	switch v {
+	case true, "true":
+		return true, nil
+	case false, "false":
+		return false, nil
+	}
+	return nil, fmt.Errorf("want true or false, got %q", fmt.Sprint(v))
 }
 
 func whole(v any) (any, error) {

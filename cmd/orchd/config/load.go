@@ -53,6 +53,10 @@ func Load(src Sources) (Loaded, error) {
 		l.File = file
 	}
 	l.Clock = clock
+	l.Given = map[string]bool{}
+	for path := range l.origins {
+		l.Given[path] = true
+	}
 	return l, l.placed(l.Validate())
 }
 

@@ -84,7 +84,9 @@ func TestWrongFile(t *testing.T) {
 		{"wrong case", "\nName = \"a\"\n", "FILE:2: unknown key Name; did you mean name?"},
 		{"wrong table", "\n\n[ap]\nlisten = \":1\"\n", "FILE:3: unknown key ap; did you mean api?"},
 		{"no table", "driver = \"sim\"\n", "FILE:1: unknown key driver; did you mean vmm.driver?"},
-		{"later part", "[auth]\nissuer = \"x\"\n", "FILE:1: unknown key auth; `orchd config show` lists all keys"},
+		{"later part", "[system_services]\nenable = [\"x\"]\n", "FILE:1: unknown key system_services; `orchd config show` lists all keys"},
+		{"truth", "[auth]\nanonymous_read = \"yes\"\n", `FILE:2: auth.anonymous_read: want true or false, got "yes"`},
+		{"role", enough + "[auth]\njwt_role = \"admn\"\n", `FILE:4: auth.jwt_role: "admn" is none of viewer, operator, controller, admin; did you mean admin?`},
 		{"inline", "vmm = { driver = \"sim\", capacity = { vcpu = 3 } }\n", "FILE:1: unknown key vmm.capacity.vcpu; did you mean vmm.capacity.vcpus?"},
 		{"dotted", "snapshot.retian = 3\n", "FILE:1: unknown key snapshot.retian; did you mean snapshot.retain?"},
 		{"not a table", "api = \":7700\"\n", "FILE:1: api is a table; write [api] and its keys below"},
@@ -164,8 +166,9 @@ func TestLabelsFromTheEnvironmentJoinTheFiles(t *testing.T) {
 func TestKeysAndConfigAgree(t *testing.T) {
 	for _, k := range keys {
 		var v any
-		for _, sample := range []string{"7", "7s", "7GiB", "a=7"} {
-			if parsed, err := k.parse(sample); err == nil {
+		before := Default()
+		for _, sample := range []string{"7", "7s", "7GiB", "a=7", "true", "false"} {
+			if parsed, err := k.parse(sample); err == nil && show(parsed) != show(k.value(&before)) {
 				v = parsed
 				break
 			}
@@ -173,7 +176,6 @@ func TestKeysAndConfigAgree(t *testing.T) {
 		over := newLayer()
 		over.values[k.path] = v
 		l, err := merge(over)
-		before := Default()
 		if err != nil || show(k.value(&l.Config)) == show(k.value(&before)) {
 			t.Errorf("%s: set to %v: got %v, %v", k.path, v, k.value(&l.Config), err)
 		}

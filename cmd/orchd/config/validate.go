@@ -29,7 +29,7 @@ func (c Config) Validate() error {
 		oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error"),
 		oneOf("log.format", c.Log.Format, "auto", "text", "json"),
 		oneOf("voters", strconv.Itoa(c.Voters), "1", "3", "5"),
-		c.VMM.Capacity.valid(), c.VMM.Overcommit.valid(),
+		c.VMM.Capacity.valid(), c.VMM.Overcommit.valid(), c.Auth.valid(), c.validPlainListen(),
 		atLeast("raft.snapshot_threshold", int64(c.Raft.SnapshotThreshold), 1),
 		atLeast("raft.trailing_logs", int64(c.Raft.TrailingLogs), 1),
 		atLeast("snapshot.interval", int64(c.Snapshot.Interval), 0),
@@ -67,12 +67,21 @@ func (c Config) validAdvertise() error {
 	return nil
 }
 
-// validPorts looks at the three places to listen. Gossip and the others would
-// not clash (it has its own UDP port), but it also listens on TCP.
+// validPorts looks at the places to listen. Gossip and the others would not
+// clash (it has its own UDP port), but it also listens on TCP.
 func (c Config) validPorts() error {
 	var errs []error
 	seen := map[string]string{}
-	for _, l := range []struct{ path, addr string }{{"api.listen", c.API.Listen}, {"raft.listen", c.Raft.Listen}, {"gossip.listen", c.Gossip.Listen}} {
+	for _, l := range []struct {
+		path, addr string
+		optional   bool
+	}{
+		{"api.listen", c.API.Listen, false}, {"raft.listen", c.Raft.Listen, false}, {"gossip.listen", c.Gossip.Listen, false},
+		{"api.plain_listen", c.API.PlainListen, true}, {"boot.listen", c.Boot.Listen, true},
+	} {
+		if l.optional && l.addr == "" {
+			continue
+		}
 		host, port, err := net.SplitHostPort(l.addr)
 		n, bad := strconv.ParseUint(port, 10, 16)
 		switch {
@@ -84,6 +93,15 @@ func (c Config) validPorts() error {
 		seen[host+port] = l.path
 	}
 	return errors.Join(errs...)
+}
+
+// validPlainListen keeps what is not encrypted on this host.
+func (c Config) validPlainListen() error {
+	host, _, err := net.SplitHostPort(c.API.PlainListen)
+	if ip := net.ParseIP(host); c.API.PlainListen == "" || err != nil || ip != nil && ip.IsLoopback() {
+		return nil
+	}
+	return fmt.Errorf("api.plain_listen: %q is not a loopback address such as 127.0.0.1:27779; tokens and answers pass there in clear, so it may not be reached from other hosts", c.API.PlainListen)
 }
 
 func (c Capacity) valid() error {
