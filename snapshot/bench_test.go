@@ -2,11 +2,12 @@ package snapshot
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -74,7 +75,7 @@ func benchNodes(n int) []*benchNode {
 			return fmt.Sprintf("02:%02x:%02x:%02x:%02x:%02x", k, hash>>24, i>>16&255, i>>8&255, i&255)
 		}
 		row := &benchNode{
-			ID: fmt.Sprintf("%08x-1111-4222-8333-%012x", hash, i), Xname: fmt.Sprintf("x%dc%ds%db%dn%d", 1000+i/4096, i/512%8, i/8%64, i/2%2, i%2),
+			ID: fmt.Sprintf("%08x-1111-4222-8333-%012x", hash, i), Xname: fmt.Sprintf("x%dc%ds%db%dn%d", 1000+i/2048, i/256%8, i/4%64, i/2%2, i%2),
 			Hostname: fmt.Sprintf("nid%06d", i), Architecture: []string{"x86_64", "arm64"}[i%2], BootMAC: mac(0),
 			IPv4: fmt.Sprintf("10.%d.%d.%d", i>>16, i>>8&255, i&255), IPv6: fmt.Sprintf("fd00:%x:%x::%x", i>>16, hash>>16, i&0xffff),
 			Description: "Movie page establish international significant " + fmt.Sprint(i%100), BMC: fmt.Sprintf("%08x-2222-4222-8333-%012x", hash, i), Serial: fmt.Sprintf("SN%010d", hash),
@@ -98,8 +99,12 @@ func benchNodes(n int) []*benchNode {
 
 var nodeCodec = MustCodec[benchNode]()
 
-// largeNodes is a large table's worth of rows, made once. Rows of an inventory lie in order of their keys.
-var largeNodes = sync.OnceValue(func() []*benchNode { return benchNodes(benchLarge) })
+// largeNodes is a large table's worth of rows in the order of their keys, made once.
+var largeNodes = sync.OnceValue(func() []*benchNode {
+	rows := benchNodes(benchLarge)
+	slices.SortFunc(rows, func(a, b *benchNode) int { return strings.Compare(a.Xname, b.Xname) })
+	return rows
+})
 
 // cpuTime is what this process has spent on all cores, the collector included.
 func cpuTime() time.Duration {
@@ -175,24 +180,113 @@ func BenchmarkRead(b *testing.B) {
 	reportRows(b, benchRows, began)
 }
 
-// BenchmarkWriteLarge writes 250,000 nodes as one file: the cost of a row must not grow with the file.
-func BenchmarkWriteLarge(b *testing.B) {
-	rows := benchNodes(benchRows)
-	many := iter.Seq[*benchNode](func(yield func(*benchNode) bool) {
-		for i := range benchLarge {
-			if !yield(rows[i%len(rows)]) {
-				return
+// largeContent is a state with one large table, of nodes in the order of their xnames.
+func largeContent(index uint64, rows []*benchNode) Content {
+	return Content{Index: index, Time: time.UnixMicro(1_700_000_000_000_000), Tables: []Table{nodeCodec.Large("compute_nodes",
+		func(from string, yield func(string, *benchNode, Hash) bool) {
+			at, _ := slices.BinarySearchFunc(rows, from, func(row *benchNode, key string) int { return strings.Compare(row.Xname, key) })
+			for _, row := range rows[at:] {
+				if !yield(row.Xname, row, Hash{Hi: rank(row.Xname), Lo: row.Version}) {
+					return
+				}
 			}
-		}
-	})
+		})}}
+}
+
+// BenchmarkMark writes 250,000 nodes as a marked snapshot: parts, their fsyncs, and reading all of it again.
+func BenchmarkMark(b *testing.B) {
+	rows := largeNodes()
 	b.ReportAllocs()
+	peak := peakHeap()
 	began := cpuTime()
 	for b.Loop() {
-		if _, err := nodeCodec.Write(io.Discard, many); err != nil {
+		b.StopTimer()
+		m := openMarks(b, b.TempDir())
+		b.StartTimer()
+		if _, err := m.Write(largeContent(1, rows)); err != nil {
 			b.Fatal(err)
 		}
 	}
 	reportRows(b, benchLarge, began)
+	b.ReportMetric(peak(), "peak-MiB")
+}
+
+// BenchmarkMarkAgain writes a snapshot of the same 250,000 nodes when one is there in which 250 neighbours were other.
+func BenchmarkMarkAgain(b *testing.B) {
+	rows := largeNodes()
+	before := slices.Clone(rows)
+	for i := range 250 {
+		row := *rows[100_000+i]
+		row.Version++
+		before[100_000+i] = &row
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		b.StopTimer()
+		m := openMarks(b, b.TempDir())
+		mark(b, m, largeContent(1, before))
+		b.StartTimer()
+		if _, err := m.Write(largeContent(2, rows)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkRows reads 250,000 nodes from the parts of a snapshot and keeps them.
+func BenchmarkRows(b *testing.B) {
+	m := openMarks(b, b.TempDir())
+	f, err := OpenFolder(mark(b, m, largeContent(1, largeNodes())))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	began := cpuTime()
+	for b.Loop() {
+		rows := make([]*benchNode, 0, benchLarge)
+		for row, err := range nodeCodec.Rows(f, "compute_nodes") {
+			if err != nil {
+				b.Fatal(err)
+			}
+			rows = append(rows, row)
+		}
+		if len(rows) != benchLarge {
+			b.Fatalf("got %d rows", len(rows))
+		}
+	}
+	reportRows(b, benchLarge, began)
+}
+
+// BenchmarkInstall takes the stream of another peer's snapshot of 250,000 nodes.
+func BenchmarkInstall(b *testing.B) {
+	from := openStore(b, b.TempDir())
+	id := persist(b, from, 1, 10, largeContent(1, largeNodes()))
+	b.ReportAllocs()
+	peak := peakHeap()
+	for b.Loop() {
+		b.StopTimer()
+		to := openStore(b, b.TempDir())
+		b.StartTimer()
+		_, r, err := from.Open(id)
+		if err != nil {
+			b.Fatal(err)
+		}
+		sink := create(b, to, 1, 10)
+		if _, err := io.Copy(sink, r); err != nil {
+			b.Fatal(err)
+		}
+		if err := errors.Join(r.Close(), sink.Close()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(peak(), "peak-MiB")
+}
+
+func BenchmarkPlan(b *testing.B) {
+	large := largeContent(1, largeNodes()).Tables[0].large
+	b.ReportAllocs()
+	for b.Loop() {
+		large.plan()
+	}
 }
 
 type countingWriter int64

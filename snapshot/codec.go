@@ -14,10 +14,10 @@ import (
 	"github.com/apache/arrow/go/v15/parquet/schema"
 )
 
-// A row group ends at whichever of these comes first. The first is what a part
-// of a large table holds, the second bounds memory when rows are large.
+// A row group ends at whichever of these comes first. Both bound memory, the
+// second when rows are large.
 const (
-	groupRows  = 16_384
+	groupRows  = 8_192
 	groupBytes = 32 << 20
 )
 
@@ -87,7 +87,7 @@ func MustCodec[T any]() *Codec[T] {
 
 // Write writes rows to w as one parquet file and tells how many they were. Rows
 // must not change until it returns; the same rows give the same bytes. What is
-// in memory is one row group: at most 16,384 rows or, where rows are large, the
+// in memory is one row group: at most 8,192 rows or, where rows are large, the
 // rows that reach 32 MiB. Times are cut to microseconds.
 func (c *Codec[T]) Write(w io.Writer, rows iter.Seq[*T]) (n int64, err error) {
 	out, err := newFileWriter(w, c.schema)
