@@ -31,7 +31,7 @@ type Config struct {
 	Advertise api.PeerAddresses // where others reach this peer
 
 	Snapshots raft.SnapshotStore
-	Logs      raft.LogStore    // default: bolt in DataDir/raft/raft.db
+	Logs      raft.LogStore    // default: bolt in DataDir/raft/raft.db, and ahead.0 and ahead.1 beside it
 	Stable    raft.StableStore // default: the same; given together with Logs
 
 	PeerHandler  http.Handler           // the other parts' routes on the peer channel, below /peer/; may be nil
