@@ -14,7 +14,7 @@ import (
 )
 
 var collectionKind = inventoryKind[inventory.NodeCollection]{
-	kind: "collection", noun: "collection",
+	kind: "collection", noun: "Collection",
 	named:   func(string) bool { return true }, // a name may be any text
 	made:    http.StatusCreated,
 	taken:   api.Malformed,

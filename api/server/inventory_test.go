@@ -675,8 +675,8 @@ func TestNamesInPaths(t *testing.T) {
 		"/ComputeNode/" + otherID:                   "404 node not found",
 		"/BMC/" + nodeXName:                         "400 malformed BMC ID",
 		"/bmc/x1000c0s0b9":                          "404 BMC not found",
-		"/NodeCollection/Partition%202":             "404 collection not found",
-		"/NodeCollection/%F0%9F%92%A9":              "404 collection not found",
+		"/NodeCollection/Partition%202":             "404 Collection not found",
+		"/NodeCollection/%F0%9F%92%A9":              "404 Collection not found",
 		"/inventory/inventory/ComputeNode":          "404 there is nothing at this path; /docs lists what there is",
 		"/ComputeNode/" + nodeID + "/no-such-thing": "404 there is nothing at this path; /docs lists what there is",
 	} {
@@ -695,21 +695,21 @@ func TestNamesInPaths(t *testing.T) {
 func TestNetworkErrors(t *testing.T) {
 	f, _, ask := startFake(t)
 	for body, pointer := range map[string]string{
-		`{"name":"n"}`:                                                          "/cidr",
-		`{"name":"N","cidr":"10.0.0.0/8"}`:                                      "/name",
-		`{"name":"n","cidr":"10.0.0.1/8"}`:                                      "/cidr",
-		`{"name":"n","cidr":"10.0.0.0"}`:                                        "/cidr",
-		`{"name":"n","cidr":"10.0.0.0/8","gateway":"11.0.0.1"}`:                 "/gateway",
-		`{"name":"n","cidr":"10.0.0.0/8","first":"fd00::1"}`:                    "/first",
-		`{"name":"n","cidr":"fd00::/64","last":"nonsense"}`:                     "/last",
-		`{"name":"n","cidr":"10.0.0.0/8","first":"10.0.0.9","last":"10.0.0.8"}`: "/last",
-		`{"name":"n","cidr":"10.0.0.0/8","dns":["9.9.9.9","dns"]}`:              "/dns/1",
-		`{"name":"n","cidr":"10.0.0.0/8","colour":"red"}`:                       "/colour",
+		`{"name":"n"}`:                                     "/cidr",
+		`{"name":"N","cidr":"10.0.0.0/8"}`:                 "/name",
+		`{"name":"n","cidr":"10.0.0.0/8","dns":"9.9.9.9"}`: "/dns",
+		`{"name":"n","cidr":"10.0.0.0/8","colour":"red"}`:  "/colour",
 	} {
 		checkRefused(t, ask, "POST", "/v1/networks", body, 422, "invalid", pointer)
 	}
-	if res := ask("GET", "/v1/networks/wan", ""); res.StatusCode != 404 {
-		t.Errorf("no such network: got %d, want 404", res.StatusCode)
+	for _, path := range []string{"/v1/networks/wan", "/v1/networks/a%2Fb"} {
+		for _, method := range []string{"GET", "DELETE"} {
+			if res := ask(method, path, ""); res.StatusCode != 404 {
+				t.Errorf("%s %s: got %d, want 404", method, path, res.StatusCode)
+			}
+		}
 	}
 	nothingWritten(t, f)
+	f.fail = &api.Error{Kind: api.Invalid, Msg: "the network is not valid", Fields: []api.FieldError{{Pointer: "/cidr", Detail: "must be a range"}}}
+	checkRefused(t, ask, "POST", "/v1/networks", `{"name":"n","cidr":"nonsense"}`, 422, "invalid", "/cidr") // what a range is, apply knows
 }

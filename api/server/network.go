@@ -3,8 +3,6 @@ package server
 import (
 	"context"
 	"net/http"
-	"net/netip"
-	"strconv"
 
 	"github.com/orchd/orchd/api"
 )
@@ -56,9 +54,6 @@ type createNetworkInput struct {
 }
 
 func (s *Server) createNetwork(ctx context.Context, in *createNetworkInput) (*Reply[Stored[api.Network]], error) {
-	if err := invalid("network.create", networkErrors(in.Body)); err != nil {
-		return nil, err
-	}
 	done, err := s.backend.CreateNetwork(ctx, in.Body)
 	if err != nil {
 		return nil, err
@@ -69,34 +64,6 @@ func (s *Server) createNetwork(ctx context.Context, in *createNetworkInput) (*Re
 		out.ETag = etag(done.Object.Version)
 	}
 	return out, nil
-}
-
-// networkErrors is what the schema cannot say of a network: that its range is
-// one, and that the addresses lie in it.
-func networkErrors(c api.NetworkCreate) []api.FieldError {
-	bad := nameErrors("/name", c.Name)
-	refuse := func(pointer, detail string) { bad = append(bad, api.FieldError{Pointer: pointer, Detail: detail}) }
-	within, err := netip.ParsePrefix(c.CIDR)
-	if err != nil || within != within.Masked() {
-		refuse("/cidr", "expected a range by its first address, such as 10.1.0.0/16 or fd00:1::/64")
-		return bad
-	}
-	for _, f := range []struct{ pointer, value string }{{"/gateway", c.Gateway}, {"/first", c.First}, {"/last", c.Last}} {
-		if ip, err := netip.ParseAddr(f.value); f.value != "" && (err != nil || !within.Contains(ip)) {
-			refuse(f.pointer, "expected an address of the range")
-		}
-	}
-	first, err1 := netip.ParseAddr(c.First)
-	last, err2 := netip.ParseAddr(c.Last)
-	if err1 == nil && err2 == nil && last.Less(first) {
-		refuse("/last", "expected an address that does not come before first")
-	}
-	for i, server := range c.DNS {
-		if _, err := netip.ParseAddr(server); err != nil {
-			refuse("/dns/"+strconv.Itoa(i), "expected an IP address")
-		}
-	}
-	return bad
 }
 
 type deleteNetworkInput struct {
