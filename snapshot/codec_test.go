@@ -28,6 +28,16 @@ type leafy struct {
 	Inner *small    `json:"inner"`
 }
 
+type level uint8
+
+// board has lists of structs in lists of structs.
+type board struct {
+	Slot  level   `json:"slot,omitempty"`
+	Label *word   `json:"label,omitempty"`
+	Nodes []leafy `json:"nodes,omitempty"`
+	Next  *leafy  `json:"next,omitempty"`
+}
+
 type small struct {
 	On bool  `json:"on"`
 	N  uint8 `json:"n,omitempty"`
@@ -69,6 +79,11 @@ type wide struct {
 	Named   map[word]leafy      `json:"named"`
 	Lists   map[string][]int64  `json:"lists"`
 	Maps    []map[string]*int64 `json:"maps"`
+	PtrWord *word               `json:"ptr_word,omitempty"`
+	PtrU8   *uint8              `json:"ptr_u8,omitempty"`
+	Level   level               `json:"level"`
+	Boards  []board             `json:"boards,omitempty"`
+	Racks   map[word][]board    `json:"racks"`
 	Untaged string
 	Skipped string `json:"-"`
 }
@@ -119,6 +134,11 @@ func drawWide(t *rapid.T) *wide {
 		return leafy{texts.Draw(t, "name"), rapid.Int64Range(0, 2).Draw(t, "size"), times.Draw(t, "seen"),
 			slice(texts).Draw(t, "tags"), rapid.Ptr(smalls, true).Draw(t, "inner")}
 	})
+	words := rapid.Map(texts, func(s string) word { return word(s) })
+	boards := rapid.Custom(func(t *rapid.T) board {
+		return board{level(rapid.IntRange(0, 2).Draw(t, "slot")), rapid.Ptr(words, true).Draw(t, "label"),
+			slice(leafies).Draw(t, "nodes"), rapid.Ptr(leafies, true).Draw(t, "next")}
+	})
 	return &wide{
 		base:    base{texts.Draw(t, "id"), rapid.Uint64().Draw(t, "version")},
 		Flag:    rapid.Bool().Draw(t, "flag"),
@@ -143,7 +163,7 @@ func drawWide(t *rapid.T) *wide {
 		Ptr:     rapid.Ptr(leafies, true).Draw(t, "ptr"),
 		Group:   leafies.Draw(t, "group"),
 		Zero:    rapid.OneOf(rapid.Just(leafy{}), leafies).Draw(t, "zero"),
-		Words:   slice(rapid.Map(texts, func(s string) word { return word(s) })).Draw(t, "words"),
+		Words:   slice(words).Draw(t, "words"),
 		Ints:    slice(rapid.Int64()).Draw(t, "ints"),
 		Times:   slice(times).Draw(t, "times"),
 		Blobs:   slice(slice(rapid.Byte())).Draw(t, "blobs"),
@@ -151,9 +171,14 @@ func drawWide(t *rapid.T) *wide {
 		List:    slice(leafies).Draw(t, "list"),
 		Deep:    slice(slice(slice(texts))).Draw(t, "deep"),
 		Labels:  mapOf(texts, texts).Draw(t, "labels"),
-		Named:   mapOf(rapid.Map(texts, func(s string) word { return word(s) }), leafies).Draw(t, "named"),
+		Named:   mapOf(words, leafies).Draw(t, "named"),
 		Lists:   mapOf(texts, slice(rapid.Int64())).Draw(t, "lists"),
 		Maps:    slice(mapOf(texts, rapid.Ptr(rapid.Int64(), true))).Draw(t, "maps"),
+		PtrWord: rapid.Ptr(words, true).Draw(t, "ptr_word"),
+		PtrU8:   rapid.Ptr(rapid.Uint8(), true).Draw(t, "ptr_u8"),
+		Level:   rapid.Map(rapid.Uint8(), func(n uint8) level { return level(n) }).Draw(t, "level"),
+		Boards:  slice(boards).Draw(t, "boards"),
+		Racks:   mapOf(words, slice(boards)).Draw(t, "racks"),
 		Untaged: texts.Draw(t, "untagged"),
 	}
 }

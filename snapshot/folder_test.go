@@ -96,17 +96,24 @@ func TestFolderRefuses(t *testing.T) {
 		harm func(t *testing.T, dir string)
 		want string
 	}{
-		"unknown format":   {reseal(func(m *Manifest) { m.Format = 9 }), "format 9 is not known"},
-		"path outside":     {reseal(func(m *Manifest) { m.Files[0].Path = "../things.parquet" }), "../things.parquet"},
-		"absolute path":    {reseal(func(m *Manifest) { m.Files[0].Path = "/etc/passwd" }), "/etc/passwd"},
-		"file twice":       {reseal(func(m *Manifest) { m.Files[1] = m.Files[0] }), "listed twice"},
-		"negative size":    {reseal(func(m *Manifest) { m.Files[0].Bytes = -1 }), "-1 bytes"},
-		"unlisted file":    {reseal(func(m *Manifest) { m.Files = m.Files[:1] }), "nodes: not in the manifest"},
-		"stray file":       {func(t *testing.T, dir string) { do(os.WriteFile(dir+"/x.parquet", nil, 0o600)) }, "x.parquet: not in the manifest"},
-		"stray folder":     {func(t *testing.T, dir string) { do(os.Mkdir(dir+"/x", 0o700)) }, "x: not in the manifest"},
-		"missing file":     {func(t *testing.T, dir string) { do(os.Remove(dir + "/things.parquet")) }, "things.parquet: missing"},
-		"missing part":     {func(t *testing.T, dir string) { do(os.RemoveAll(dir + "/nodes")) }, "nodes/part-0000.parquet: missing"},
-		"missing manifest": {func(t *testing.T, dir string) { do(os.Remove(dir + "/manifest.json")) }, "manifest.json: missing"},
+		"unknown format":    {reseal(func(m *Manifest) { m.Format = 9 }), "format 9 is not known"},
+		"path outside":      {reseal(func(m *Manifest) { m.Files[0].Path = "../things.parquet" }), "../things.parquet"},
+		"absolute path":     {reseal(func(m *Manifest) { m.Files[0].Path = "/etc/passwd" }), "/etc/passwd"},
+		"file twice":        {reseal(func(m *Manifest) { m.Files[1] = m.Files[0] }), "listed twice"},
+		"negative size":     {reseal(func(m *Manifest) { m.Files[0].Bytes = -1 }), "-1 bytes"},
+		"parts in disorder": {reseal(func(m *Manifest) { m.Files[1].Path = partPath("nodes", 1) }), "nodes/part-0001.parquet stands where nodes/part-0000.parquet should"},
+		"part missing":      {reseal(func(m *Manifest) { m.Files = append(m.Files, File{Path: partPath("nodes", 2)}) }), "part-0002.parquet stands where nodes/part-0001.parquet"},
+		"other number form": {reseal(func(m *Manifest) { m.Files[1].Path = "nodes/part-00000.parquet" }), "nodes/part-00000.parquet stands"},
+		"file and parts":    {reseal(func(m *Manifest) { m.Files = append(m.Files, File{Path: "nodes.parquet"}) }), "nodes is one file and also parts"},
+		"parts and file":    {reseal(func(m *Manifest) { m.Files = append(m.Files, File{Path: partPath("things", 0)}) }), "things is one file and also parts"},
+		"content no sum":    {reseal(func(m *Manifest) { m.Files[1].Content = "../x" }), "has the content"},
+		"content of a file": {reseal(func(m *Manifest) { m.Files[0].Content = m.Files[1].Content }), "things.parquet has the content"},
+		"unlisted file":     {reseal(func(m *Manifest) { m.Files = m.Files[:1] }), "nodes: not in the manifest"},
+		"stray file":        {func(t *testing.T, dir string) { do(os.WriteFile(dir+"/x.parquet", nil, 0o600)) }, "x.parquet: not in the manifest"},
+		"stray folder":      {func(t *testing.T, dir string) { do(os.Mkdir(dir+"/x", 0o700)) }, "x: not in the manifest"},
+		"missing file":      {func(t *testing.T, dir string) { do(os.Remove(dir + "/things.parquet")) }, "things.parquet: missing"},
+		"missing part":      {func(t *testing.T, dir string) { do(os.RemoveAll(dir + "/nodes")) }, "nodes/part-0000.parquet: missing"},
+		"missing manifest":  {func(t *testing.T, dir string) { do(os.Remove(dir + "/manifest.json")) }, "manifest.json: missing"},
 		"link for a file": {func(t *testing.T, dir string) {
 			do(os.Rename(dir+"/things.parquet", dir+"/../t"))
 			do(os.Symlink("../t", dir+"/things.parquet"))

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -158,6 +160,42 @@ func TestStreamRefuses(t *testing.T) {
 				t.Errorf("written outside: %v", got)
 			}
 		})
+	}
+}
+
+// TestStreamOfParts: many parts arrive, and what the receiver needs for it does not grow with them.
+func TestStreamOfParts(t *testing.T) {
+	from, to := openStore(t, t.TempDir()), openStore(t, t.TempDir())
+	rows := benchNodes(3 * maxPart)
+	slices.SortFunc(rows, func(a, b *benchNode) int { return strings.Compare(a.Xname, b.Xname) })
+	meta, r, err := from.Open(persist(t, from, 1, 10, largeContent(10, rows)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sink := create(t, to, 1, 10)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	n, err := io.Copy(sink, r)
+	if err = errors.Join(err, r.Close(), sink.Close()); err != nil || n != meta.Size {
+		t.Fatalf("got %d bytes, %v, want %d", n, err, meta.Size)
+	}
+	runtime.ReadMemStats(&after)
+	if got := after.TotalAlloc - before.TotalAlloc; meta.Size < 10<<20 || got > 3<<20 {
+		t.Errorf("a stream of %d bytes took %d bytes of memory", meta.Size, got)
+	}
+	_, f, err := to.open(sink.ID(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := 0
+	for row, err := range nodeCodec.Rows(f, "compute_nodes") {
+		if err != nil || row.ID != rows[at].ID {
+			t.Fatalf("row %d: got %v, %v", at, row, err)
+		}
+		at++
+	}
+	if at != len(rows) || len(f.Files("compute_nodes")) < 3 {
+		t.Errorf("got %d rows in %d parts", at, len(f.Files("compute_nodes")))
 	}
 }
 
