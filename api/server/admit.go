@@ -16,7 +16,8 @@ import (
 
 const (
 	maxBody     = 1 << 20          // bytes of a request body
-	bodyTimeout = 10 * time.Second // for the client to send it
+	bodyTimeout = 10 * time.Second // for the client to send it, and
+	bodyRate    = 1 << 20          // bytes in each further second, where a body may be large
 	maxKey      = 128              // characters of an Idempotency-Key
 )
 
@@ -131,7 +132,7 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 		return nil, nil
 	}
 	c := http.NewResponseController(w)
-	_ = c.SetReadDeadline(time.Now().Add(bodyTimeout)) // not supported in memory: nothing is slow there
+	_ = c.SetReadDeadline(time.Now().Add(bodyTimeout + time.Duration(limit/bodyRate)*time.Second)) // not supported in memory: nothing is slow there
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	var tooLarge *http.MaxBytesError
 	switch {

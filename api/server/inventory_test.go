@@ -583,6 +583,14 @@ func TestInventoryReplays(t *testing.T) {
 			}
 		})
 	}
+	f.fill()
+	allocate := "/ComputeNode/" + nodeID + "/network_interfaces/0/allocate?network="
+	for network, want := range map[string]int{"lan": 200, "wan": 422} {
+		ask("POST", allocate+"lan", "", "Idempotency-Key", "k")
+		if res := ask("POST", allocate+network, "", "Idempotency-Key", "k"); res.StatusCode != want {
+			t.Errorf("again, from %s: got %d, want %d", network, res.StatusCode, want)
+		}
+	}
 	for _, path := range []string{"/ComputeNode/" + bareID, "/BMC/" + bmcXName, "/NodeCollection/Partition%201"} {
 		f.fill()
 		for range 2 {
