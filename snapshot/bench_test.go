@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -115,33 +114,50 @@ func cpuTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// reportRows reports time and processor time per row of a benchmark that began at a cpuTime.
-func reportRows(b *testing.B, rows int, began time.Duration) {
+// reportRows reports time and processor time per row.
+func reportRows(b *testing.B, rows int, spent time.Duration) {
 	each := float64(b.N) * float64(rows)
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/each, "ns/row")
-	b.ReportMetric(float64((cpuTime()-began).Nanoseconds())/each, "cpu-ns/row")
+	b.ReportMetric(float64(spent.Nanoseconds())/each, "cpu-ns/row")
 }
 
-// peakHeap watches how much the heap grows over what it was; stop gives the most, in MiB.
-func peakHeap() (stop func() float64) {
-	runtime.GC()
+// heapWatch watches how much more memory an iteration of a benchmark takes at most, garbage that
+// was not collected yet included.
+type heapWatch struct {
+	before uint64
+	stop   chan struct{}
+	peak   chan uint64
+	most   float64 // MiB
+}
+
+func heapInUse() uint64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	before := m.HeapInuse
-	var done atomic.Bool
-	peak := make(chan uint64)
-	go func() {
-		var most uint64
-		for !done.Load() {
-			runtime.ReadMemStats(&m)
-			most = max(most, m.HeapInuse)
-			time.Sleep(2 * time.Millisecond)
+	return m.HeapInuse
+}
+
+func (h *heapWatch) begin() {
+	runtime.GC()
+	h.before, h.stop, h.peak = heapInUse(), make(chan struct{}), make(chan uint64)
+	go func(stop <-chan struct{}, peak chan<- uint64) {
+		most := uint64(0)
+		for tick := time.NewTicker(5 * time.Millisecond); ; {
+			select {
+			case <-stop:
+				tick.Stop()
+				peak <- most
+				return
+			case <-tick.C:
+				most = max(most, heapInUse())
+			}
 		}
-		peak <- most
-	}()
-	return func() float64 {
-		done.Store(true)
-		return (float64(<-peak) - float64(before)) / (1 << 20)
+	}(h.stop, h.peak)
+}
+
+func (h *heapWatch) end() {
+	close(h.stop)
+	if peak := <-h.peak; peak > h.before {
+		h.most = max(h.most, float64(peak-h.before)/(1<<20))
 	}
 }
 
@@ -157,7 +173,7 @@ func BenchmarkWrite(b *testing.B) {
 		}
 		size = int64(out)
 	}
-	reportRows(b, benchRows, began)
+	reportRows(b, benchRows, cpuTime()-began)
 	b.ReportMetric(float64(size)/benchRows, "bytes/row")
 }
 
@@ -177,7 +193,7 @@ func BenchmarkRead(b *testing.B) {
 			b.Fatalf("got %d rows", n)
 		}
 	}
-	reportRows(b, benchRows, began)
+	reportRows(b, benchRows, cpuTime()-began)
 }
 
 // largeContent is a state with one large table, of nodes in the order of their xnames.
@@ -197,18 +213,24 @@ func largeContent(index uint64, rows []*benchNode) Content {
 func BenchmarkMark(b *testing.B) {
 	rows := largeNodes()
 	b.ReportAllocs()
-	peak := peakHeap()
-	began := cpuTime()
+	var heap heapWatch
+	var spent time.Duration
 	for b.Loop() {
 		b.StopTimer()
 		m := openMarks(b, b.TempDir())
+		heap.begin()
+		began := cpuTime()
 		b.StartTimer()
 		if _, err := m.Write(largeContent(1, rows)); err != nil {
 			b.Fatal(err)
 		}
+		b.StopTimer()
+		spent += cpuTime() - began
+		heap.end()
+		b.StartTimer()
 	}
-	reportRows(b, benchLarge, began)
-	b.ReportMetric(peak(), "peak-MiB")
+	reportRows(b, benchLarge, spent)
+	b.ReportMetric(heap.most, "peak-MiB")
 }
 
 // BenchmarkMarkAgain writes a snapshot of the same 250,000 nodes when one is there in which 250 neighbours were other.
@@ -253,7 +275,7 @@ func BenchmarkRows(b *testing.B) {
 			b.Fatalf("got %d rows", len(rows))
 		}
 	}
-	reportRows(b, benchLarge, began)
+	reportRows(b, benchLarge, cpuTime()-began)
 }
 
 // BenchmarkInstall takes the stream of another peer's snapshot of 250,000 nodes.
@@ -261,10 +283,11 @@ func BenchmarkInstall(b *testing.B) {
 	from := openStore(b, b.TempDir())
 	id := persist(b, from, 1, 10, largeContent(1, largeNodes()))
 	b.ReportAllocs()
-	peak := peakHeap()
+	var heap heapWatch
 	for b.Loop() {
 		b.StopTimer()
 		to := openStore(b, b.TempDir())
+		heap.begin()
 		b.StartTimer()
 		_, r, err := from.Open(id)
 		if err != nil {
@@ -277,8 +300,11 @@ func BenchmarkInstall(b *testing.B) {
 		if err := errors.Join(r.Close(), sink.Close()); err != nil {
 			b.Fatal(err)
 		}
+		b.StopTimer()
+		heap.end()
+		b.StartTimer()
 	}
-	b.ReportMetric(peak(), "peak-MiB")
+	b.ReportMetric(heap.most, "peak-MiB")
 }
 
 func BenchmarkPlan(b *testing.B) {

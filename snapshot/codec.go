@@ -22,7 +22,7 @@ const (
 )
 
 // batchLevels is how many levels are decoded at once.
-const batchLevels = 4096
+const batchLevels = 1024
 
 // Codec turns rows of T into parquet columns and back. Columns carry the JSON
 // names of T's fields, so that a file speaks the words of the API. NewCodec says

@@ -1,8 +1,6 @@
 package snapshot
 
 import (
-	"bufio"
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -45,12 +43,38 @@ func openPages(r io.ReaderAt, size int64, chunk *metadata.ColumnChunkMetaData, l
 	if err := checkPages(data); err != nil {
 		return nil, err
 	}
-	in := bufio.NewReaderSize(bytes.NewReader(data), maxPageHeader)
-	pages, err := file.NewPageReader(in, chunk.NumValues(), compress.Codecs.Snappy, memory.DefaultAllocator, nil)
+	pages, err := file.NewPageReader(&memoryReader{data}, chunk.NumValues(), compress.Codecs.Snappy, memory.DefaultAllocator, nil)
 	if err != nil {
 		return nil, err
 	}
 	return &checkedPages{PageReader: pages, leaf: l}, nil
+}
+
+// memoryReader reads what is in memory. Arrow peeks for headers, and bufio would copy.
+type memoryReader struct{ left []byte }
+
+// Peek gives the next n bytes, or as many as there are and io.EOF.
+func (m *memoryReader) Peek(n int) ([]byte, error) {
+	if n > len(m.left) {
+		return m.left, io.EOF
+	}
+	return m.left[:n], nil
+}
+
+// Discard leaves out the next n bytes.
+func (m *memoryReader) Discard(n int) (int, error) {
+	skipped, err := m.Peek(n)
+	m.left = m.left[len(skipped):]
+	return len(skipped), err
+}
+
+func (m *memoryReader) Read(p []byte) (int, error) {
+	if len(m.left) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, m.left)
+	m.left = m.left[n:]
+	return n, nil
 }
 
 // checkPages tells whether data is pages that unpack to what their headers claim.
