@@ -237,10 +237,12 @@ func bodyInto(r *http.Request, into any) error {
 func pathName(r *http.Request) (string, error) {
 	x := r.PathValue("xname")
 	if !xname.ValidComponent(x) {
-		return "", api.Errorf(api.Malformed, "smd", "the path does not name a component: expected an xname as x1000c0s0b0n0")
+		return "", errNoName
 	}
 	return x, nil
 }
+
+var errNoName = api.Errorf(api.Malformed, "smd", "the path does not name a component: expected an xname as x1000c0s0b0n0")
 
 // deleter is a write that forgets objects: those named, or all for nil.
 type deleter = func(Backend, context.Context, []string) (Done[int], error)

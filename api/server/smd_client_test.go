@@ -4,12 +4,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -405,14 +406,26 @@ func (l *leaver) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// readyRows is a State Manager whose rows stand ready, so that a benchmark measures the server.
+type readyRows struct {
+	StateManagerView
+	components []smd.Component
+	interfaces []smd.EthernetInterface
+}
+
+func (r *readyRows) Components(string) iter.Seq[smd.Component] { return slices.Values(r.components) }
+
+func (r *readyRows) EthernetInterfaces(string) iter.Seq[smd.EthernetInterface] {
+	return slices.Values(r.interfaces)
+}
+
 // BenchmarkStateManagerList measures lists of 10,000 rows.
 func BenchmarkStateManagerList(b *testing.B) {
-	_, h := manyStates(10000)
+	st, h := manyStates(10000)
+	st.fake.smd = &readyRows{st, slices.Collect(st.Components("")), slices.Collect(st.EthernetInterfaces(""))}
 	for _, path := range []string{"State/Components", "State/Components?type=Node&state=ready&enabled=true&nid_end=1", "Inventory/EthernetInterfaces", "memberships?nid_end=1", "State/Components/x1000/Query"} {
 		b.Run(path, func(b *testing.B) {
 			b.ReportAllocs()
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
 			for b.Loop() {
 				out := &sink{header: http.Header{}}
 				r := httptest.NewRequest("GET", "/hsm/v2/"+path, nil)
@@ -423,8 +436,6 @@ func BenchmarkStateManagerList(b *testing.B) {
 				}
 				b.SetBytes(int64(out.bytes))
 			}
-			runtime.ReadMemStats(&after)
-			b.ReportMetric(float64(after.TotalAlloc-before.TotalAlloc)/float64(b.N)/10000, "B/row")
 		})
 	}
 }

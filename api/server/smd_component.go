@@ -2,6 +2,7 @@ package server
 
 import (
 	"encoding/json"
+	"io"
 	"iter"
 	"net/http"
 	"net/url"
@@ -35,8 +36,18 @@ func writeComponents(w http.ResponseWriter, r *http.Request, v View, q smd.Query
 		return err
 	}
 	shown := smd.Shown(q)
-	return writeRows(w, r, `{"Components":[`, mapped(rows, shown), `]}`)
+	return writeRows(w, r, `{"Components":[`, mapped(rows, func(c smd.Component) smd.Component { return shown(usualComponent(c)) }), `]}`)
 }
+
+// usualComponent is a component that says of itself whether it is enabled.
+func usualComponent(c smd.Component) smd.Component {
+	if c.Enabled == nil {
+		c.Enabled = &enabled
+	}
+	return c
+}
+
+var enabled = true // what is not said of an object
 
 // componentsFor are the components that a query asks for, in the order of their names.
 func componentsFor(v View, q smd.Query, places []string) (iter.Seq[smd.Component], error) {
@@ -98,7 +109,8 @@ func canonical(ids []string) []string {
 // kept are the rows that a filter keeps.
 func kept[T any](rows iter.Seq[T], f smd.Filter[T]) iter.Seq[T] {
 	return func(yield func(T) bool) {
-		for row := range rows {
+		var row T // one for all of them, because a test may keep it from the stack
+		for row = range rows {
 			if f.Keeps(&row) && !yield(row) {
 				return
 			}
@@ -123,7 +135,7 @@ func (s *Server) showComponent(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return showRow(s, w, r, View.Component, x, func(c smd.Component) smd.Component { return c })
+	return showRow(s, w, r, View.Component, x, usualComponent)
 }
 
 // showRow answers with one object.
@@ -153,7 +165,7 @@ func (s *Server) componentsBelow(w http.ResponseWriter, r *http.Request) error {
 		return errNoPath
 	}
 	if !xname.ValidComponent(place) {
-		return smd.BadName("/path")
+		return errNoName
 	}
 	v, err := s.viewOn(w, r)
 	if err != nil {
@@ -166,7 +178,7 @@ func (s *Server) componentsBelow(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) showNID(w http.ResponseWriter, r *http.Request, text string) error {
 	nid, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || nid < 0 {
-		return smd.Bad("/path", "expected a NID")
+		return api.Errorf(api.Malformed, "smd", "the path does not name a NID: expected a whole number")
 	}
 	v, err := s.viewOn(w, r)
 	if err != nil {
@@ -176,7 +188,7 @@ func (s *Server) showNID(w http.ResponseWriter, r *http.Request, text string) er
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, c)
+	return writeJSON(w, http.StatusOK, usualComponent(c))
 }
 
 // queryComponents answers POST State/Components/Query and /{xname}/Query: a
@@ -230,8 +242,12 @@ func (s *Server) queryNIDs(w http.ResponseWriter, r *http.Request) error {
 // text, a number, true or false, or a list of these.
 func queryIn(r *http.Request, required bool) (smd.Query, error) {
 	var fields map[string]json.RawMessage
-	if r.ContentLength != 0 || required {
-		if err := bodyInto(r, &fields); err != nil {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	if len(body) > 0 || required {
+		if err := smd.Decode(body, &fields); err != nil {
 			return nil, err
 		}
 	}

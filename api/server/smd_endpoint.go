@@ -8,10 +8,21 @@ import (
 	"github.com/orchd/orchd/api/smd"
 )
 
-// withoutPassword is an endpoint as it may be shown. A view holds no secrets; what a
-// write gives back is what was written.
-func withoutPassword(e smd.RedfishEndpoint) smd.RedfishEndpoint {
+// usualEndpoint is an endpoint as it may be shown: without its password, which a view
+// does not hold, but the answer of a write may, and saying whether it is enabled.
+func usualEndpoint(e smd.RedfishEndpoint) smd.RedfishEndpoint {
 	e.Password = ""
+	if e.Enabled == nil {
+		e.Enabled = &enabled
+	}
+	return e
+}
+
+// usualPart is the same of a component endpoint.
+func usualPart(e smd.ComponentEndpoint) smd.ComponentEndpoint {
+	if e.Enabled == nil {
+		e.Enabled = &enabled
+	}
 	return e
 }
 
@@ -30,7 +41,7 @@ func (s *Server) listEndpoints(w http.ResponseWriter, r *http.Request) error {
 	if ids := q.Wanted("id"); ids != nil {
 		all = looked(canonical(ids), v.RedfishEndpoint)
 	}
-	return writeRows(w, r, `{"RedfishEndpoints":[`, mapped(kept(all, filter), withoutPassword), `]}`)
+	return writeRows(w, r, `{"RedfishEndpoints":[`, mapped(kept(all, filter), usualEndpoint), `]}`)
 }
 
 // showEndpoint answers GET Inventory/RedfishEndpoints/{xname}.
@@ -39,7 +50,7 @@ func (s *Server) showEndpoint(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return showRow(s, w, r, View.RedfishEndpoint, x, withoutPassword)
+	return showRow(s, w, r, View.RedfishEndpoint, x, usualEndpoint)
 }
 
 // postEndpoints answers POST Inventory/RedfishEndpoints: one endpoint with what
@@ -118,7 +129,7 @@ func (s *Server) putEndpoint(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	headOf(done).addTo(w.Header())
-	return writeJSON(w, http.StatusOK, withoutPassword(done.Object))
+	return writeJSON(w, http.StatusOK, usualEndpoint(done.Object))
 }
 
 // listComponentEndpoints answers GET Inventory/ComponentEndpoints.
@@ -136,7 +147,7 @@ func (s *Server) listComponentEndpoints(w http.ResponseWriter, r *http.Request) 
 	if ids := q.Wanted("id"); ids != nil {
 		all = looked(canonical(ids), v.ComponentEndpoint)
 	}
-	return writeRows(w, r, `{"ComponentEndpoints":[`, kept(all, filter), `]}`)
+	return writeRows(w, r, `{"ComponentEndpoints":[`, mapped(kept(all, filter), usualPart), `]}`)
 }
 
 // showComponentEndpoint answers GET Inventory/ComponentEndpoints/{xname}.
@@ -145,5 +156,5 @@ func (s *Server) showComponentEndpoint(w http.ResponseWriter, r *http.Request) e
 	if err != nil {
 		return err
 	}
-	return showRow(s, w, r, View.ComponentEndpoint, x, func(e smd.ComponentEndpoint) smd.ComponentEndpoint { return e })
+	return showRow(s, w, r, View.ComponentEndpoint, x, usualPart)
 }

@@ -8,8 +8,10 @@ import (
 	"github.com/orchd/orchd/api/smd"
 )
 
-// withAddresses is an interface whose addresses are a list, be it empty.
-func withAddresses(i smd.EthernetInterface) smd.EthernetInterface {
+// usualInterface is an interface as clients expect it, whoever wrote it: its MAC in
+// the usual form, and its addresses a list, be it empty.
+func usualInterface(i smd.EthernetInterface) smd.EthernetInterface {
+	i.MACAddress = smd.UsualMAC(i.MACAddress)
 	if i.IPAddresses == nil {
 		i.IPAddresses = []smd.IPAddress{}
 	}
@@ -31,7 +33,7 @@ func (s *Server) listInterfaces(w http.ResponseWriter, r *http.Request) error {
 	if macs := q.Wanted("macaddress"); macs != nil {
 		all = looked(keysOf(macs), v.EthernetInterface)
 	}
-	return writeRows(w, r, `[`, mapped(kept(all, filter), withAddresses), `]`)
+	return writeRows(w, r, `[`, mapped(kept(all, filter), usualInterface), `]`)
 }
 
 func keysOf(macs []string) (keys []string) {
@@ -60,7 +62,7 @@ func (s *Server) interfaceAt(w http.ResponseWriter, r *http.Request) (smd.Ethern
 		return smd.EthernetInterface{}, err
 	}
 	i, err := v.EthernetInterface(id)
-	return withAddresses(i), err
+	return usualInterface(i), err
 }
 
 // showInterface answers GET Inventory/EthernetInterfaces/{id}.
@@ -120,7 +122,7 @@ func (s *Server) patchInterface(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	headOf(done).addTo(w.Header())
-	return writeJSON(w, http.StatusOK, withAddresses(done.Object))
+	return writeJSON(w, http.StatusOK, usualInterface(done.Object))
 }
 
 // deleteInterface answers DELETE Inventory/EthernetInterfaces/{id}.

@@ -285,6 +285,16 @@ func colons(key string) string {
 	return b.String()
 }
 
+// UsualMAC is a MAC address as DHCP servers look for it, in lower case with
+// colons; what is none stays as it is.
+func UsualMAC(mac string) string {
+	key := inventory.MACKey(mac)
+	if key == "" || len(mac) == len("02:00:00:00:00:01") && mac[2] == ':' && mac == strings.ToLower(mac) {
+		return mac
+	}
+	return colons(key)
+}
+
 // Bad is the failure of one field of a body.
 func Bad(pointer, detail string) error {
 	return &api.Error{Kind: api.Invalid, Op: "body", Msg: "the request is not valid: see errors", Fields: []api.FieldError{{Pointer: pointer, Detail: detail}}}

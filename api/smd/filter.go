@@ -1,6 +1,7 @@
 package smd
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -219,29 +220,65 @@ func orNone(labels []string) []string {
 // addNIDs adds what a query asks of NIDs: some of them, all but some, or ranges
 // of them, the k-th nid_start with the k-th nid_end. One end may be open.
 func addNIDs(f *Filter[Component], q Query) error {
-	nids, asked, err := chosen(q, "nid", func(v string) (string, string) {
-		n, err := strconv.ParseInt(v, 10, 64)
-		if err != nil || n < 0 {
-			return "", "a whole number"
-		}
-		return strconv.FormatInt(n, 10), ""
-	})
+	ranges, err := rangesOf(q)
 	if err != nil {
 		return err
 	}
-	ranges, err := rangesOf(q)
-	if err != nil || !asked && len(ranges) == 0 {
-		return err
+	none := map[int64]bool{}
+	for _, value := range q["nid"] {
+		value, not := strings.CutPrefix(value, "!")
+		if value == "" {
+			continue
+		}
+		n, err := strconv.ParseInt(value, 10, 64)
+		switch {
+		case err != nil || n < 0:
+			return badQuery("nid", "a whole number")
+		case not:
+			none[n] = true
+		default:
+			ranges = append(ranges, [2]int64{n, n})
+		}
 	}
+	if len(ranges)+len(none) == 0 {
+		return nil
+	}
+	ranges = united(ranges)
 	f.tests = append(f.tests, func(c *Component) bool {
 		if c.NID == nil {
-			return len(nids.any) == 0 && len(ranges) == 0
+			return len(ranges) == 0
 		}
-		text := strconv.FormatInt(*c.NID, 10)
-		within := slices.ContainsFunc(ranges, func(r [2]int64) bool { return r[0] <= *c.NID && *c.NID <= r[1] })
-		return !nids.none[text] && (len(nids.any) == 0 && len(ranges) == 0 || nids.any[text] || within)
+		return !none[*c.NID] && (len(ranges) == 0 || within(ranges, *c.NID))
 	})
 	return nil
+}
+
+// united are the same ranges in order, with none that reaches into the next, so that
+// a query may have very many.
+func united(ranges [][2]int64) (apart [][2]int64) {
+	slices.SortFunc(ranges, func(a, b [2]int64) int { return cmp.Compare(a[0], b[0]) })
+	for _, r := range ranges {
+		if last := len(apart) - 1; last >= 0 && r[0] <= apart[last][1] {
+			apart[last][1] = max(apart[last][1], r[1])
+			continue
+		}
+		apart = append(apart, r)
+	}
+	return apart
+}
+
+// within tells whether n is in one of united ranges.
+func within(ranges [][2]int64, n int64) bool {
+	_, found := slices.BinarySearchFunc(ranges, n, func(r [2]int64, n int64) int {
+		switch {
+		case r[1] < n:
+			return -1
+		case r[0] > n:
+			return 1
+		}
+		return 0
+	})
+	return found
 }
 
 // rangesOf are the ranges of NIDs in a query, first and last.
