@@ -57,12 +57,17 @@ func under(prefixes []string, routes []facade) (all []facade) {
 func (s *Server) mountFacades() {
 	for _, f := range facades() {
 		in := intake{need: f.need, versions: f.versions, limit: maxFacadeBody, identify: s.identifyAt(f.open)}
-		s.mux.Handle(f.method+" "+f.path, s.admitted(in, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if err := f.answer(s, w, r); err != nil {
-				writeProblem(w, r, asFacade(err))
-			}
-		})))
+		s.mux.Handle(f.method+" "+f.path, s.admitted(in, s.answering(f)))
 	}
+}
+
+// answering is the handler of a facade, once its caller is admitted.
+func (s *Server) answering(f facade) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := f.answer(s, w, r); err != nil {
+			writeProblem(w, r, asFacade(err))
+		}
+	})
 }
 
 // anybody is who brings no credential where none is needed.

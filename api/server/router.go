@@ -18,17 +18,17 @@ var methods = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.Me
 // routed finds the route. The mux alone would redirect //v1/vms, and some
 // clients drop their body or credential on a redirect; and its 404 and 405 are
 // plain text.
-func (s *Server) routed() http.Handler {
+func (s *Server) routed(mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !cleanPath(r.URL) {
 			writeProblem(w, r, errNoPath)
 			return
 		}
-		if _, pattern := s.mux.Handler(r); pattern != "" {
-			s.mux.ServeHTTP(w, r)
+		if _, pattern := mux.Handler(r); pattern != "" {
+			mux.ServeHTTP(w, r)
 			return
 		}
-		s.unrouted(w, r)
+		unrouted(mux, w, r)
 	})
 }
 
@@ -48,8 +48,8 @@ func cleanPath(u *url.URL) bool {
 
 // unrouted answers what no route takes: OPTIONS with the methods that the path
 // has, another method with 405, another path with 404.
-func (s *Server) unrouted(w http.ResponseWriter, r *http.Request) {
-	allowed := s.allowed(r)
+func unrouted(mux *http.ServeMux, w http.ResponseWriter, r *http.Request) {
+	allowed := allowedAt(mux, r)
 	if len(allowed) == 0 {
 		writeProblem(w, r, errNoPath)
 		return
@@ -62,12 +62,12 @@ func (s *Server) unrouted(w http.ResponseWriter, r *http.Request) {
 	writeProblem(w, r, errMethod)
 }
 
-// allowed lists the methods that the path of r takes.
-func (s *Server) allowed(r *http.Request) []string {
+// allowedAt lists the methods that the path of r takes.
+func allowedAt(mux *http.ServeMux, r *http.Request) []string {
 	var found []string
 	for _, m := range methods {
 		probe := &http.Request{Method: m, URL: r.URL, Host: r.Host}
-		if _, pattern := s.mux.Handler(probe); pattern != "" {
+		if _, pattern := mux.Handler(probe); pattern != "" {
 			found = append(found, m)
 		}
 	}

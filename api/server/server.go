@@ -49,6 +49,7 @@ type Server struct {
 	failures *failures
 	uid      uint32        // whose processes are admin on the unix socket, beside root's
 	stopping chan struct{} // closed when Serve begins to stop: waits end with what they know
+	walking  chan struct{} // has room for one: who walks over the whole fleet for a client without a credential
 }
 
 // New makes a server; it starts nothing.
@@ -66,28 +67,21 @@ func New(cfg Config, b Backend, log *slog.Logger) *Server {
 		failures: newFailures(time.Now),
 		uid:      uint32(os.Getuid()),
 		stopping: make(chan struct{}),
+		walking:  make(chan struct{}, 1),
 	}
 	s.docs = s.register()
 	return s
 }
 
 // Handler is the whole API, for a caller that brings its own http.Server.
-func (s *Server) Handler() http.Handler { return s.logged(s.routed()) }
+func (s *Server) Handler() http.Handler { return s.logged(s.routed(s.mux)) }
 
 // Serve answers on all listeners until ctx ends, then lets requests in hand
 // finish for Config.Grace. TCP listeners speak TLS when Config.TLS is there, a
 // unix socket is always plain: the kernel says who is at its other end. It may be called once.
 func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
-	h := &http.Server{
-		Handler:           s.Handler(),
-		TLSConfig:         withHTTP2(s.cfg.TLS),
-		ReadHeaderTimeout: headerTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
-		ConnContext:       withPeerCredential,
-		ErrorLog:          log.New(connLog{s.log}, "", 0),
-	}
+	h := s.httpServer(s.Handler())
+	h.TLSConfig = withHTTP2(s.cfg.TLS)
 	g, ctx := errgroup.WithContext(ctx)
 	for _, l := range listeners {
 		g.Go(func() error { return s.serveOn(h, l) })
@@ -98,6 +92,19 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 		return s.stop(h)
 	})
 	return g.Wait()
+}
+
+// httpServer bounds what a client may hold open of a handler.
+func (s *Server) httpServer(handler http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
+		ConnContext:       withPeerCredential,
+		ErrorLog:          log.New(connLog{s.log}, "", 0),
+	}
 }
 
 // withHTTP2 says in so many words that TLS carries HTTP/2. Without that, net/http
