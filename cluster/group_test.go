@@ -366,3 +366,28 @@ func TestAwaitAfterAWriteThatAnotherPeerLed(t *testing.T) {
 	}
 	wantKind(t, follower.Await(within(t, 50*time.Millisecond), index+1000), api.Unavailable)
 }
+
+// TestPeerThatStopsTellsWhoWaits, at once: those under way and those behind them.
+func TestPeerThatStopsTellsWhoWaits(t *testing.T) {
+	h := newHouse(t, 3, func(c *Config) { c.ProposeTimeout = time.Hour })
+	leader := h.leader()
+	leader.machine.hold.Lock()
+	_, firstErr, firstDone := propositions(leader, manySets(1))
+	eventually(t, func() error {
+		leader.groups.mu.Lock()
+		defer leader.groups.mu.Unlock()
+		if leader.groups.underway != 1 || len(leader.groups.waiting) != 0 {
+			return errors.New("the first has not left")
+		}
+		return nil
+	})
+	_, errs, done := propositions(leader, manySets(5))
+	leader.groups.wait(t, 5)
+	leader.fail(errors.New("as a test wants it"))
+	firstDone()
+	done()
+	leader.machine.hold.Unlock()
+	for _, err := range append(firstErr, errs...) {
+		wantKind(t, err, api.Unavailable)
+	}
+}

@@ -41,6 +41,8 @@ type Node struct {
 
 	ctx       context.Context // ends with Close
 	cancel    context.CancelFunc
+	able      context.Context // ends with the first fatal error as well
+	disable   context.CancelFunc
 	closing   sync.Once
 	closeErr  error
 	proposals proposals
@@ -90,6 +92,7 @@ func Open(ctx context.Context, cfg Config, machine Machine, roster Roster, log *
 		book: newBook(cfg.Identity.Peers), contacts: newContacts(cfg.Now), dead: make(chan struct{}),
 	}
 	n.ctx, n.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	n.able, n.disable = context.WithCancel(n.ctx)
 	n.replica = &replica{machine: machine, log: log, fail: n.fail}
 	n.replica.whole.Store(machine.Index())
 	n.groups.most, n.groups.carry = maxEntriesUnderway, n.writeEntry
@@ -230,6 +233,7 @@ func (n *Node) fail(err error) {
 		n.log.Error("this peer stops", "err", err)
 		n.deadErr = err
 		close(n.dead)
+		n.disable()
 	})
 }
 

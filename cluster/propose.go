@@ -49,6 +49,7 @@ func (n *Node) Propose(ctx context.Context, command []byte) ([]byte, error) {
 	}
 	limited, cancel := context.WithTimeout(ctx, n.cfg.ProposeTimeout)
 	defer cancel()
+	defer context.AfterFunc(n.able, cancel)()
 	if len(command) >= largeCommand {
 		select {
 		case n.large <- struct{}{}:
@@ -124,7 +125,7 @@ func (n *Node) writeEntry(commands [][]byte) []verdict {
 		return all(len(commands), verdict{err: err})
 	}
 	f := n.raft.Apply(frame, n.cfg.ProposeTimeout)
-	if err := f.Error(); err != nil {
+	if err := await(n.able, f); err != nil {
 		return all(len(commands), verdict{err: fmt.Errorf("append to the log: %w", err)})
 	}
 	verdicts := make([]verdict, len(commands)) // without answers if the replay at the start was faster
