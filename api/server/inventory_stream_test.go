@@ -132,6 +132,36 @@ func TestListOfAClientThatLeaves(t *testing.T) {
 	}
 }
 
+// TestListOfAStreamThatIsReset is the same over HTTP/2, where the connection stays.
+func TestListOfAStreamThatIsReset(t *testing.T) {
+	fleet := newLongFleet(1 << 40)
+	f := newFake()
+	f.inventory = fleet
+	web := httptest.NewUnstartedServer(New(Config{}, f, slog.New(slog.DiscardHandler)).Handler())
+	web.EnableHTTP2 = true
+	web.StartTLS()
+	defer web.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	r := httptest.NewRequestWithContext(ctx, "GET", web.URL+"/ComputeNode", nil)
+	r.RequestURI = ""
+	r.Header.Set("Authorization", "Bearer viewer")
+	res, err := web.Client().Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if _, err := io.CopyN(io.Discard, res.Body, 1<<20); err != nil || res.ProtoMajor != 2 {
+		t.Fatalf("got %v over %s, want the first MiB over HTTP/2", err, res.Proto)
+	}
+	cancel()
+	select {
+	case <-fleet.ended:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the walk goes on for nobody")
+	}
+}
+
 // TestListOfAClientThatStopsReading: the walk waits for the client, with what is
 // under way in memory and no more, and not for ever.
 func TestListOfAClientThatStopsReading(t *testing.T) {
