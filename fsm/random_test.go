@@ -69,6 +69,7 @@ func (s *scribe) command(t *testing.T) []byte {
 		s.create, s.create, s.create, s.act, s.act, s.begin, s.begin, s.report, s.report, s.bury,
 		s.saw, s.reassign, s.label, s.image, s.unimage, s.token, s.untoken, s.join, s.host, s.cordon, s.unpeer, s.tidy, s.keep,
 		s.fleet, s.fleet, s.fleet, s.fleet, s.fleet, s.fleet, s.fleet, s.fleet, s.fleet, s.fleet,
+		s.smdCommand, s.smdCommand, s.smdCommand, s.smdCommand, s.smdCommand, s.smdCommand,
 	}
 	return all[s.rng.IntN(len(all))](t)
 }

@@ -96,6 +96,12 @@ func fleetHolds(t *testing.T, seed uint64, r Reader) {
 		hold("xname of a BMC", boards, xname.Canonical(b.XName), b.ID)
 		hold("MAC", macs, inventory.MACKey(b.MAC), b.ID)
 	}
+	for e := range redfishEndpoints.each(r, "") {
+		used.count(1, e.addresses())
+	}
+	for i := range ethernetInterfaces.each(r, "") {
+		used.count(1, i.addresses())
+	}
 	exclusive := map[string]string{}
 	for c := range collections.each(r, "") {
 		for _, x := range c.Nodes {
