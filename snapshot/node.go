@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"unsafe"
 )
 
@@ -177,6 +178,7 @@ type mapping struct {
 	place
 	typ        reflect.Type
 	key, value node
+	entries    sync.Pool // of *mapEntries
 }
 
 func (m *mapping) shred(out []*column, from unsafe.Pointer, rep uint8) error {
@@ -185,21 +187,49 @@ func (m *mapping) shred(out []*column, from unsafe.Pointer, rep uint8) error {
 		m.absent(out, rep, m.def-1)
 		return nil
 	}
-	keys := v.MapKeys()
-	slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
-	key, value := reflect.New(m.typ.Key()), reflect.New(m.typ.Elem())
-	for _, k := range keys {
-		key.Elem().Set(k)
-		value.Elem().Set(v.MapIndex(k))
-		if err := m.key.shred(out, key.UnsafePointer(), rep); err != nil {
+	e := m.sorted(v)
+	defer m.done(e)
+	for _, i := range e.order {
+		if err := m.key.shred(out, e.keys.Index(i).Addr().UnsafePointer(), rep); err != nil {
 			return err
 		}
-		if err := m.value.shred(out, value.UnsafePointer(), rep); err != nil {
+		if err := m.value.shred(out, e.values.Index(i).Addr().UnsafePointer(), rep); err != nil {
 			return err
 		}
 		rep = m.rep
 	}
 	return nil
+}
+
+// mapEntries are the entries of a map, copied to where they have addresses. Its
+// room is used again: a map in each row would otherwise be most of the garbage.
+type mapEntries struct {
+	keys, values reflect.Value // slices
+	order        []int         // ascending by key
+}
+
+// sorted gives the entries of v until they are done with.
+func (m *mapping) sorted(v reflect.Value) *mapEntries {
+	e, _ := m.entries.Get().(*mapEntries)
+	if n := v.Len(); e == nil || e.keys.Len() < n {
+		e = &mapEntries{keys: reflect.MakeSlice(reflect.SliceOf(m.typ.Key()), 2*n, 2*n), values: reflect.MakeSlice(reflect.SliceOf(m.typ.Elem()), 2*n, 2*n)}
+	}
+	for it := v.MapRange(); it.Next(); {
+		i := len(e.order)
+		e.keys.Index(i).SetIterKey(it)
+		e.values.Index(i).SetIterValue(it)
+		e.order = append(e.order, i)
+	}
+	slices.SortFunc(e.order, func(a, b int) int { return strings.Compare(e.keys.Index(a).String(), e.keys.Index(b).String()) })
+	return e
+}
+
+// done lets go of what the entries point to.
+func (m *mapping) done(e *mapEntries) {
+	e.keys.Clear()
+	e.values.Clear()
+	e.order = e.order[:0]
+	m.entries.Put(e)
 }
 
 func (m *mapping) assemble(in []*cursor, to unsafe.Pointer, rep uint8) error {

@@ -184,7 +184,7 @@ func (c *compiler) mapping(at place, t reflect.Type, r parquet.Repetition) (node
 		return nil, nil, err
 	}
 	outer, err := schema.NewGroupNodeLogical(at.name, r, schema.FieldList{repeated}, schema.MapLogicalType{}, -1)
-	return &mapping{span{lo, len(c.leaves)}, inner, t, key, value}, outer, err
+	return &mapping{span: span{lo, len(c.leaves)}, place: inner, typ: t, key: key, value: value}, outer, err
 }
 
 // structColumn is a field of a struct as a column.
