@@ -1,0 +1,74 @@
+package smd
+
+import (
+	"encoding/json"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/orchd/orchd/api"
+)
+
+// TestCheckedTellsEveryFault looks for all that is wrong with a component at once.
+func TestCheckedTellsEveryFault(t *testing.T) {
+	_, err := ComponentPost{Component: Component{ID: "x1c0s0b0n0", State: "Happy", Role: "compute", Arch: "6502", SoftwareStatus: strings.Repeat("s", maxText+1)}}.Checked("/Components/3")
+	e, ok := err.(*api.Error)
+	if !ok || e.Kind != api.Invalid {
+		t.Fatalf("got %v, want Invalid", err)
+	}
+	var pointers []string
+	for _, f := range e.Fields {
+		pointers = append(pointers, f.Pointer)
+	}
+	if got, want := strings.Join(pointers, " "), "/Components/3/State /Components/3/Arch /Components/3/SoftwareStatus"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestUsualMAC(t *testing.T) {
+	for mac, want := range map[string]string{
+		"02:00:00:00:00:0a": "02:00:00:00:00:0a", "02:00:00:00:00:0A": "02:00:00:00:00:0a", "02-00-00-00-00-0A": "02:00:00:00:00:0a",
+		"02000000000A": "02:00:00:00:00:0a", "0200.0000.000a": "02:00:00:00:00:0a", "": "", "eth0": "eth0", "00:00:00:00:00:00": "00:00:00:00:00:00",
+	} {
+		if got := UsualMAC(mac); got != want {
+			t.Errorf("%q: got %q, want %q", mac, got, want)
+		}
+	}
+}
+
+// FuzzComponentBody: a component is refused as the client's fault, or what is made
+// of it is taken again and stays as it is.
+func FuzzComponentBody(f *testing.F) {
+	for _, seed := range []string{`{}`, `{"ID":"x1c0s0b0n0","State":"on","NID":"7","Role":"COMPUTE"}`, `{"id":"X01","Enabled":null,"NID":0}`, `{"ID":"s0","Class":"Other","Locked":true}`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		var post ComponentPost
+		err := Decode(body, &post)
+		if err != nil {
+			if !api.IsKind(err, api.Malformed) {
+				t.Fatal(err)
+			}
+			return
+		}
+		c, err := post.Checked("")
+		if err != nil {
+			if !api.IsKind(err, api.Invalid) {
+				t.Fatal(err)
+			}
+			return
+		}
+		shown, err := json.Marshal(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var again ComponentPost
+		if err := Decode(shown, &again); err != nil {
+			t.Fatalf("%s: %v", shown, err)
+		}
+		same, err := again.Checked("")
+		if err != nil || !reflect.DeepEqual(same, c) {
+			t.Fatalf("%s: got %+v, %v; want %+v", shown, same, err, c)
+		}
+	})
+}
