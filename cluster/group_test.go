@@ -69,29 +69,18 @@ func TestGroupIsBounded(t *testing.T) {
 		})
 	}
 	g.wait(t, 3+len(small))
-	done := 1
-	for _, want := range []int{1, 1, maxGroup, 0} {
-		g.goOn <- make([]verdict, done)
-		if want == 0 {
-			break
-		}
-		// The third half leaves with as many small ones as a group may have.
+	left := 1
+	for _, want := range []int{1, 1, maxGroup, 6} { // the third half goes with as many small ones as a group may have
+		g.goOn <- make([]verdict, left)
 		got := <-g.carried
-		if len(got) != want {
-			t.Fatalf("%d commands left together, want %d", len(got), want)
+		if left = len(got); left != want {
+			t.Fatalf("%d commands left together, want %d", left, want)
 		}
 		if size := frameSize(got...); size > MaxEntry {
 			t.Errorf("they take %d bytes, at most %d fit", size, MaxEntry)
 		}
-		done = len(got)
-		if len(got) == maxGroup {
-			g.goOn <- make([]verdict, done)
-			if last := <-g.carried; len(last) != 6 {
-				t.Errorf("%d commands left in the end, want 6", len(last))
-			}
-			done = 6
-		}
 	}
+	g.goOn <- make([]verdict, left)
 	submitted.Wait()
 }
 

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
 	"github.com/orchd/orchd/api"
 	"github.com/orchd/orchd/cluster"
 )
