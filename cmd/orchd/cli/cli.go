@@ -76,9 +76,11 @@ func (a *App) root() *cobra.Command {
 	root.CompletionOptions.DisableDefaultCmd = true
 	a.flags.register(root, cmp.Or(a.env("ORCHD_OUTPUT"), "table"))
 	a.completeGlobals(root)
-	root.AddGroup(&cobra.Group{ID: "peer", Title: "This host"}, &cobra.Group{ID: "cluster", Title: "The cluster"}, &cobra.Group{ID: "other", Title: "Other"})
+	root.AddGroup(&cobra.Group{ID: "peer", Title: "This host"}, &cobra.Group{ID: "cluster", Title: "The cluster"},
+		&cobra.Group{ID: "inventory", Title: "The inventory of a fleet"}, &cobra.Group{ID: "other", Title: "Other"})
 	add(root, "peer", a.initCluster(), a.join(), a.serve(), a.leave(), a.dev(), a.config())
 	add(root, "cluster", a.status(), a.vm(), a.peer(), a.image(), a.account(), a.token(), a.operation(), a.snapshot(), a.capacity())
+	add(root, "inventory", a.inventoryCreate(), a.inventoryGet(), a.inventoryUpdate(), a.inventoryDelete(), a.schemas())
 	add(root, "other", a.raw(), a.version(), a.completion())
 	root.SetHelpCommandGroupID("other")
 	return root
@@ -154,12 +156,13 @@ const helpTemplate = `{{with (or .Long .Short)}}{{. | trimTrailingWhitespaces}}
 
 const usageTemplate = `{{if .HasExample}}Examples:
 {{.Example}}
-
-{{end}}Usage:
+{{if .HasParent}}
+{{end}}{{end}}{{if .HasParent}}Usage:
   {{if .HasAvailableSubCommands}}{{.CommandPath}} COMMAND{{else}}{{.UseLine}}{{end}}{{if .HasAvailableLocalFlags}} [flags]{{end}}
-{{if .HasAvailableSubCommands}}{{$cmds := .Commands}}{{if .Groups}}{{range $group := .Groups}}
-{{.Title}}:{{range $cmds}}{{if and (eq .GroupID $group.ID) .IsAvailableCommand}}
-  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}
+{{end}}{{if .HasAvailableSubCommands}}{{$cmds := .Commands}}{{if .Groups}}{{range $group := .Groups}}
+{{.Title}}:{{if eq .ID "inventory"}}
+ {{range $cmds}}{{if eq .GroupID $group.ID}} {{.Name}}{{end}}{{end}}   of nodes, BMCs and collections: orchd create --help{{else}}{{range $cmds}}{{if and (eq .GroupID $group.ID) .IsAvailableCommand}}
+  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}
 {{end}}{{else}}
 Commands:{{range $cmds}}{{if .IsAvailableCommand}}
   {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}
