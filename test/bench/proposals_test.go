@@ -22,7 +22,7 @@ import (
 	"github.com/orchd/orchd/cluster"
 )
 
-// The benchmark's own program is each of its peers too; these say so to it.
+// The benchmark's own program is each of its peers too; this says so to it.
 const (
 	peerDirEnv = "ORCHD_BENCH_PEER" // the peer's data folder
 )
