@@ -93,6 +93,9 @@ func (c Config) Validate() error {
 			wrong = append(wrong, fmt.Errorf("%s %q: %w", name, listen, err))
 		}
 	}
+	if c.PlainListen != "" && !isLoopback(c.PlainListen) {
+		wrong = append(wrong, fmt.Errorf("api.plain_listen %q: must be a loopback address such as 127.0.0.1:27779, for tokens pass there in clear", c.PlainListen))
+	}
 	if socket := c.socket(); len(socket) > maxSocketPath {
 		wrong = append(wrong, fmt.Errorf("data_dir: the socket path %s has %d bytes, the kernel takes %d; choose a shorter data_dir", socket, len(socket), maxSocketPath))
 	}

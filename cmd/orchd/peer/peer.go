@@ -41,6 +41,7 @@ type Peer struct {
 	registry   *prometheus.Registry
 	web        *server.Server
 	socket     net.Listener // of the API, for root on this host
+	doors      doors
 
 	opened  chan struct{} // closed when all of the above is there: others may call before
 	left    chan struct{} // closed when this peer has taken itself out
@@ -191,6 +192,7 @@ func (p *Peer) Run(ctx context.Context) error {
 		g.Go(func() error { return p.loop.Run(ctx) })
 	}
 	g.Go(func() error { return p.web.Serve(ctx, p.ports.API, p.socket) })
+	g.Go(func() error { return p.serveDoors(ctx) })
 	p.log.Info("serving", "api", p.addresses.API, "raft", p.addresses.Raft, "gossip", p.addresses.Gossip, "driver", p.driver, "index", p.machine.Index())
 	if err := g.Wait(); !errors.Is(err, errLeft) {
 		return err
@@ -212,7 +214,7 @@ func (p *Peer) Close() error {
 			errs = append(errs, err)
 		}
 	}
-	return errors.Join(append(errs, p.ports.Close())...)
+	return errors.Join(append(errs, p.doors.close(), p.ports.Close())...)
 }
 
 // Addresses are where the others reach this peer.

@@ -16,13 +16,16 @@ import (
 	"github.com/orchd/orchd/api/server"
 )
 
-// openWeb makes the HTTP API, on TLS with this peer's own certificate, and opens its socket.
+// openWeb makes the HTTP API, on TLS with this peer's own certificate, and opens
+// its socket and the listeners beside it.
 func (p *Peer) openWeb(registry *prometheus.Registry) (err error) {
 	p.registry = registry
 	p.registry.MustRegister(collector{p})
 	p.web = server.New(server.Config{Version: p.cfg.Version, TLS: p.apiTLS(), Metrics: p.registry}, p, p.log)
-	p.socket, err = listenSocket(p.cfg.socket())
-	return err
+	if p.socket, err = listenSocket(p.cfg.socket()); err != nil {
+		return err
+	}
+	return p.openDoors()
 }
 
 // apiTLS presents this peer's certificate with the CA's behind it, so that a
