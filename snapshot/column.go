@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/apache/arrow/go/v15/parquet/metadata"
 )
@@ -51,6 +52,9 @@ func (c *column) putInt(v int64) {
 }
 
 func (c *column) putText(s string) {
+	if n := 4 + len(s); cap(c.plain)-len(c.plain) < n {
+		c.plain = slices.Grow(c.plain, max(n, len(c.plain))) // append would grow by a quarter: more garbage on the way
+	}
 	c.plain = append(binary.LittleEndian.AppendUint32(c.plain, uint32(len(s))), s...)
 	c.values++
 	c.extremes.text(c.plain, len(s))
