@@ -118,7 +118,9 @@ func TestBadBMCsAndCollections(t *testing.T) {
 		{bmc, `{"xname":"x1000c0s0b256"}`, "invalid /xname: bmc number 256 exceeds the maximum allowed value of 255"},
 		{bmc, `{"usename":"a","mac_address":"1"}`, "invalid /mac_address: expected a MAC address, as 68:da:e6:4b:b0:9a; /usename: there is no such field; did you mean username?"},
 		{bmc, `[]`, "malformed : the body must be a JSON object"},
-		{bmc, `{"password":"","username":""}`, "<nil>"},
+		{bmc, `{"password":"p","username":""}`, "<nil>"},
+		{bmc, `{"password":"p"}`, "invalid /username: is required with password"},
+		{bmc, `{"password":""}`, "<nil>"},
 		{bmc, `{"xname":"x1000c0s0b0","location_string":"x01000c0s0b0"}`, "<nil>"},
 		{collection, `{"name":"a","type":"job","nodes":["x1000c0s0b0n0","x0c0s0b0n0"],"cloud_init_data":{"a":"b"},"tags":[]}`, "<nil>"},
 		{collection, `{"name":"","type":"Job"}`, "invalid /name: must not be empty; /nodes: is required; /type: expected one of ad-hoc, tenant, job, partition"},
@@ -130,6 +132,22 @@ func TestBadBMCsAndCollections(t *testing.T) {
 		if err := c.decode([]byte(c.body)); faultsIn(err) != c.want {
 			t.Errorf("%s:\ngot  %s\nwant %s", c.body, faultsIn(err), c.want)
 		}
+	}
+}
+
+// What is wrong a million times over is not told a million times.
+func TestFloodOfFaults(t *testing.T) {
+	_, err := DecodeCollection([]byte(`{"name":"a","type":"job","nodes":[` + strings.Repeat("0,", maxValues) + `0]}`))
+	if faultsIn(err) != "malformed : the body holds too many values" {
+		t.Errorf("values: got %.200s", faultsIn(err))
+	}
+	var body strings.Builder
+	for i := range 20000 {
+		fmt.Fprintf(&body, `,"xname%d":1`, i)
+	}
+	var e *api.Error
+	if _, err := DecodeBMC([]byte("{" + body.String()[1:] + "}")); !errors.As(err, &e) || e.Kind != api.Invalid || len(e.Fields) != maxFaults {
+		t.Errorf("keys: got %.200s", faultsIn(err))
 	}
 }
 

@@ -3,6 +3,8 @@ package schema
 import (
 	"time"
 
+	"github.com/invopop/jsonschema"
+
 	"github.com/orchd/orchd/api/inventory"
 	"github.com/orchd/orchd/api/xname"
 )
@@ -24,9 +26,15 @@ var bmc = fields[inventory.BMC]{
 	{"updated_at", readOnly, "When it was changed last", moment(func(b *inventory.BMC) *time.Time { return &b.UpdatedAt })},
 }
 
-// bmcNeeds is what a BMC's schema wants together: a password is of no use
-// without a username. The other way round it cannot say, for answers have no password.
-var bmcNeeds = map[string][]string{"password": {"username"}}
+// passwordNeedsName is what a BMC's schema wants together: a password is of no
+// use without a username. The other way round it cannot say, for answers have no
+// password.
+func passwordNeedsName(s *jsonschema.Schema) {
+	given := jsonschema.NewProperties()
+	given.Set("password", &jsonschema.Schema{MinLength: new(uint64(1))})
+	s.If = &jsonschema.Schema{Properties: given, Required: []string{"password"}}
+	s.Then = &jsonschema.Schema{Required: []string{"username"}}
+}
 
 // readBMC reads a whole BMC and settles its two names.
 func readBMC(s *scanner, b *inventory.BMC) bool {
@@ -34,7 +42,7 @@ func readBMC(s *scanner, b *inventory.BMC) bool {
 	if !bmc.into(s, b) || !oneName(&b.XName, &b.LocationString) {
 		return false
 	}
-	return b.Password == nil || b.Username != "" || namesKey(s.text[begin:s.at], "username")
+	return b.Password == nil || *b.Password == "" || b.Username != "" || namesKey(s.text[begin:s.at], "username")
 }
 
 // namesKey tells whether an object that has been read has a key. It is asked

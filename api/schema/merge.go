@@ -45,8 +45,7 @@ func patchObject(patch []byte) (map[string]any, error) {
 	if !json.Valid(patch) {
 		return nil, malformed(notJSON)
 	}
-	p := parser{dec: json.NewDecoder(bytes.NewReader(patch))}
-	p.dec.UseNumber()
+	p := newParser(patch)
 	tree, err := p.value("", 0)
 	if err != nil {
 		return nil, err

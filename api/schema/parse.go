@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"bytes"
 	"encoding/json"
 	"strconv"
 	"strings"
@@ -11,12 +12,25 @@ import (
 // parser makes a tree of JSON and notes what no reader should take, with a
 // pointer to it. It stands on encoding/json, which forgives all of that.
 type parser struct {
-	dec *json.Decoder
-	bad []api.FieldError
+	dec    *json.Decoder
+	bad    []api.FieldError
+	values int // read so far
+}
+
+// maxValues bounds the tree: a body of nothing but wrong values would otherwise
+// take a hundred times its size, for each has an error of its own.
+const maxValues = 1 << 20
+
+func newParser(body []byte) *parser {
+	p := &parser{dec: json.NewDecoder(bytes.NewReader(body))}
+	p.dec.UseNumber()
+	return p
 }
 
 func (p *parser) refuse(at, detail string) {
-	p.bad = append(p.bad, api.FieldError{Pointer: strings.ToValidUTF8(at, ""), Detail: detail})
+	if len(p.bad) < maxFaults {
+		p.bad = append(p.bad, api.FieldError{Pointer: strings.ToValidUTF8(at, ""), Detail: detail})
+	}
 }
 
 // value reads one value, below depth arrays and objects.
@@ -24,6 +38,9 @@ func (p *parser) value(at string, depth int) (any, error) {
 	token, err := p.dec.Token()
 	if err != nil {
 		return nil, malformed(notJSON)
+	}
+	if p.values++; p.values > maxValues {
+		return nil, malformed("the body holds too many values")
 	}
 	switch t := token.(type) {
 	case json.Delim:

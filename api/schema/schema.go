@@ -19,14 +19,14 @@ type kind struct {
 	about  string
 	open   bool // other properties are ignored
 	fields []property
-	needs  map[string][]string // dependentRequired
+	more   func(*jsonschema.Schema) // what is true of several fields together; nil: nothing
 }
 
 // kinds are those that have a file of their own.
 var kinds = []kind{
 	{name: "ComputeNode", sample: inventory.ComputeNode{}, about: "A machine of the fleet", fields: computeNode.properties()},
 	{name: "NetworkInterface", sample: inventory.NetworkInterface{}, about: "A port of a node", fields: networkInterface.properties()},
-	{name: "BMC", sample: inventory.BMC{}, about: "A board's management controller; one serves all nodes of its board", fields: bmc.properties(), needs: bmcNeeds},
+	{name: "BMC", sample: inventory.BMC{}, about: "A board's management controller; one serves all nodes of its board", fields: bmc.properties(), more: passwordNeedsName},
 	{name: "BootData", sample: inventory.BootData{}, about: "What a node boots", fields: bootData.properties()},
 	{name: "NodeCollection", sample: inventory.NodeCollection{}, about: "A named set of nodes", fields: nodeCollection.properties()},
 	{name: "Component", sample: smd.Component{}, about: "State, role and flags of an xname. " + openKind, open: true, fields: component},
@@ -122,7 +122,9 @@ func (k kind) complete(s *jsonschema.Schema) {
 		s.AdditionalProperties = jsonschema.TrueSchema
 	}
 	s.Required = nil
-	s.DependentRequired = k.needs
+	if k.more != nil {
+		k.more(s)
+	}
 	reflected := s.Properties
 	s.Properties = jsonschema.NewProperties()
 	for _, f := range k.fields {

@@ -1,9 +1,7 @@
 package schema
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -23,8 +21,7 @@ const maxFaults = 100
 // judge finds what is wrong with one value, which stands at pointer at and below
 // depth others. The text must be JSON.
 func judge(by File, at string, body []byte, depth int) ([]api.FieldError, error) {
-	p := parser{dec: json.NewDecoder(bytes.NewReader(body))}
-	p.dec.UseNumber()
+	p := newParser(body)
 	tree, err := p.value(at, depth)
 	if err != nil {
 		return nil, err
@@ -77,9 +74,10 @@ func faultsOf(name, root string, e *validator.ValidationError) []api.FieldError 
 	one := func(detail string) []api.FieldError { return []api.FieldError{{Pointer: at, Detail: detail}} }
 	switch k := e.ErrorKind.(type) {
 	case *keyword.Required:
+		if strings.HasSuffix(e.SchemaURL, "/then") { // see passwordNeedsName
+			return each(at, k.Missing, "is required with password")
+		}
 		return each(at, k.Missing, "is required")
-	case *keyword.DependentRequired:
-		return each(at, k.Missing, "is required with "+k.Prop)
 	case *keyword.AdditionalProperties:
 		return unknown(at, k.Properties, propertiesAt(name, e.SchemaURL))
 	case *keyword.Type:
@@ -118,7 +116,7 @@ func each(at string, names []string, detail string) (all []api.FieldError) {
 
 // unknown are the fields that there are not, with what was probably meant.
 func unknown(at string, names, known []string) (all []api.FieldError) {
-	for _, name := range names {
+	for _, name := range names[:min(len(names), maxFaults)] {
 		detail := "there is no such field"
 		if near := nearest(name, known); near != "" {
 			detail += "; did you mean " + near + "?"
