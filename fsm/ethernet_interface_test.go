@@ -195,3 +195,12 @@ func TestAddressOfAnInterfaceIsTaken(t *testing.T) {
 		t.Errorf("the node was given %s, want 10.0.0.3", got)
 	}
 }
+
+func TestHasKey(t *testing.T) {
+	macs := []string{"", "02:00:00:00:00:aB", "02-00-00-00-00-AB", "0200.0000.00ab", "0200000000ab", "02:00:00:00:00:a", "02:00:00:00:00:ab:0", "02:00:00:00:00:ac", "g2:00:00:00:00:ab", " 020000 0000ab"}
+	for _, mac := range macs {
+		if got, want := hasKey(mac, "0200000000ab"), inventory.MACKey(mac) == "0200000000ab"; got != want {
+			t.Errorf("%q: %v, want %v", mac, got, want)
+		}
+	}
+}

@@ -17,7 +17,7 @@ import (
 // should have. There may be several, as with VLANs.
 func (n *computeNode) ports(key string) (list []*inventory.NetworkInterface) {
 	for k := range n.NICs {
-		if inventory.MACKey(n.NICs[k].MACAddress) == key {
+		if hasKey(n.NICs[k].MACAddress, key) {
 			list = append(list, &n.NICs[k])
 		}
 	}
@@ -25,20 +25,40 @@ func (n *computeNode) ports(key string) (list []*inventory.NetworkInterface) {
 		return list
 	}
 	for k := range n.Spec.NICs {
-		if inventory.MACKey(n.Spec.NICs[k].MACAddress) == key {
+		if hasKey(n.Spec.NICs[k].MACAddress, key) {
 			list = append(list, &n.Spec.NICs[k])
 		}
 	}
 	return list
 }
 
+// hasKey tells whether inventory.MACKey of a MAC address is key, which is one,
+// without making it: lists of a million interfaces pass through here.
+func hasKey(mac, key string) bool {
+	at := 0
+	for k := range len(mac) {
+		c := mac[k]
+		switch {
+		case c == ':' || c == '-' || c == '.' || c == ' ':
+			continue
+		case c >= 'A' && c <= 'F':
+			c += 'a' - 'A'
+		}
+		if at == len(key) || key[at] != c {
+			return false
+		}
+		at++
+	}
+	return at == len(key) && key != ""
+}
+
 // bootAddresses are the addresses with which a node boots from that MAC: nil when
 // it does not.
 func (n *computeNode) bootAddresses(key string) (v4, v6 *string) {
 	switch {
-	case inventory.MACKey(n.BootMAC) == key:
+	case hasKey(n.BootMAC, key):
 		return &n.BootIPv4, &n.BootIPv6
-	case n.Spec != nil && inventory.MACKey(n.Spec.BootMAC) == key:
+	case n.Spec != nil && hasKey(n.Spec.BootMAC, key):
 		return &n.Spec.BootIPv4, &n.Spec.BootIPv6
 	}
 	return nil, nil
