@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -37,15 +38,14 @@ func DecodeCollection(body []byte) (inventory.NodeCollection, error) {
 // DecodeNodes reads compute nodes: one object, or an array of at most MaxNodes;
 // array says which. Pointers to faults in an array begin with the item's index.
 func DecodeNodes(body []byte) (nodes []inventory.ComputeNode, array bool, err error) {
-	s := scanner{text: string(body)}
-	if s.next() != '[' {
+	if !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("[")) {
 		n, err := DecodeNode(body)
 		if err != nil {
 			return nil, false, err
 		}
 		return []inventory.ComputeNode{n}, false, nil
 	}
-	nodes, err = items("ComputeNode", &s, readNode)
+	nodes, err = items("ComputeNode", &scanner{text: string(body)}, readNode)
 	return nodes, true, err
 }
 
@@ -63,7 +63,7 @@ func why(kind string, body []byte) error {
 	if !json.Valid(body) {
 		return malformed(notJSON)
 	}
-	if strings.TrimLeft(string(body), " \t\r\n")[0] != '{' {
+	if !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")) {
 		return malformed("the body must be a JSON object")
 	}
 	faults, err := judge(Published(kind), "", body, 0)
@@ -73,10 +73,13 @@ func why(kind string, body []byte) error {
 	return invalid(orUnclear(faults, ""))
 }
 
+// usualSize is how many bytes a node has at least, as a rule.
+const usualSize = 512
+
 // items reads a body that is an array, and all of it also when an item is
 // wrong: whoever sent it wants to know of every one.
 func items[T any](kind string, s *scanner, read func(*scanner, *T) bool) ([]T, error) {
-	list := []T{}
+	list := make([]T, 0, min(MaxNodes, 1+len(s.text)/usualSize))
 	var faults []api.FieldError
 	var broken error
 	n := 0

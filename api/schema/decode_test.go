@@ -1,8 +1,13 @@
 package schema
 
 import (
+	"bytes"
+	"encoding/json"
 	"os"
+	"slices"
 	"testing"
+
+	"github.com/orchd/orchd/api/inventory"
 )
 
 // sample is a file of the samples that node-orchestrator's users have.
@@ -24,8 +29,27 @@ func TestSampleFiles(t *testing.T) {
 	if n.Hostname != "node1" || n.XName != "x2000c8s8b2n2" || n.LocationString != "" || n.BMC == nil || *n.BMC.Password != "admin" || n.BMC.IPv4Address != "192.168.0.2" {
 		t.Errorf("got %+v", n)
 	}
-	if nodes, _, err = DecodeNodes(sample(t, "fake_compute_nodes.json")); err != nil || len(nodes) == 0 {
-		t.Fatalf("fake_compute_nodes.json: got %d nodes, %v", len(nodes), err)
+	if nodes, _, err = DecodeNodes(sample(t, "fake_compute_nodes.json")); err != nil || len(nodes) != 512 {
+		t.Fatalf("fake_compute_nodes.json: got %d nodes, %v; want 512", len(nodes), err)
+	}
+}
+
+// Each object of the samples holds for the schema by itself, as a client checks it before it sends it.
+func TestSampleObjects(t *testing.T) {
+	for name, kind := range map[string]string{"computenode.json": "ComputeNode", "fake_compute_nodes.json": "ComputeNode", "nodecollection.json": "NodeCollection"} {
+		var objects []json.RawMessage
+		if err := json.Unmarshal(sample(t, name), &objects); err != nil || len(objects) == 0 {
+			t.Fatalf("%s: %d objects, %v", name, len(objects), err)
+		}
+		for i, o := range objects {
+			if err := Validate(kind, o); err != nil {
+				t.Errorf("%s: object %d: %s", name, i, faultsIn(err))
+			}
+		}
+	}
+	c, err := DecodeCollection(bytes.Trim(sample(t, "nodecollection.json"), "[] \n"))
+	if err != nil || c.Name != "Partition 1" || c.Type != inventory.Partition || !slices.Equal(c.Nodes, []string{"x3000c12s12b3n3"}) {
+		t.Errorf("got %+v, %v", c, faultsIn(err))
 	}
 }
 

@@ -153,6 +153,9 @@ func (k fleetKind) query(filters []string) (url.Values, error) {
 	q := url.Values{}
 	for _, f := range filters {
 		key, value, ok := strings.Cut(f, "=")
+		if !ok && strings.HasPrefix(key, "missing") {
+			value, ok = "true", true
+		}
 		if !ok {
 			return nil, usagef("--filter wants KEY=VALUE, got %q", f)
 		}

@@ -103,6 +103,10 @@ func TestInventoryListing(t *testing.T) {
 	if err := json.Unmarshal([]byte(r.stdout), &both); err != nil || len(both) != 2 || both[0].XName != "x1000c0s0b0n1" {
 		t.Errorf("json: %v, %+v", err, both)
 	}
+	f := newFake(t).answer("GET /inventory/ComputeNode", page(aNode()))
+	if f.run("get", "node", "--filter", "missingIPV4", "--filter", "arch=arm64", "-o", "name"); f.asked[0] != "GET /inventory/ComputeNode?arch=arm64&limit=1000&missingIPV4=true" {
+		t.Errorf("two filters: asked %q", f.asked)
+	}
 	for format, want := range map[string]string{"json": "[]\n", "yaml": "[]\n", "name": "", "table": ""} {
 		if r := newFake(t).answer("GET /inventory/BMC", page[inventory.BMC]()).run("get", "bmc", "-o", format); r.code != 0 || r.stdout != want {
 			t.Errorf("empty -o %s: exit %d, %q, want %q", format, r.code, r.stdout, want)
