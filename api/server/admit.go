@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/orchd/orchd/api"
@@ -156,7 +157,8 @@ func onceOf(r *http.Request, a api.Actor, body []byte) (*api.OnceKey, error) {
 		return nil, badParameter("/header/Idempotency-Key", "one key of at most 128 printable ASCII characters")
 	}
 	sum := sha256.Sum256(body)
-	return &api.OnceKey{Key: a.ID + " " + r.Method + " " + r.URL.EscapedPath() + " " + key, Body: sum[:]}, nil
+	// The subject of a JSON Web Token may hold a space, which ends the principal in a key.
+	return &api.OnceKey{Key: url.PathEscape(a.ID) + " " + r.Method + " " + r.URL.EscapedPath() + " " + key, Body: sum[:]}, nil
 }
 
 // actorOf is who asks.

@@ -12,8 +12,9 @@ import (
 	"github.com/orchd/orchd/api"
 )
 
-// maxBearer bounds a credential before anyone looks at it.
-const maxBearer = 4 << 10
+// maxBearer bounds a credential before anyone looks at it. JSON Web Tokens of
+// issuers that list groups and roles have some KiB.
+const maxBearer = 16 << 10
 
 type peerCredentialKey struct{}
 
