@@ -59,8 +59,8 @@ func TestKeysRotateAtTheURL(t *testing.T) {
 	i := newIssuer(t, setOf(t, map[string]any{"1": first.Public()}))
 	var c clock
 	v := verifier(t, func(cfg *Config) { cfg.JWKS, cfg.Secrets, cfg.JWKSURL, cfg.Now = nil, nil, i.URL, c.now })
-	old := signed(t, jwa.RS256(), first, with(map[string]any{"exp": nil}), map[string]any{"kid": "1"})
-	fresh := signed(t, jwa.RS256(), second, with(map[string]any{"exp": nil}), map[string]any{"kid": "2"})
+	old := sign(t, jwa.RS256(), first, with(map[string]any{"exp": nil}), map[string]any{"kid": "1"})
+	fresh := sign(t, jwa.RS256(), second, with(map[string]any{"exp": nil}), map[string]any{"kid": "2"})
 
 	ask := func(token string, want *api.Error, asked int64) {
 		t.Helper()
@@ -83,7 +83,7 @@ func TestKeysRotateAtTheURL(t *testing.T) {
 
 	i.publish(200, setOf(t, map[string]any{"2": second.Public()})) // the old one is withdrawn
 	c.advance(fetchPause)
-	ask(signed(t, jwa.RS256(), second, good(), map[string]any{"kid": "3"}), ErrUnauthorized, 3)
+	ask(sign(t, jwa.RS256(), second, good(), map[string]any{"kid": "3"}), ErrUnauthorized, 3)
 	ask(old, ErrUnauthorized, 3)
 
 	for _, dead := range []struct {
@@ -103,11 +103,11 @@ func TestNoKeysYetIsNotTheTokensFault(t *testing.T) {
 	i.publish(503, nil)
 	var c clock
 	v := verifier(t, func(cfg *Config) { cfg.JWKS, cfg.JWKSURL, cfg.Now = nil, i.URL, c.now })
-	token := signed(t, jwa.ES256(), ecKey, good(), map[string]any{"kid": "e"})
+	token := sign(t, jwa.ES256(), ecKey, good(), map[string]any{"kid": "e"})
 	if _, err := v.Verify(t.Context(), token); !api.IsKind(err, api.Unavailable) {
 		t.Errorf("got %v, want Unavailable", err)
 	}
-	got, err := v.Verify(t.Context(), signed(t, jwa.HS256(), secret, good(), nil))
+	got, err := v.Verify(t.Context(), sign(t, jwa.HS256(), secret, good(), nil))
 	check(t, got, err, nil) // what needs no key from there goes on
 	i.publish(200, public(t))
 	c.advance(firstPause)
@@ -120,7 +120,7 @@ func TestOneFetchForAll(t *testing.T) {
 	i := newIssuer(t, public(t))
 	v := verifier(t, func(cfg *Config) { cfg.JWKS, cfg.JWKSURL = nil, i.URL })
 	stranger := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
-	token := signed(t, jwa.ES256(), stranger, good(), map[string]any{"kid": "x"})
+	token := sign(t, jwa.ES256(), stranger, good(), map[string]any{"kid": "x"})
 	var all sync.WaitGroup
 	for range 20 {
 		all.Go(func() {
@@ -150,7 +150,7 @@ func TestRedirectsStaySafe(t *testing.T) {
 			s := httptest.NewServer(http.RedirectHandler(c.to, http.StatusFound))
 			defer s.Close()
 			v := verifier(t, func(cfg *Config) { cfg.JWKS, cfg.JWKSURL = nil, s.URL })
-			_, err := v.Verify(t.Context(), signed(t, jwa.ES256(), ecKey, claims, map[string]any{"kid": "e"}))
+			_, err := v.Verify(t.Context(), sign(t, jwa.ES256(), ecKey, claims, map[string]any{"kid": "e"}))
 			if (err == nil) != c.taken {
 				t.Errorf("got %v, want taken: %v", err, c.taken)
 			}

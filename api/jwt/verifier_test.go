@@ -57,8 +57,8 @@ func with(changes map[string]any) map[string]any {
 	return c
 }
 
-// signed is a token; headers are added to its own.
-func signed(t testing.TB, alg jwa.SignatureAlgorithm, key any, claims any, headers map[string]any) string {
+// sign makes a token; headers are added to its own.
+func sign(t testing.TB, alg jwa.SignatureAlgorithm, key any, claims any, headers map[string]any) string {
 	t.Helper()
 	h := jws.NewHeaders()
 	for name, value := range headers {
@@ -118,7 +118,7 @@ func raw(header, payload string, signature []byte) string {
 }
 
 func TestTheClientsToken(t *testing.T) {
-	got, err := verifier(t, nil).Verify(t.Context(), signed(t, jwa.HS256(), secret, good(), map[string]any{"typ": "JWT"}))
+	got, err := verifier(t, nil).Verify(t.Context(), sign(t, jwa.HS256(), secret, good(), map[string]any{"typ": "JWT"}))
 	want := api.Actor{ID: "jwt:alex@example.org", Role: api.RoleAdmin, Tenant: "f8b3b3b7-4b1b-4b7b-8b3b-7b4b1b4b1b4b", Partition: "a8b3b3b7-4b1b-4b7b-8b3b-7b4b1b4b1b4b"}
 	if err != nil || got != want {
 		t.Errorf("got %+v, %v\nwant %+v", got, err, want)
@@ -174,7 +174,7 @@ func TestClaims(t *testing.T) {
 		"long partition":             {with(map[string]any{"partition_id": long}), ErrUnauthorized, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := verifier(t, configured).Verify(t.Context(), signed(t, jwa.HS256(), secret, c.claims, nil))
+			got, err := verifier(t, configured).Verify(t.Context(), sign(t, jwa.HS256(), secret, c.claims, nil))
 			check(t, got, err, c.want)
 			if got.Role != c.role {
 				t.Errorf("role: got %q, want %q", got.Role, c.role)
@@ -201,7 +201,7 @@ func TestSignatures(t *testing.T) {
 	otherRSA := must(rsa.GenerateKey(rand.Reader, 2048))
 	p384 := must(ecdsa.GenerateKey(elliptic.P384(), rand.Reader))
 	publicPEM := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: must(x509.MarshalPKIXPublicKey(rsaKey.Public()))})
-	hs := signed(t, jwa.HS256(), secret, good(), nil)
+	hs := sign(t, jwa.HS256(), secret, good(), nil)
 	parts := strings.Split(hs, ".")
 	claims := string(must(json.Marshal(good())))
 	kid := func(k string) map[string]any { return map[string]any{"kid": k} }
@@ -210,10 +210,10 @@ func TestSignatures(t *testing.T) {
 		want  *api.Error
 	}{
 		"HS256":                       {hs, nil},
-		"RS256":                       {signed(t, jwa.RS256(), rsaKey, good(), kid("r")), nil},
-		"ES256":                       {signed(t, jwa.ES256(), ecKey, good(), kid("e")), nil},
-		"EdDSA":                       {signed(t, jwa.EdDSA(), edKey, good(), kid("d")), nil},
-		"RS256 without kid":           {signed(t, jwa.RS256(), rsaKey, good(), nil), nil},
+		"RS256":                       {sign(t, jwa.RS256(), rsaKey, good(), kid("r")), nil},
+		"ES256":                       {sign(t, jwa.ES256(), ecKey, good(), kid("e")), nil},
+		"EdDSA":                       {sign(t, jwa.EdDSA(), edKey, good(), kid("d")), nil},
+		"RS256 without kid":           {sign(t, jwa.RS256(), rsaKey, good(), nil), nil},
 		"nothing":                     {"", ErrNoToken},
 		"no token at all":             {"hello", ErrUnauthorized},
 		"four parts":                  {hs + ".x", ErrUnauthorized},
@@ -223,24 +223,24 @@ func TestSignatures(t *testing.T) {
 		"no algorithm":                {raw(`{"typ":"JWT"}`, claims, nil), ErrUnauthorized},
 		"algorithm in other case":     {raw(`{"ALG":"HS256"}`, claims, nil), ErrUnauthorized},
 		"no signature":                {parts[0] + "." + parts[1] + ".", ErrUnauthorized},
-		"other secret":                {signed(t, jwa.HS256(), []byte("another secret, of 32 bytes or more"), good(), nil), ErrUnauthorized},
+		"other secret":                {sign(t, jwa.HS256(), []byte("another secret, of 32 bytes or more"), good(), nil), ErrUnauthorized},
 		"other payload":               {parts[0] + "." + strings.Split(raw("", strings.Replace(claims, "alex", "root", 1), nil), ".")[1] + "." + parts[2], ErrUnauthorized},
-		"HS384":                       {signed(t, jwa.HS384(), secret, good(), nil), ErrUnauthorized},
-		"RS384":                       {signed(t, jwa.RS384(), rsaKey, good(), kid("r")), ErrUnauthorized},
-		"PS256":                       {signed(t, jwa.PS256(), rsaKey, good(), kid("r")), ErrUnauthorized},
-		"ES384":                       {signed(t, jwa.ES384(), p384, good(), nil), ErrUnauthorized},
-		"other RSA key":               {signed(t, jwa.RS256(), otherRSA, good(), kid("r")), ErrUnauthorized},
-		"another's kid":               {signed(t, jwa.ES256(), ecKey, good(), kid("r")), ErrUnauthorized},
-		"unknown kid":                 {signed(t, jwa.RS256(), rsaKey, good(), kid("x")), ErrUnauthorized},
-		"public key as secret, PEM":   {signed(t, jwa.HS256(), publicPEM, good(), nil), ErrUnauthorized},
-		"public key as secret, DER":   {signed(t, jwa.HS256(), x509.MarshalPKCS1PublicKey(&rsaKey.PublicKey), good(), kid("r")), ErrUnauthorized},
-		"public key as secret, JWKS":  {signed(t, jwa.HS256(), public(t), good(), kid("r")), ErrUnauthorized},
-		"secret named by its kid":     {signed(t, jwa.HS256(), secret, good(), kid("r")), nil},
-		"key brought along":           {signed(t, jwa.RS256(), otherRSA, good(), map[string]any{"jwk": must(jwk.Import(otherRSA.Public()))}), ErrUnauthorized},
-		"critical extension":          {signed(t, jwa.HS256(), secret, good(), map[string]any{"crit": []string{"exp"}, "exp": 1}), ErrUnauthorized},
-		"payload that is no object":   {signed(t, jwa.HS256(), secret, []byte(`["sub"]`), nil), ErrUnauthorized},
-		"payload that is null":        {signed(t, jwa.HS256(), secret, []byte(`null`), nil), ErrUnauthorized},
-		"payload that is no JSON":     {signed(t, jwa.HS256(), secret, []byte(`{"sub":`), nil), ErrUnauthorized},
+		"HS384":                       {sign(t, jwa.HS384(), secret, good(), nil), ErrUnauthorized},
+		"RS384":                       {sign(t, jwa.RS384(), rsaKey, good(), kid("r")), ErrUnauthorized},
+		"PS256":                       {sign(t, jwa.PS256(), rsaKey, good(), kid("r")), ErrUnauthorized},
+		"ES384":                       {sign(t, jwa.ES384(), p384, good(), nil), ErrUnauthorized},
+		"other RSA key":               {sign(t, jwa.RS256(), otherRSA, good(), kid("r")), ErrUnauthorized},
+		"another's kid":               {sign(t, jwa.ES256(), ecKey, good(), kid("r")), ErrUnauthorized},
+		"unknown kid":                 {sign(t, jwa.RS256(), rsaKey, good(), kid("x")), ErrUnauthorized},
+		"public key as secret, PEM":   {sign(t, jwa.HS256(), publicPEM, good(), nil), ErrUnauthorized},
+		"public key as secret, DER":   {sign(t, jwa.HS256(), x509.MarshalPKCS1PublicKey(&rsaKey.PublicKey), good(), kid("r")), ErrUnauthorized},
+		"public key as secret, JWKS":  {sign(t, jwa.HS256(), public(t), good(), kid("r")), ErrUnauthorized},
+		"secret named by its kid":     {sign(t, jwa.HS256(), secret, good(), kid("r")), nil},
+		"key brought along":           {sign(t, jwa.RS256(), otherRSA, good(), map[string]any{"jwk": must(jwk.Import(otherRSA.Public()))}), ErrUnauthorized},
+		"critical extension":          {sign(t, jwa.HS256(), secret, good(), map[string]any{"crit": []string{"exp"}, "exp": 1}), ErrUnauthorized},
+		"payload that is no object":   {sign(t, jwa.HS256(), secret, []byte(`["sub"]`), nil), ErrUnauthorized},
+		"payload that is null":        {sign(t, jwa.HS256(), secret, []byte(`null`), nil), ErrUnauthorized},
+		"payload that is no JSON":     {sign(t, jwa.HS256(), secret, []byte(`{"sub":`), nil), ErrUnauthorized},
 		"padded base64":               {parts[0] + "=." + parts[1] + "." + parts[2], ErrUnauthorized},
 		"signature with spare bits":   {hs[:len(hs)-1] + spareBits(hs[len(hs)-1]), ErrUnauthorized},
 		"another algorithm in header": {raw(`{"alg":"RS256"}`, claims, must(base64.RawURLEncoding.DecodeString(parts[2]))), ErrUnauthorized},
@@ -261,7 +261,7 @@ func spareBits(last byte) string {
 
 func TestNothingConfiguredVerifiesNothing(t *testing.T) {
 	v := verifier(t, func(c *Config) { c.Secrets, c.JWKS = nil, nil })
-	for _, token := range []string{signed(t, jwa.HS256(), secret, good(), nil), signed(t, jwa.RS256(), rsaKey, good(), nil), raw(`{"alg":"HS256"}`, "{}", nil)} {
+	for _, token := range []string{sign(t, jwa.HS256(), secret, good(), nil), sign(t, jwa.RS256(), rsaKey, good(), nil), raw(`{"alg":"HS256"}`, "{}", nil)} {
 		got, err := v.Verify(t.Context(), token)
 		check(t, got, err, ErrUnauthorized)
 	}
@@ -272,7 +272,7 @@ func TestSecretsRotate(t *testing.T) {
 	file := append(append(append([]byte("\n"), secret...), "\r\n\n"...), next...)
 	v := verifier(t, func(c *Config) { c.Secrets = Secrets(file) })
 	for _, s := range [][]byte{secret, next} {
-		if _, err := v.Verify(t.Context(), signed(t, jwa.HS256(), s, good(), nil)); err != nil {
+		if _, err := v.Verify(t.Context(), sign(t, jwa.HS256(), s, good(), nil)); err != nil {
 			t.Errorf("signed with %q: %v", s, err)
 		}
 	}
@@ -291,12 +291,12 @@ func TestSecretsStayAsTheyStand(t *testing.T) {
 
 func TestNoDefaultRole(t *testing.T) {
 	v := verifier(t, func(c *Config) { c.Role = "" })
-	got, err := v.Verify(t.Context(), signed(t, jwa.HS256(), secret, good(), nil))
+	got, err := v.Verify(t.Context(), sign(t, jwa.HS256(), secret, good(), nil))
 	check(t, got, err, ErrUnauthorized)
 }
 
 func TestRefusalsTellTheClientNothingMore(t *testing.T) {
-	_, err := verifier(t, nil).Verify(t.Context(), signed(t, jwa.HS256(), secret, with(map[string]any{"iss": nil}), nil))
+	_, err := verifier(t, nil).Verify(t.Context(), sign(t, jwa.HS256(), secret, with(map[string]any{"iss": nil}), nil))
 	var e *api.Error
 	if !errors.As(err, &e) || e.Msg != "missing required claim" || !strings.HasSuffix(e.Error(), ": iss") {
 		t.Errorf("got %v; want the known text for the client and the claim for the log", err)
@@ -308,11 +308,11 @@ func TestRefusalsTellTheClientNothingMore(t *testing.T) {
 
 func TestLooks(t *testing.T) {
 	for token, want := range map[string]bool{
-		signed(t, jwa.HS256(), secret, good(), nil): true,
-		raw(`{}`, "x", nil):                         true,
-		"k3j4k3j4.s3cr3t":                           false, // a token of orchd's own
-		"k3j4k3j4.s3cr3t.f00ba4":                    false, // one for joining
-		"a.b":                                       false, "": false, "..": false, raw(`[]`, "", nil): false, raw(`null`, "", nil): false,
+		sign(t, jwa.HS256(), secret, good(), nil): true,
+		raw(`{}`, "x", nil):                       true,
+		"k3j4k3j4.s3cr3t":                         false, // a token of orchd's own
+		"k3j4k3j4.s3cr3t.f00ba4":                  false, // one for joining
+		"a.b":                                     false, "": false, "..": false, raw(`[]`, "", nil): false, raw(`null`, "", nil): false,
 	} {
 		if got := Looks(token); got != want {
 			t.Errorf("%q: got %v, want %v", token, got, want)
@@ -379,10 +379,10 @@ func TestConfigErrors(t *testing.T) {
 
 // FuzzVerify looks for a token that nobody signed and that is taken all the same.
 func FuzzVerify(f *testing.F) {
-	hs := signed(f, jwa.HS256(), secret, good(), nil)
+	hs := sign(f, jwa.HS256(), secret, good(), nil)
 	f.Add(hs)
-	f.Add(signed(f, jwa.RS256(), rsaKey, good(), map[string]any{"kid": "r"}))
-	f.Add(signed(f, jwa.ES256(), ecKey, good(), map[string]any{"kid": "e"}))
+	f.Add(sign(f, jwa.RS256(), rsaKey, good(), map[string]any{"kid": "r"}))
+	f.Add(sign(f, jwa.ES256(), ecKey, good(), map[string]any{"kid": "e"}))
 	f.Add(raw(`{"alg":"none"}`, `{"sub":"a","iss":"b","aud":"c"}`, nil))
 	f.Add(raw(`{"alg":"HS256","crit":["b64"],"b64":false}`, `{}`, make([]byte, 32)))
 	f.Add("a.b.c")
