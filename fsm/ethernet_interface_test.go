@@ -179,6 +179,37 @@ func TestDerivedInterfaceOfANode(t *testing.T) {
 	}
 }
 
+// So is one of a BMC that stands elsewhere; that of the BMC itself is stored.
+func TestDerivedInterfaceOfABMC(t *testing.T) {
+	m := newRoom(t)
+	if _, err := m.CreateBMC(asAdmin(), inventory.BMC{XName: "x1000c0s0b0", Username: "u", Password: new("p"), MACAddress: "02:00:00:00:00:01"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"x1000c0s1b0", "x1000c0s0b0"} {
+		r := record(id, 0)
+		r.Interfaces = []smd.EthernetInterface{{MACAddress: "02:00:00:00:00:01", ComponentID: id}}
+		m.endpoint(r, false)
+		if i, there := m.read().EthernetInterface("020000000001"); there != (id == "x1000c0s0b0") {
+			t.Errorf("after the record of %s the interface is %+v, %v", id, i, there)
+		}
+	}
+}
+
+// To delete all interfaces is to delete the rows, those too that a node hides.
+func TestDeleteHiddenInterface(t *testing.T) {
+	m := newRoom(t)
+	m.done(m.creating("02:00:00:00:00:01", "x1000c0s0b0n0", "10.0.0.1"))
+	n := m.node(inventory.ComputeNode{XName: "x1000c0s0b0n0", BootMAC: "02:00:00:00:00:01"})
+	m.refuses(api.Conflict, n.ID, m.deletingInterfaces("020000000001"))
+	m.done(m.deletingInterfaces())
+	if err := m.deleteNode(n.ID); err != nil {
+		t.Fatal(err)
+	}
+	if i, there := m.read().EthernetInterface("020000000001"); there {
+		t.Errorf("left is %+v", i)
+	}
+}
+
 // The address of an interface is not allotted to a node.
 func TestAddressOfAnInterfaceIsTaken(t *testing.T) {
 	m := newRoom(t)
