@@ -168,11 +168,16 @@ type undecodable struct{ error }
 
 // encoding is deterministic CBOR (RFC 8949, core deterministic encoding): equal
 // values have equal bytes, which the state hash needs.
-var encoding = must(func() (cbor.EncMode, error) {
+var (
+	encoding   = must(encodingOptions().EncMode())
+	encodingTo = must(encodingOptions().UserBufferEncMode())
+)
+
+func encodingOptions() cbor.EncOptions {
 	o := cbor.CoreDetEncOptions()
 	o.Time = cbor.TimeRFC3339NanoUTC // exact; the numeric forms go through a float
-	return o.EncMode()
-}())
+	return o
+}
 
 // decoding refuses what encoding never writes.
 var decoding = must(cbor.DecOptions{

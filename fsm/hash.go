@@ -1,9 +1,11 @@
 package fsm
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"sync"
 )
 
 // sum is a hash of a set of rows that can be kept while rows come and go: the
@@ -23,14 +25,17 @@ func (s sum) String() string {
 
 // rowSum hashes one canonical row of a table.
 func rowSum(table string, row any) sum {
-	b, err := encoding.Marshal(row)
-	if err != nil {
+	b := rowBuffers.Get().(*bytes.Buffer)
+	defer rowBuffers.Put(b)
+	b.Reset()
+	b.WriteString(table)
+	b.WriteByte(0)
+	if err := encodingTo.MarshalToBuffer(row, b); err != nil {
 		panic("fsm: a row of " + table + " does not encode: " + err.Error())
 	}
-	h := sha256.New()
-	h.Write([]byte(table))
-	h.Write([]byte{0})
-	h.Write(b)
-	d := h.Sum(nil)
-	return sum{binary.BigEndian.Uint64(d), binary.BigEndian.Uint64(d[8:])}
+	d := sha256.Sum256(b.Bytes())
+	return sum{binary.BigEndian.Uint64(d[:]), binary.BigEndian.Uint64(d[8:])}
 }
+
+// rowBuffers are reused, for every row that is stored is encoded once to be hashed.
+var rowBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}

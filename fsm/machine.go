@@ -39,35 +39,54 @@ func (m *Machine) Index() uint64 { return m.published.Load().index }
 // Time is the cluster's time in the state as it is now; zero before the first entry.
 func (m *Machine) Time() time.Time { return m.published.Load().now }
 
-// Apply is called by cluster for the n-th command of entry index, with the
-// leader's time. It gives a Result. It panics on what it cannot read: to skip a
-// command is to leave the cluster without saying so.
+// Apply applies one command, the n-th of entry index, with the leader's time. It
+// gives a Result. It panics on what it cannot read: to skip a command is to leave
+// the cluster without saying so.
 func (m *Machine) Apply(index uint64, n int, at time.Time, command []byte) any {
+	tx := newTxn(m.published.Load(), index, at)
+	answer := tx.run(n, command)
+	m.publish(tx)
+	return answer
+}
+
+// ApplyAll is Apply for all commands of an entry. What each copies before it
+// changes it the next finds copied, and readers see the entry whole.
+func (m *Machine) ApplyAll(index uint64, at time.Time, commands [][]byte) []any {
+	tx := newTxn(m.published.Load(), index, at)
+	answers := make([]any, len(commands))
+	for n, command := range commands {
+		answers[n] = tx.run(n, command)
+	}
+	m.publish(tx)
+	return answers
+}
+
+// run applies the n-th command of the Txn's entry.
+func (tx *Txn) run(n int, command []byte) any {
 	cmd, a, err := decode(command)
 	if err != nil {
-		panic(fmt.Sprintf("fsm: entry %d.%d: %v", index, n, err))
+		panic(fmt.Sprintf("fsm: entry %d.%d: %v", tx.Index(), n, err))
 	}
-	from := m.published.Load()
-	tx, about := newTxn(from, cmd.Meta, index, at), nothing
+	tx.begin(cmd.Meta)
 	if answer, again := remembered(tx); again {
-		m.publish(from, tx)
 		return answer
 	}
+	about := nothing
 	if err = keyRoom(tx); err == nil {
 		about, err = a.apply(tx, cmd.Body)
 	}
 	if err != nil { // a rejected command leaves its status, nothing else
-		tx, about = newTxn(from, cmd.Meta, index, at), nothing
+		tx.undo()
+		about = nothing
 	}
 	answer := answerOf(tx, about, err)
 	remember(tx, answer, n)
-	m.publish(from, tx)
 	return answer
 }
 
 // publish makes a Txn's state the one that is read, and wakes who watches what it replaced.
-func (m *Machine) publish(from *state, tx *Txn) {
-	m.published.Store(tx.state)
+func (m *Machine) publish(tx *Txn) {
+	from := m.published.Swap(tx.state)
 	for pos, mine := range tx.mine {
 		if mine {
 			from.trees[pos].supersede()

@@ -420,7 +420,7 @@ func TestCommandsAreForgottenOldestFirst(t *testing.T) {
 	for range 20 {
 		l.must(admin, mark, stateMark{})
 	}
-	tx := newTxn(l.m.published.Load(), Meta{}, l.index, l.at)
+	tx := newTxn(l.m.published.Load(), l.index, l.at)
 	before, _ := tx.state.sums.keys.Get("")
 	tx.state.sums.keys.Set("", keptCommands+5)
 	forgetOldCommands(tx)

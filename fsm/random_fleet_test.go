@@ -13,7 +13,7 @@ import (
 func (s *scribe) fleet(t *testing.T) []byte {
 	return pick(s, []func(*testing.T) []byte{
 		s.nodes, s.nodes, s.nodes, s.renode, s.renode, s.unnode, s.board, s.reboard, s.unboard,
-		s.collect, s.collect, s.recollect, s.uncollect, s.network, s.unnetwork, s.allocate, s.chunk, s.commit, s.reveal,
+		s.collect, s.collect, s.recollect, s.uncollect, s.network, s.unnetwork, s.allocate, s.chunk, s.commit, s.reveal, s.auth,
 	})(t)
 }
 
@@ -149,4 +149,9 @@ func (s *scribe) commit(t *testing.T) []byte {
 
 func (s *scribe) reveal(t *testing.T) []byte {
 	return s.encoded(t, reveal, s.fleetActor(), revealed{"node", s.someNode().ID})
+}
+
+func (s *scribe) auth(t *testing.T) []byte {
+	return s.encoded(t, setAuth, s.fleetActor(), authSet{Secret: s.secret(), Values: map[string]string{
+		pick(s, []string{SettingIssuer, SettingAnonymousRead, SettingCA}): pick(s, []string{"true", "false", "x"}), SettingAudience: "a"}})
 }

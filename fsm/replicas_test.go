@@ -59,6 +59,40 @@ func TestReplicasAgree(t *testing.T) {
 	}
 }
 
+// TestEntriesAppliedWhole: the commands of an entry, applied in one step, give
+// what they give one by one, those that are refused among them.
+func TestEntriesAppliedWhole(t *testing.T) {
+	refused := 0
+	for seed := range uint64(10) {
+		s, b := newScribe(seed), New()
+		for range 60 {
+			e := s.next(t)
+			group := [][]byte{e.command}
+			for n := 1 + s.rng.IntN(8); n > len(group); {
+				command := s.command(t)
+				if r := s.m.Apply(e.index, len(group), e.at, command).(Result); r.Err != nil {
+					refused++
+				}
+				group = append(group, command)
+			}
+			b.ApplyAll(e.index, e.at, group)
+			if one, whole := s.m.Read(), b.Read(); one.Hash() != whole.Hash() {
+				compareStates(t, seed, s.m, b)
+				t.Fatalf("seed %d, entry %d of %d commands: one by one the state hash is %s, as a whole %s", seed, e.index, len(group), one.Hash(), whole.Hash())
+			}
+			ledgerHolds(t, seed, b.Read())
+		}
+		fleetHolds(t, seed, b.Read())
+		compareStates(t, seed, s.m, b)
+		if err := b.Verify(); err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+	}
+	if refused < 100 {
+		t.Errorf("only %d commands were refused: nothing was undone", refused)
+	}
+}
+
 func typeOf(t *testing.T, command []byte) Type {
 	t.Helper()
 	e, _, err := decode(command)

@@ -2,7 +2,7 @@ package fsm
 
 import (
 	"bytes"
-	"fmt"
+	"encoding/binary"
 	"strings"
 	"time"
 
@@ -62,7 +62,10 @@ func orderIf(q *request, prefix string) string {
 	if !strings.HasPrefix(q.ID, prefix) {
 		return ""
 	}
-	return fmt.Sprintf("%020d.%06d", q.Index, q.N)
+	var order [8 + 4]byte
+	binary.BigEndian.PutUint64(order[:], q.Index)
+	binary.BigEndian.PutUint32(order[8:], uint32(q.N))
+	return string(order[:])
 }
 
 // principalOf is the first word of an idempotency key: who sent it.

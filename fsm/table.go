@@ -52,6 +52,7 @@ type anyTable interface {
 	find(s *state, key string) (any, bool)
 	content(s *state) snapshot.Table
 	load(s *state, folder *snapshot.Folder) error
+	restore(tx *Txn, was rowBefore)
 	rehash(s *state) sum
 	size(s *state) int
 }
@@ -156,25 +157,45 @@ func (t *table[T]) size(s *state) int { return t.in(s).rows.Len() }
 // slices and maps in it become the store's own: nobody changes them any more.
 func (t *table[T]) put(tx *Txn, row T) T {
 	canonicalize(&row)
-	t.set(tx.state, tx.changing(t.pos).(*tree[T]), &row)
-	return row
-}
-
-func (t *table[T]) set(s *state, e *tree[T], row *T) {
-	key := t.key(row)
+	key := t.key(&row)
 	if key == "" {
 		panic("fsm: a row of " + t.name + " has no key")
 	}
-	it := item[T]{row, rowSum(t.name, row)}
+	old := t.set(tx, key, item[T]{&row, rowSum(t.name, &row)})
+	tx.changes = append(tx.changes, t.before(key, old))
+	return row
+}
+
+// set puts an item in place of what has its key, which it gives.
+func (t *table[T]) set(tx *Txn, key string, it item[T]) (old item[T]) {
+	s, e := tx.state, tx.changing(t.pos).(*tree[T])
 	old, replaced := e.rows.Set(key, it)
 	if replaced {
 		t.forget(s, e, key, old)
 	}
-	t.enter(e, key, row)
+	t.enter(e, key, it.row)
 	s.sum = s.sum.plus(it.sum)
 	if t.derived != nil {
-		t.derived(&s.sums, old.row, row)
+		t.derived(&s.sums, old.row, it.row)
 	}
+	return old
+}
+
+// before is how a row was, so that it can be restored.
+func (t *table[T]) before(key string, old item[T]) rowBefore {
+	if old.row == nil {
+		return rowBefore{table: t, key: key}
+	}
+	return rowBefore{t, key, old.row, old.sum}
+}
+
+// restore makes a row what it was.
+func (t *table[T]) restore(tx *Txn, was rowBefore) {
+	if was.row == nil {
+		t.delete(tx, was.key)
+		return
+	}
+	t.set(tx, was.key, item[T]{was.row.(*T), was.sum})
 }
 
 // enter puts a row into the indexes.
@@ -218,15 +239,22 @@ func (t *table[T]) forget(s *state, e *tree[T], key string, old item[T]) {
 
 // remove deletes the row with that key, if there is one.
 func (t *table[T]) remove(tx *Txn, key string) {
+	if old, ok := t.delete(tx, key); ok {
+		tx.changes = append(tx.changes, t.before(key, old))
+	}
+}
+
+// delete takes out what has that key, and gives it.
+func (t *table[T]) delete(tx *Txn, key string) (old item[T], ok bool) {
 	e := tx.changing(t.pos).(*tree[T])
-	old, ok := e.rows.Delete(key)
-	if !ok {
-		return
+	if old, ok = e.rows.Delete(key); !ok {
+		return old, false
 	}
 	t.forget(tx.state, e, key, old)
 	if t.derived != nil {
 		t.derived(&tx.state.sums, old.row, nil)
 	}
+	return old, true
 }
 
 func (t *table[T]) find(s *state, key string) (any, bool) {

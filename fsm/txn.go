@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -22,24 +23,48 @@ func (r Reader) Now() time.Time { return r.state.now }
 // Hash is the state hash: equal on all peers at equal indexes.
 func (r Reader) Hash() string { return r.state.sum.String() }
 
-// Txn is a Reader that may also write: the application of one command. Who has
-// no command cannot write.
+// Txn is a Reader that may also write: the application of the commands of one
+// entry, one after the other. Who has no command cannot write.
 type Txn struct {
 	Reader
-	Meta
-	Now  time.Time // the cluster's time at this command
-	mine []bool    // which trees are this Txn's own copies
-	next int       // number of the next object it makes
-	mark bool      // the state after this command is to be kept as a snapshot
+	Meta                // of the command in hand
+	Now     time.Time   // the cluster's time at this entry
+	mine    []bool      // which trees are this Txn's own copies
+	next    int         // number of the next object that the command makes
+	mark    bool        // a command wants the state after the entry to be kept as a snapshot
+	changes []rowBefore // what the command has changed, to be undone if it is refused
 }
 
-func newTxn(from *state, meta Meta, index uint64, at time.Time) *Txn {
+// rowBefore is a row as it was before a command changed it; row is nil when there was none.
+type rowBefore struct {
+	table anyTable
+	key   string
+	row   any
+	sum   sum
+}
+
+func newTxn(from *state, index uint64, at time.Time) *Txn {
 	s := from.successor()
 	s.index = index
 	if at = canonicalTime(at); at.After(s.now) {
 		s.now = at
 	}
-	return &Txn{Reader: Reader{s}, Meta: meta, Now: s.now, mine: make([]bool, len(s.trees))}
+	return &Txn{Reader: Reader{s}, Now: s.now, mine: make([]bool, len(s.trees))}
+}
+
+// begin turns to the next command.
+func (tx *Txn) begin(m Meta) {
+	tx.Meta, tx.next = m, 0
+	clear(tx.changes)
+	tx.changes = tx.changes[:0]
+}
+
+// undo takes back what the command has changed.
+func (tx *Txn) undo() {
+	for _, c := range slices.Backward(tx.changes) {
+		c.table.restore(tx, c)
+	}
+	tx.next, tx.changes = 0, tx.changes[:0]
 }
 
 // changing is the tree at pos as this Txn's own.
