@@ -32,6 +32,11 @@ race: build ## the tests of one process, with the race detector
 bench: build ## creates per second, and how long a dead leader is missed (figures: docs/benchmarks.md)
 	go run ./test/bench -orchd $(ORCHD_BIN)
 
+FLEET ?= 250000
+.PHONY: bench-fleet
+bench-fleet: build ## the inventory with FLEET=250000 nodes: posts, bulk load, list, lookups, memory
+	go run ./test/bench -orchd $(ORCHD_BIN) -fleet $(FLEET)
+
 .PHONY: build
 build: ## bin/orchd, a static program
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X github.com/orchd/orchd/cmd/orchd/cli.release=$(VERSION)" -o $(ORCHD_BIN) ./cmd/orchd

@@ -1,22 +1,32 @@
 package fsm
 
 import (
+	"iter"
 	"net/netip"
+	"slices"
 
 	"github.com/tidwall/btree"
+
+	"github.com/orchd/orchd/api/inventory"
 )
 
-// addresses counts how often each IP address is named. It is derived from rows:
-// to look for a free address must not mean to read all of them.
+// addresses is who names each IP address. It is derived from rows: to look for a
+// free address, or for the node that has one, must not mean to read all of them.
 type addresses struct {
-	v4 btree.Map[uint32, int32]
-	v6 *btree.BTreeG[named6]
+	v4 btree.Map[uint32, naming]
+	v6 *btree.BTreeG[naming6]
 }
 
-// named6 is an IPv6 address and how often it is named.
-type named6 struct {
-	addr  netip.Addr
-	times int32
+// naming is how many rows name an address, and the node that did last; nil when
+// that one does no more, or the last was a BMC.
+type naming struct {
+	rows int32
+	node *computeNode
+}
+
+type naming6 struct {
+	addr netip.Addr
+	naming
 }
 
 func (a *addresses) copied() addresses {
@@ -27,40 +37,66 @@ func (a *addresses) copied() addresses {
 	return c
 }
 
-// count adds n to each address in the list; what is no address is nothing.
-func (a *addresses) count(n int32, list []string) {
+// enter notes that a row names the addresses in a list, each once; node is nil
+// for a BMC. What is no address is nothing.
+func (a *addresses) enter(list []string, node *computeNode) {
+	for _, addr := range parsedOnce(list) {
+		n := a.at(addr)
+		a.set(addr, naming{n.rows + 1, node})
+	}
+}
+
+// leave notes that a row that entered the list does so no more.
+func (a *addresses) leave(list []string, node *computeNode) {
+	for _, addr := range parsedOnce(list) {
+		n := a.at(addr)
+		if n.rows--; n.node == node {
+			n.node = nil
+		}
+		a.set(addr, n)
+	}
+}
+
+// parsedOnce is the addresses in a list, each once.
+func parsedOnce(list []string) []netip.Addr {
+	parsed := make([]netip.Addr, 0, len(list))
 	for _, text := range list {
+		if text == "" {
+			continue
+		}
 		addr, err := netip.ParseAddr(text)
-		switch {
-		case text == "" || err != nil:
-		case addr.Unmap().Is4():
-			a.count4(n, number4(addr.Unmap()))
-		default:
-			a.count6(n, addr.WithZone(""))
+		if addr = addr.Unmap().WithZone(""); err == nil && !slices.Contains(parsed, addr) {
+			parsed = append(parsed, addr)
 		}
 	}
+	return parsed
 }
 
-func (a *addresses) count4(n int32, addr uint32) {
-	if times, _ := a.v4.Get(addr); times+n != 0 {
-		a.v4.Set(addr, times+n)
-	} else {
-		a.v4.Delete(addr)
+func (a *addresses) at(addr netip.Addr) (n naming) {
+	if addr.Is4() {
+		n, _ = a.v4.Get(number4(addr))
+		return n
 	}
-}
-
-func (a *addresses) count6(n int32, addr netip.Addr) {
 	if a.v6 == nil {
-		a.v6 = btree.NewBTreeGOptions(func(x, y named6) bool { return x.addr.Less(y.addr) }, btree.Options{NoLocks: true})
+		return n
 	}
-	at := named6{addr: addr}
-	if was, ok := a.v6.Get(at); ok {
-		at.times = was.times
-	}
-	if at.times += n; at.times != 0 {
-		a.v6.Set(at)
-	} else {
-		a.v6.Delete(at)
+	found, _ := a.v6.Get(naming6{addr: addr})
+	return found.naming
+}
+
+func (a *addresses) set(addr netip.Addr, n naming) {
+	switch {
+	case addr.Is4() && n.rows == 0:
+		a.v4.Delete(number4(addr))
+	case addr.Is4():
+		a.v4.Set(number4(addr), n)
+	case n.rows == 0:
+		a.v6.Delete(naming6{addr: addr})
+	default:
+		if a.v6 == nil {
+			a.v6 = btree.NewBTreeGOptions(func(x, y naming6) bool { return x.addr.Less(y.addr) }, btree.Options{NoLocks: true})
+		}
+		a.v6.Set(naming6{addr, n})
 	}
 }
 
@@ -70,26 +106,33 @@ func number4(addr netip.Addr) uint32 {
 	return uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
 }
 
-// used tells whether an address is named anywhere.
-func (a *addresses) used(addr netip.Addr) bool {
-	if addr.Is4() {
-		_, ok := a.v4.Get(number4(addr))
-		return ok
-	}
-	if a.v6 == nil {
-		return false
-	}
-	_, ok := a.v6.Get(named6{addr: addr})
-	return ok
-}
-
 // free is the first address from first to last that nobody names and skip does
 // not exclude. It takes as many steps as there are named ones before it.
 func (a *addresses) free(first, last netip.Addr, skip func(netip.Addr) bool) (netip.Addr, bool) {
 	for addr := first; addr.IsValid() && addr.Compare(last) <= 0; addr = addr.Next() {
-		if !a.used(addr) && !skip(addr) {
+		if a.at(addr).rows == 0 && !skip(addr) {
 			return addr, true
 		}
 	}
 	return netip.Addr{}, false
+}
+
+// NodesAt lists the nodes that name an address, in any place. Where several rows
+// do, or did, it has to look at all nodes.
+func (r Reader) NodesAt(addr netip.Addr) iter.Seq[inventory.ComputeNode] {
+	addr = addr.Unmap().WithZone("")
+	return func(yield func(inventory.ComputeNode) bool) {
+		n := r.state.sums.addresses.at(addr)
+		if n.rows == 0 || n.rows == 1 && n.node != nil {
+			if n.rows == 1 {
+				yield(r.shownNode(n.node))
+			}
+			return
+		}
+		for row := range computeNodes.rowsAfter(r.state, "") {
+			if slices.Contains(parsedOnce(row.addresses()), addr) && !yield(r.shownNode(row)) {
+				return
+			}
+		}
+	}
 }

@@ -38,8 +38,8 @@ var bmcs = &table[bmc]{
 	},
 	large: true,
 	derived: func(s *sums, old, row *bmc) {
-		s.addresses.count(-1, old.addresses())
-		s.addresses.count(+1, row.addresses())
+		s.addresses.leave(old.addresses(), nil)
+		s.addresses.enter(row.addresses(), nil)
 	},
 }
 
@@ -407,9 +407,8 @@ func (w *Writer) ReplaceBMC(ctx context.Context, id string, ifVersion uint64, b 
 }
 
 // DeleteBMC forgets a BMC that no node names.
-func (w *Writer) DeleteBMC(ctx context.Context, id string, ifVersion uint64) error {
-	_, err := propose[struct{}](ctx, w, deleteBMC, versioned{id, ifVersion})
-	return err
+func (w *Writer) DeleteBMC(ctx context.Context, id string, ifVersion uint64) (Done[struct{}], error) {
+	return propose[struct{}](ctx, w, deleteBMC, versioned{id, ifVersion})
 }
 
 func shownBMC(d Done[bmc], err error) (Done[inventory.BMC], error) {

@@ -335,9 +335,8 @@ func (w *Writer) ReplaceCollection(ctx context.Context, id string, ifVersion uin
 }
 
 // DeleteCollection forgets a collection; its nodes are free.
-func (w *Writer) DeleteCollection(ctx context.Context, id string, ifVersion uint64) error {
-	_, err := propose[struct{}](ctx, w, deleteCollection, versioned{id, ifVersion})
-	return err
+func (w *Writer) DeleteCollection(ctx context.Context, id string, ifVersion uint64) (Done[struct{}], error) {
+	return propose[struct{}](ctx, w, deleteCollection, versioned{id, ifVersion})
 }
 
 func shownCollection(d Done[collection], err error) (Done[inventory.NodeCollection], error) {

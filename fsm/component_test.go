@@ -282,7 +282,7 @@ func TestImpliedComponentGoesWithTheXName(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.patch("x2000c0s0b0", smd.ComponentPatch{State: new("Ready")})
-	if err := m.DeleteBMC(asAdmin(), b.Object.ID, 0); err != nil {
+	if _, err := m.DeleteBMC(asAdmin(), b.Object.ID, 0); err != nil {
 		t.Fatal(err)
 	}
 	if c, ok := m.read().Component("x2000c0s0b0"); ok {

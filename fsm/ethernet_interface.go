@@ -37,8 +37,8 @@ var ethernetInterfaces = &table[ethernetInterface]{
 	key:   func(i *ethernetInterface) string { return i.ID },
 	large: true,
 	derived: func(s *sums, old, row *ethernetInterface) {
-		s.addresses.count(-1, old.addresses())
-		s.addresses.count(+1, row.addresses())
+		s.addresses.leave(old.addresses(), nil)
+		s.addresses.enter(row.addresses(), nil)
 	},
 }
 

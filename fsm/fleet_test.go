@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -149,7 +150,7 @@ func TestBMCOfANode(t *testing.T) {
 	f.refuses(api.Invalid, "", f.create(inventory.ComputeNode{BMC: &inventory.BMC{XName: "x1000c9s0b0"}})) // no credentials
 	f.refuses(api.Invalid, "no BMC with this id", f.create(inventory.ComputeNode{BMC: &inventory.BMC{ID: "nobody"}}))
 
-	f.refuses(api.Conflict, "is the BMC of", func() error { return f.DeleteBMC(asAdmin(), c.BMC.ID, 0) })
+	f.refuses(api.Conflict, "is the BMC of", func() error { _, err := f.DeleteBMC(asAdmin(), c.BMC.ID, 0); return err })
 	for _, id := range []string{c.ID, d.ID} {
 		if err := f.deleteNode(id); err != nil {
 			t.Fatal(err)
@@ -158,7 +159,7 @@ func TestBMCOfANode(t *testing.T) {
 	if _, there := f.read().BMC(c.BMC.ID); !there {
 		t.Error("a BMC that was posted went with its last node")
 	}
-	if err := f.DeleteBMC(asAdmin(), c.BMC.ID, 0); err != nil {
+	if _, err := f.DeleteBMC(asAdmin(), c.BMC.ID, 0); err != nil {
 		t.Error(err)
 	}
 
@@ -335,7 +336,7 @@ func TestCollections(t *testing.T) {
 	p1.Nodes = []string{"x1000c0s0b0n1"} // freed on update
 	must2(t)(f.ReplaceCollection(asAdmin(), p1.ID, p1.Version, p1))
 	p2 := must(make("Partition 2", inventory.Partition, "x1000c0s0b0n0"))
-	if err := f.DeleteCollection(asAdmin(), p2.ID, 0); err != nil { // and on delete
+	if _, err := f.DeleteCollection(asAdmin(), p2.ID, 0); err != nil { // and on delete
 		t.Fatal(err)
 	}
 	must(make("Partition 3", inventory.Partition, "x1000c0s0b0n0"))
@@ -382,7 +383,7 @@ func TestTenantsKeepTheirHandsOffEachOther(t *testing.T) {
 		return err
 	})
 	others, _ := f.read().Collection("others")
-	f.refuses(api.Forbidden, "bound to another tenant", func() error { return f.DeleteCollection(tenant, others.ID, 0) })
+	f.refuses(api.Forbidden, "bound to another tenant", func() error { _, err := f.DeleteCollection(tenant, others.ID, 0); return err })
 	f.refuses(api.Forbidden, "bound to another tenant", func() error {
 		_, err := f.CreateCollection(tenant, inventory.NodeCollection{Name: "third", Type: inventory.Tenant})
 		return err
@@ -525,5 +526,37 @@ func TestSampleFleet(t *testing.T) {
 		} else {
 			before = got
 		}
+	}
+}
+
+func TestNodesAtAnAddress(t *testing.T) {
+	f := newFleet(t)
+	at := func(addr string) (ids []string) {
+		for n := range f.read().NodesAt(netip.MustParseAddr(addr)) {
+			ids = append(ids, n.ID)
+		}
+		return ids
+	}
+	a := f.node(inventory.ComputeNode{BootIPv4: "10.0.0.1", NetworkInterfaces: []inventory.NetworkInterface{{InterfaceName: "a", MACAddress: "02:00:00:00:00:01",
+		IPv4Address: "10.0.0.1", IPv6Address: "fd00::0001"}}})
+	if got := at("10.0.0.1"); !slices.Equal(got, []string{a.ID}) || !slices.Equal(at("fd00::1"), got) || !slices.Equal(at("::ffff:10.0.0.1"), got) {
+		t.Errorf("at its addresses: %v, %v", got, at("fd00::1"))
+	}
+	b := f.node(inventory.ComputeNode{BootIPv4: "10.0.0.1"})
+	if got := at("10.0.0.1"); len(got) != 2 {
+		t.Errorf("two nodes at one address: %v", got)
+	}
+	if err := f.deleteNode(b.ID); err != nil {
+		t.Fatal(err)
+	}
+	if got := at("10.0.0.1"); !slices.Equal(got, []string{a.ID}) {
+		t.Errorf("one of them gone: %v", got)
+	}
+	if got := at("10.0.0.9"); got != nil {
+		t.Errorf("at an address of nobody: %v", got)
+	}
+	f.node(inventory.ComputeNode{BMC: &inventory.BMC{Username: "u", Password: text("p"), IPv4Address: "10.0.0.9"}})
+	if got := at("10.0.0.9"); got != nil {
+		t.Errorf("at the address of a BMC: %v", got)
 	}
 }

@@ -86,8 +86,8 @@ var computeNodes = &table[computeNode]{
 	},
 	large: true,
 	derived: func(s *sums, old, row *computeNode) {
-		s.addresses.count(-1, old.addresses())
-		s.addresses.count(+1, row.addresses())
+		s.addresses.leave(old.addresses(), old)
+		s.addresses.enter(row.addresses(), row)
 	},
 }
 

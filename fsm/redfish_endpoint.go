@@ -43,8 +43,8 @@ var redfishEndpoints = &table[redfishEndpoint]{
 	},
 	large: true,
 	derived: func(s *sums, old, row *redfishEndpoint) {
-		s.addresses.count(-1, old.addresses())
-		s.addresses.count(+1, row.addresses())
+		s.addresses.leave(old.addresses(), nil)
+		s.addresses.enter(row.addresses(), nil)
 	},
 }
 

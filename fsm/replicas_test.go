@@ -116,7 +116,7 @@ func fleetHolds(t *testing.T, seed uint64, r Reader) {
 	}
 	var used addresses
 	for n := range computeNodes.each(r, "") {
-		used.count(1, n.addresses())
+		used.enter(n.addresses(), nil)
 		hold("xname", places, xname.Canonical(n.XName), n.ID)
 		for _, mac := range n.macs() {
 			hold("MAC", macs, mac, n.ID)
@@ -126,15 +126,15 @@ func fleetHolds(t *testing.T, seed uint64, r Reader) {
 		}
 	}
 	for b := range bmcs.each(r, "") {
-		used.count(1, b.addresses())
+		used.enter(b.addresses(), nil)
 		hold("xname of a BMC", boards, xname.Canonical(b.XName), b.ID)
 		hold("MAC", macs, inventory.MACKey(b.MAC), b.ID)
 	}
 	for e := range redfishEndpoints.each(r, "") {
-		used.count(1, e.addresses())
+		used.enter(e.addresses(), nil)
 	}
 	for i := range ethernetInterfaces.each(r, "") {
-		used.count(1, i.addresses())
+		used.enter(i.addresses(), nil)
 	}
 	exclusive := map[string]string{}
 	for c := range collections.each(r, "") {
@@ -146,10 +146,21 @@ func fleetHolds(t *testing.T, seed uint64, r Reader) {
 			}
 		}
 	}
-	if got, want := r.state.sums.addresses, used; !slices.Equal(got.v4.Keys(), want.v4.Keys()) || !slices.Equal(got.v4.Values(), want.v4.Values()) ||
-		(got.v6 != nil && want.v6 != nil && !slices.Equal(got.v6.Items(), want.v6.Items())) {
+	got, want := r.state.sums.addresses, used
+	if !slices.Equal(got.v4.Keys(), want.v4.Keys()) || got.v6 != nil && want.v6 != nil && got.v6.Len() != want.v6.Len() {
 		t.Errorf("seed %d: the addresses in use are not those of the rows", seed)
 	}
+	got.v4.Scan(func(addr uint32, n naming) bool {
+		if expected, _ := want.v4.Get(addr); expected.rows != n.rows {
+			t.Errorf("seed %d: %d rows are said to name address %x, %d do", seed, n.rows, addr, expected.rows)
+		}
+		if n.node != nil {
+			if it, ok := computeNodes.in(r.state).rows.Get(n.node.ID); !ok || it.row != n.node {
+				t.Errorf("seed %d: address %x is said to be of a row that is no more", seed, addr)
+			}
+		}
+		return true
+	})
 }
 
 // ledgerHolds: what is promised is what the VMs take, and no placement exceeds a

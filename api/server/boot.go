@@ -171,17 +171,10 @@ func addressesOf(n inventory.ComputeNode) (all []netip.Addr) {
 	return all
 }
 
-// nodeAt finds the node that asks, by its address. There is no index on addresses, so
-// it looks at every node; one request at a time does.
+// nodeAt finds the node that asks, by its address.
 func (s *Server) nodeAt(ctx context.Context, v View) (found inventory.ComputeNode, err error) {
 	from, _ := askerOf(ctx)
-	select {
-	case s.walking <- struct{}{}:
-		defer func() { <-s.walking }()
-	case <-ctx.Done():
-		return found, ctx.Err()
-	}
-	for n := range v.ComputeNodes(inventory.NodeFilter{}, "") {
+	for n := range v.NodesAt(from) {
 		switch {
 		case ctx.Err() != nil:
 			return found, ctx.Err()

@@ -345,27 +345,38 @@ func (f *fakeFleet) ReplaceBMC(ctx context.Context, id string, ifVersion uint64,
 	return Done[inventory.BMC]{Object: b, Index: f.index}, nil
 }
 
+// NodesAt lists the nodes that name an address.
+func (f *fakeFleet) NodesAt(addr netip.Addr) iter.Seq[inventory.ComputeNode] {
+	return func(yield func(inventory.ComputeNode) bool) {
+		for n := range f.ComputeNodes(inventory.NodeFilter{}, "") {
+			if slices.Contains(addressesOf(n), addr) && !yield(n) {
+				return
+			}
+		}
+	}
+}
+
 // DeleteBMC forgets a BMC.
-func (f *fakeFleet) DeleteBMC(ctx context.Context, id string, ifVersion uint64) error {
+func (f *fakeFleet) DeleteBMC(ctx context.Context, id string, ifVersion uint64) (Done[struct{}], error) {
 	f.lock.Lock()
 	defer f.lock.Unlock()
 	return deleteFrom(f, ctx, f.bmcs, "bmc", id, ifVersion, f.bmcs[id].Version)
 }
 
-func deleteFrom[T any](f *fakeFleet, ctx context.Context, table map[string]T, kind, id string, ifVersion, version uint64) error {
+func deleteFrom[T any](f *fakeFleet, ctx context.Context, table map[string]T, kind, id string, ifVersion, version uint64) (Done[struct{}], error) {
 	_, again, err := f.begin(ctx, fmt.Sprintf("%s.delete %s %d", kind, id, ifVersion))
 	if again || err != nil {
-		return err
+		return Done[struct{}]{Replayed: again}, err
 	}
 	if _, there := table[id]; !there {
-		return notFound(kind)
+		return Done[struct{}]{}, notFound(kind)
 	}
 	if err := freshAt(version, ifVersion); err != nil {
-		return err
+		return Done[struct{}]{}, err
 	}
 	delete(table, id)
 	f.done(ctx, id)
-	return nil
+	return Done[struct{}]{Index: 1}, nil
 }
 
 // CreateCollection refuses names and nodes that are taken.
@@ -425,7 +436,7 @@ func (f *fakeFleet) ReplaceCollection(ctx context.Context, id string, ifVersion 
 }
 
 // DeleteCollection forgets a collection.
-func (f *fakeFleet) DeleteCollection(ctx context.Context, id string, ifVersion uint64) error {
+func (f *fakeFleet) DeleteCollection(ctx context.Context, id string, ifVersion uint64) (Done[struct{}], error) {
 	f.lock.Lock()
 	defer f.lock.Unlock()
 	return deleteFrom(f, ctx, f.collections, "collection", id, ifVersion, f.collections[id].Version)

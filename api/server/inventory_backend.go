@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"iter"
+	"net/netip"
 
 	"github.com/orchd/orchd/api"
 	"github.com/orchd/orchd/api/inventory"
@@ -14,6 +15,7 @@ import (
 type InventoryView interface {
 	ComputeNode(ref string) (inventory.ComputeNode, error)
 	ComputeNodes(f inventory.NodeFilter, after string) iter.Seq[inventory.ComputeNode] // keyed by id
+	NodesAt(addr netip.Addr) iter.Seq[inventory.ComputeNode]                           // those that name it in any place
 	BMC(ref string) (inventory.BMC, error)
 	BMCs(after string) iter.Seq[inventory.BMC] // keyed by id
 	Collection(ref string) (inventory.NodeCollection, error)
@@ -63,10 +65,10 @@ type InventoryWrites interface {
 	AllocateAddress(ctx context.Context, id string, k int, network string) (Done[inventory.ComputeNode], error)
 	CreateBMC(ctx context.Context, b inventory.BMC) (Done[inventory.BMC], error)
 	ReplaceBMC(ctx context.Context, id string, ifVersion uint64, b inventory.BMC) (Done[inventory.BMC], error)
-	DeleteBMC(ctx context.Context, id string, ifVersion uint64) error
+	DeleteBMC(ctx context.Context, id string, ifVersion uint64) (Done[struct{}], error)
 	CreateCollection(ctx context.Context, c inventory.NodeCollection) (Done[inventory.NodeCollection], error)
 	ReplaceCollection(ctx context.Context, id string, ifVersion uint64, c inventory.NodeCollection) (Done[inventory.NodeCollection], error)
-	DeleteCollection(ctx context.Context, id string, ifVersion uint64) error
+	DeleteCollection(ctx context.Context, id string, ifVersion uint64) (Done[struct{}], error)
 	CreateNetwork(ctx context.Context, c api.NetworkCreate) (Done[api.Network], error)
 	DeleteNetwork(ctx context.Context, id string) error
 

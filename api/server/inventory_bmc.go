@@ -24,7 +24,7 @@ var bmcKind = inventoryKind[inventory.BMC]{
 	create:  InventoryWrites.CreateBMC,
 	replace: InventoryWrites.ReplaceBMC,
 	remove: func(w InventoryWrites, ctx context.Context, id string, ifVersion uint64) (Done[inventory.DeletedNode], error) {
-		return Done[inventory.DeletedNode]{}, w.DeleteBMC(ctx, id, ifVersion)
+		return deletedPlain(w.DeleteBMC(ctx, id, ifVersion))
 	},
 	reveal: InventoryWrites.RevealBMC,
 	shown:  shownBMC,

@@ -24,7 +24,7 @@ var collectionKind = inventoryKind[inventory.NodeCollection]{
 	create:  InventoryWrites.CreateCollection,
 	replace: InventoryWrites.ReplaceCollection,
 	remove: func(w InventoryWrites, ctx context.Context, id string, ifVersion uint64) (Done[inventory.DeletedNode], error) {
-		return Done[inventory.DeletedNode]{}, w.DeleteCollection(ctx, id, ifVersion)
+		return deletedPlain(w.DeleteCollection(ctx, id, ifVersion))
 	},
 	shown: shownCollection,
 	head:  func(c *inventory.NodeCollection) (*string, uint64) { return &c.ID, c.Version },

@@ -239,6 +239,11 @@ func (k inventoryKind[T]) delete(s *Server, w http.ResponseWriter, r *http.Reque
 	return nil
 }
 
+// deletedPlain is the deletion of what leaves nothing to tell.
+func deletedPlain(d Done[struct{}], err error) (Done[inventory.DeletedNode], error) {
+	return Done[inventory.DeletedNode]{Replayed: d.Replayed, Index: d.Index}, err
+}
+
 // mayChange refuses whom no change of this kind is for, and gives the version
 // that the caller asks for, 0 for any. Which fields a controller may change is
 // decided in apply.

@@ -49,7 +49,6 @@ type Server struct {
 	failures *failures
 	uid      uint32        // whose processes are admin on the unix socket, beside root's
 	stopping chan struct{} // closed when Serve begins to stop: waits end with what they know
-	walking  chan struct{} // has room for one: who walks over the whole fleet for a client without a credential
 }
 
 // New makes a server; it starts nothing.
@@ -67,7 +66,6 @@ func New(cfg Config, b Backend, log *slog.Logger) *Server {
 		failures: newFailures(time.Now),
 		uid:      uint32(os.Getuid()),
 		stopping: make(chan struct{}),
-		walking:  make(chan struct{}, 1),
 	}
 	s.docs = s.register()
 	return s

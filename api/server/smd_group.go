@@ -249,7 +249,7 @@ func (k collectionView) drop(s *Server, w http.ResponseWriter, r *http.Request) 
 	if err != nil {
 		return err
 	}
-	if err := s.backend.DeleteCollection(r.Context(), c.ID, 0); err != nil {
+	if _, err := s.backend.DeleteCollection(r.Context(), c.ID, 0); err != nil {
 		return err
 	}
 	return writeJSON(w, http.StatusOK, deletedOne)

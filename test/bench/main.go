@@ -32,6 +32,7 @@ func main() {
 	flag.DurationVar(&o.round, "round", 5*time.Second, "how long each round takes")
 	flag.IntVar(&o.rounds, "rounds", 3, "how many rounds for each number of clients")
 	flag.IntVar(&o.kills, "kills", 40, "how many times the leader is killed")
+	flag.IntVar(&o.fleet, "fleet", 0, "measure the inventory, with so many nodes, instead of virtual machines")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -45,6 +46,14 @@ type options struct {
 	orchd         string
 	round         time.Duration
 	rounds, kills int
+	fleet         int // nodes of the inventory; 0: VMs are measured instead
+}
+
+func (o options) command() string {
+	if o.fleet > 0 {
+		return fmt.Sprintf("make bench-fleet FLEET=%d", o.fleet)
+	}
+	return "make bench"
 }
 
 // clientCounts are the loads that are measured.
@@ -56,9 +65,12 @@ func bench(ctx context.Context, o options) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	fmt.Printf("machine: %s\ndate: %s\ncommand: make bench (rounds of %s, %d for each number of clients)\n\n",
-		machine(), time.Now().UTC().Format(time.DateOnly), o.round, o.rounds)
+	fmt.Printf("machine: %s\ndate: %s\ncommand: %s (rounds of %s, %d for each number of clients)\n\n",
+		machine(), time.Now().UTC().Format(time.DateOnly), o.command(), o.round, o.rounds)
 
+	if o.fleet > 0 {
+		return fleetBench(ctx, o, dir)
+	}
 	raw, err := startRaftOnly(ctx, filepath.Join(dir, "raft"))
 	if err != nil {
 		return fmt.Errorf("raft alone: %w", err)

@@ -105,8 +105,8 @@ func (p *Peer) ReplaceBMC(ctx context.Context, id string, ifVersion uint64, b in
 }
 
 // DeleteBMC forgets a BMC.
-func (p *Peer) DeleteBMC(ctx context.Context, id string, ifVersion uint64) error {
-	return p.writer.DeleteBMC(ctx, id, ifVersion)
+func (p *Peer) DeleteBMC(ctx context.Context, id string, ifVersion uint64) (server.Done[struct{}], error) {
+	return done(p.writer.DeleteBMC(ctx, id, ifVersion))
 }
 
 // CreateCollection stores a collection.
@@ -120,8 +120,8 @@ func (p *Peer) ReplaceCollection(ctx context.Context, id string, ifVersion uint6
 }
 
 // DeleteCollection forgets a collection.
-func (p *Peer) DeleteCollection(ctx context.Context, id string, ifVersion uint64) error {
-	return p.writer.DeleteCollection(ctx, id, ifVersion)
+func (p *Peer) DeleteCollection(ctx context.Context, id string, ifVersion uint64) (server.Done[struct{}], error) {
+	return done(p.writer.DeleteCollection(ctx, id, ifVersion))
 }
 
 // CreateNetwork declares a network.

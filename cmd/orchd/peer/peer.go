@@ -43,6 +43,7 @@ type Peer struct {
 	socket     net.Listener // of the API, for root on this host
 	doors      doors
 
+	alone   bool          // it is the whole work of its process
 	opened  chan struct{} // closed when all of the above is there: others may call before
 	left    chan struct{} // closed when this peer has taken itself out
 	leaving sync.Once
@@ -62,6 +63,7 @@ func Serve(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.Close()) }()
+	p.alone = true
 	return p.Run(ctx)
 }
 
@@ -186,6 +188,9 @@ func (p *Peer) Run(ctx context.Context) error {
 	g.Go(func() error { return p.introduce(ctx) })
 	g.Go(func() error { return p.audit(ctx) })
 	g.Go(func() error { return p.awaitLeave(ctx) })
+	if p.alone {
+		g.Go(func() error { return collect(ctx) })
+	}
 	g.Go(func() error { return p.refreshKeys(ctx) })
 	g.Go(func() error { return p.sayIfOtherwise(ctx) })
 	if p.loop != nil {
