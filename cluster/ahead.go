@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -29,14 +30,17 @@ import (
 // of bolt first makes the files forget (reset).
 type ahead struct {
 	bolt boltLog
+	size int64 // of a file, in bytes
+	most int   // bytes of the largest batch that goes into one
 
 	writing sync.Mutex // one of StoreLogs, DeleteRange and Close at a time
-	files   [2]*os.File
-	active  int   // the one that is appended to
-	tail    int64 // where the next batch goes
-	stamp   stamp // of the active file's batches
-	suspect bool  // an append failed half-way: the file must forget before it is used again
-	broken  error // a sync failed: nothing is written any more
+	files   [2]aheadFile
+	active  int    // the one that is appended to
+	tail    int64  // where the next batch goes
+	stamp   stamp  // of the active file's batches
+	newest  uint64 // index of the newest entry, in the files or in bolt
+	suspect bool   // an append failed half-way: the files must forget before they are used again
+	broken  error  // a sync failed: nothing is written any more
 	move    chan error
 
 	mu      sync.Mutex
@@ -48,6 +52,26 @@ type ahead struct {
 type boltLog interface {
 	raft.LogStore
 	Close() error
+}
+
+// aheadFile is a file whose size stays as it is.
+type aheadFile interface {
+	io.ReaderAt
+	io.WriterAt
+	Sync() error // all that was written is on disk when it returns
+	Close() error
+	Name() string
+}
+
+// zeroed is a file whose blocks are all there, so that its data are all there is to sync.
+type zeroed struct{ *os.File }
+
+func (z zeroed) Sync() error {
+	for {
+		if err := syscall.Fdatasync(int(z.Fd())); err != syscall.EINTR {
+			return err
+		}
+	}
 }
 
 // Sizes of a write-ahead file, in bytes.
@@ -72,32 +96,40 @@ const (
 )
 
 // stamp tells a file's batches from what it held before. Each time that a file
-// is begun it gets a higher round and a new salt: whoever writes commands could
-// guess the round, and make bytes that look like a batch.
+// is begun it gets a higher round, and each time that both forget a new salt.
+// Batches of one salt are therefore never contradicted by bolt: between them
+// nothing was taken out of it. The salt is random, because whoever writes
+// commands could guess the round, and make bytes that look like a batch.
 type stamp struct{ round, salt uint64 }
 
-func (s stamp) next() stamp {
+func newSalt() uint64 {
 	var salt [8]byte
 	rand.Read(salt[:])
-	return stamp{s.round + 1, binary.BigEndian.Uint64(salt[:])}
+	return binary.BigEndian.Uint64(salt[:])
 }
 
 // openAhead opens the two files beside bolt's and moves into bolt what a crash
-// left in them. The store closes bolt from then on, also when this fails.
+// left in them. The store closes bolt from then on, also when this fails. Bolt's
+// lock keeps other processes away from the files too, so it is open already.
 func openAhead(dir string, bolt boltLog) (_ *ahead, err error) {
-	a := &ahead{bolt: bolt}
+	a := &ahead{bolt: bolt, size: aheadSize, most: aheadMost}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.closeFiles(), bolt.Close())
 		}
 	}()
 	for i := range a.files {
-		if a.files[i], err = openZeroed(filepath.Join(dir, fmt.Sprintf("ahead.%d", i))); err != nil {
+		f, err := openZeroed(filepath.Join(dir, fmt.Sprintf("ahead.%d", i)))
+		if err != nil {
 			return nil, err
 		}
+		a.files[i] = f
 	}
-	if err := syncFolder(dir); err != nil {
-		return nil, err
+	// The names of the files and of bolt's, and the name of their folder.
+	for _, folder := range []string{dir, filepath.Dir(dir)} {
+		if err := syncFolder(folder); err != nil {
+			return nil, err
+		}
 	}
 	if err := a.recover(); err != nil {
 		return nil, err
@@ -107,14 +139,14 @@ func openAhead(dir string, bolt boltLog) (_ *ahead, err error) {
 
 // openZeroed opens a file that has all its blocks, so that no sync has to
 // write down where new ones are.
-func openZeroed(path string) (*os.File, error) {
+func openZeroed(path string) (aheadFile, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
 	info, err := f.Stat()
 	if err == nil && info.Size() < aheadSize {
-		// What is there stays: a crash may have come while the file was made, or a later version have made it longer.
+		// What is there stays: a crash may have come while the file was made.
 		if _, err = f.WriteAt(make([]byte, aheadSize-info.Size()), info.Size()); err == nil {
 			err = f.Sync()
 		}
@@ -122,7 +154,7 @@ func openZeroed(path string) (*os.File, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("make %s, %d bytes: %w", path, aheadSize, err), f.Close())
 	}
-	return f, nil
+	return zeroed{f}, nil
 }
 
 func syncFolder(path string) error {
@@ -136,7 +168,9 @@ func syncFolder(path string) error {
 	return nil
 }
 
-// recover puts into bolt what the files hold, in the order it was written.
+// recover puts into bolt what the files hold and it does not, in the order it
+// was written. When bolt's disk is full the entries stay where they are, and are
+// served from memory, until there is room.
 func (a *ahead) recover() error {
 	known, err := a.bolt.LastIndex()
 	if err != nil {
@@ -144,36 +178,98 @@ func (a *ahead) recover() error {
 	}
 	var found [2]contents
 	for i, f := range a.files {
-		if found[i], err = readAhead(f, known); err != nil {
+		if found[i], err = readAhead(f, a.size); err != nil {
 			return err
 		}
-		a.stamp.round = max(a.stamp.round, found[i].stamp.round)
 	}
+	for i, c := range found {
+		if c.damaged(found[1-i], known) {
+			return fmt.Errorf("%s is damaged in the middle: the disk or the memory altered it, and log entries are lost with it. "+
+				"Move the data folder aside and join the cluster again with a new token; the other peers have everything", a.files[i].Name())
+		}
+	}
+	a.stamp.round = max(found[0].stamp.round, found[1].stamp.round)
 	if found[0].stamp.round > found[1].stamp.round {
 		found[0], found[1] = found[1], found[0]
 	}
-	for _, c := range found {
-		if len(c.logs) > 0 {
-			if err := a.bolt.StoreLogs(c.logs); err != nil {
-				return fmt.Errorf("move log entries %d to %d into bolt: %w", c.logs[0].Index, c.logs[len(c.logs)-1].Index, err)
-			}
+	a.newest = known
+	if a.pending, err = a.missing(slices.Concat(found[0].logs, found[1].logs), known); err != nil {
+		return err
+	}
+	if len(a.pending) > 0 {
+		a.newest = a.pending[len(a.pending)-1].Index
+	}
+	if err := a.settle(); err != nil {
+		a.suspect = true
+		if !errors.Is(err, syscall.ENOSPC) {
+			return fmt.Errorf("move what a crash left into bolt: %w", err)
 		}
 	}
-	return a.reset()
+	return nil
 }
 
-// contents are the batches of a file since it was begun.
+// missing are the entries that bolt, which ends at known, does not have. Those
+// that it should have it does have, or bolt was written by somebody who did not
+// look into the files.
+func (a *ahead) missing(logs []*raft.Log, known uint64) (rest []*raft.Log, err error) {
+	last := known
+	for _, l := range logs {
+		var kept raft.Log
+		err := error(raft.ErrLogNotFound)
+		switch {
+		case l.Index > last:
+			rest, last = append(rest, l), l.Index
+			continue
+		case l.Index <= known:
+			err = a.bolt.GetLog(l.Index, &kept)
+		}
+		if err != nil && !errors.Is(err, raft.ErrLogNotFound) {
+			return nil, fmt.Errorf("read log entry %d: %w", l.Index, err)
+		}
+		if err != nil || kept.Term != l.Term || kept.Type != l.Type {
+			return nil, fmt.Errorf("%s and %s hold another log than the file beside them: entry %d is not the same. "+
+				"A version of orchd that does not know the two files may have run after a crash; if so, move them aside and start again. "+
+				"If not, move the data folder aside and join the cluster again with a new token", a.files[0].Name(), a.files[1].Name(), l.Index)
+		}
+	}
+	return rest, nil
+}
+
+// contents are what is legible in a file.
 type contents struct {
+	begun bool // its first batch is legible
 	stamp stamp
-	logs  []*raft.Log
+	logs  []*raft.Log // of the batches from the beginning on, with this stamp
+	stray []stray     // batches behind something else
 }
 
-// readAhead reads a file up to the batch that a crash tore; that one was never
-// acknowledged. An intact batch of the same stamp cannot come after it, unless the
-// disk has altered what is between. Where the very first batch is torn, what
-// follows is of the stamp before, and must be in bolt, whose last index is known.
-func readAhead(f *os.File, known uint64) (c contents, err error) {
-	all := make([]byte, aheadSize)
+// stray is a batch that does not follow on the one before.
+type stray struct {
+	salt uint64
+	last uint64 // index of its newest entry; 0 without one
+}
+
+// damaged tells whether a batch behind an illegible one is missing in bolt, which
+// ends at known. It was acknowledged, and so was the illegible one, which is
+// therefore not one that a crash tore. What is of another salt lies there from
+// before the files forgot. Where both files' beginnings are illegible it may be
+// any. Of one salt, what bolt does not have is needed: a file is written again
+// from the beginning only when bolt has what it held.
+func (c contents) damaged(other contents, known uint64) bool {
+	return slices.ContainsFunc(c.stray, func(s stray) bool {
+		switch {
+		case s.last <= known:
+			return false
+		case c.begun:
+			return s.salt == c.stamp.salt
+		}
+		return !other.begun || s.salt == other.stamp.salt
+	})
+}
+
+// readAhead reads a file up to the batch that a crash tore, and looks for batches behind it.
+func readAhead(f aheadFile, size int64) (c contents, err error) {
+	all := make([]byte, size)
 	if _, err := f.ReadAt(all, 0); err != nil {
 		return c, fmt.Errorf("read %s: %w", f.Name(), err)
 	}
@@ -185,15 +281,14 @@ func readAhead(f *os.File, known uint64) (c contents, err error) {
 			pos += aheadPage
 			continue
 		}
+		if pos == 0 {
+			c.begun, c.stamp = true, stamp
+		}
 		pos += roundUp(size)
-		switch {
-		case torn && (stamp == c.stamp || c.stamp.round == 0 && len(logs) > 0 && logs[len(logs)-1].Index > known):
-			return c, fmt.Errorf("%s is damaged in the middle: the disk or the memory altered it, and log entries are lost with it. "+
-				"Move the data folder aside and join the cluster again with a new token; the other peers have everything", f.Name())
-		case torn || c.stamp.round != 0 && stamp != c.stamp:
-			torn = true
-		default:
-			c.stamp, c.logs = stamp, append(c.logs, logs...)
+		if torn = torn || stamp != c.stamp; !torn {
+			c.logs = append(c.logs, logs...)
+		} else if n := len(logs); n > 0 {
+			c.stray = append(c.stray, stray{stamp.salt, logs[n-1].Index})
 		}
 	}
 	return c, nil
@@ -292,11 +387,25 @@ func (a *ahead) StoreLogs(logs []*raft.Log) error {
 	if err := a.ready(); err != nil {
 		return err
 	}
+	if err := a.append(logs); err != nil {
+		return err
+	}
+	a.newest = max(a.newest, logs[len(logs)-1].Index)
+	return nil
+}
+
+func (a *ahead) append(logs []*raft.Log) error {
 	size := batchSize(logs)
-	if size > aheadMost {
+	switch {
+	case logs[0].Index <= a.newest: // instead of entries that nobody took out
+		if err := a.settle(); err != nil {
+			return err
+		}
+		return a.toBolt(logs)
+	case size > a.most:
 		return a.toBolt(logs)
 	}
-	if a.tail+int64(roundUp(size)) > aheadSize {
+	if a.tail+int64(roundUp(size)) > a.size {
 		if err := a.turn(); err != nil {
 			return err
 		}
@@ -333,7 +442,7 @@ func (a *ahead) write(file int, at int64, batch []byte) error {
 	f := a.files[file]
 	_, err := f.WriteAt(batch, at)
 	if err == nil {
-		err = syscall.Fdatasync(int(f.Fd()))
+		err = f.Sync()
 	}
 	if err != nil {
 		return a.note(fmt.Errorf("write %s: %w", f.Name(), err))
@@ -360,7 +469,7 @@ func (a *ahead) turn() error {
 	moving := a.moving
 	a.mu.Unlock()
 	a.active, a.tail = 1-a.active, 0
-	a.stamp = a.stamp.next()
+	a.stamp.round++
 	done := make(chan error, 1)
 	a.move = done
 	go func() { done <- a.bolt.StoreLogs(moving) }()
@@ -418,8 +527,9 @@ func (a *ahead) settle() error {
 
 // reset begins both files again, each with an empty batch, on disk.
 func (a *ahead) reset() error {
+	a.stamp.salt = newSalt()
 	for _, file := range []int{1 - a.active, a.active} {
-		a.stamp = a.stamp.next()
+		a.stamp.round++
 		if err := a.write(file, 0, encodeBatch(a.stamp, nil)); err != nil {
 			a.suspect = true
 			return err
@@ -498,7 +608,15 @@ func (a *ahead) DeleteRange(first, last uint64) error {
 	if err := a.settle(); err != nil {
 		return err
 	}
-	return a.note(a.bolt.DeleteRange(first, last))
+	if err := a.note(a.bolt.DeleteRange(first, last)); err != nil {
+		return err
+	}
+	newest, err := a.bolt.LastIndex()
+	if err != nil {
+		return a.note(fmt.Errorf("read the log's last index: %w", err))
+	}
+	a.newest = newest
+	return nil
 }
 
 // Close moves what is pending into bolt and closes both. A disk that has failed is not written to.

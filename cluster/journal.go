@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -17,17 +18,14 @@ import (
 // writes take, and never writes again after one has failed. An fsync that is
 // tried again after a failure may report success for data that is lost (fsync
 // clears the error), so the process must end instead.
-//
-// A leader's write may go on while its followers write the same: see overlap.go.
 type disk struct {
 	raft.LogStore
-	stable  raft.StableStore
-	fail    func(error) // ends the node
-	overlap overlap
+	stable raft.StableStore
+	fail   func(error) // ends the node
 
 	mu      sync.Mutex
 	failed  error
-	begun   time.Time // when the write in hand began; zero: none
+	inHand  []time.Time // when the writes in hand began, oldest first: the log, the vote and the commit index may be written side by side
 	last    time.Duration
 	slowest time.Duration
 }
@@ -35,23 +33,10 @@ type disk struct {
 func (d *disk) StoreLog(l *raft.Log) error { return d.StoreLogs([]*raft.Log{l}) }
 
 func (d *disk) StoreLogs(logs []*raft.Log) error {
-	if d.overlap.allows(logs) {
-		return d.storeBeside(logs)
-	}
-	if err := d.settled(); err != nil {
-		return err
-	}
-	return d.store(logs)
-}
-
-func (d *disk) store(logs []*raft.Log) error {
 	return d.write("append to the log", func() error { return d.LogStore.StoreLogs(logs) })
 }
 
 func (d *disk) DeleteRange(first, last uint64) error {
-	if err := d.settled(); err != nil {
-		return err
-	}
 	return d.write("shorten the log", func() error { return d.LogStore.DeleteRange(first, last) })
 }
 
@@ -63,13 +48,14 @@ func (d *disk) write(what string, do func() error) error {
 		return d.failed
 	}
 	begun := time.Now()
-	d.begun = begun
+	d.inHand = append(d.inHand, begun)
 	d.mu.Unlock()
 
 	err := do()
 
 	d.mu.Lock()
-	d.begun = time.Time{}
+	at := slices.Index(d.inHand, begun)
+	d.inHand = slices.Delete(d.inHand, at, at+1)
 	d.last = time.Since(begun)
 	d.slowest = max(d.slowest, d.last)
 	fatal := err != nil && !errors.Is(err, syscall.ENOSPC)
@@ -85,14 +71,14 @@ func (d *disk) write(what string, do func() error) error {
 	return err
 }
 
-// writing is for how long the write in hand has been going on; 0 without one.
+// writing is for how long the oldest write in hand has been going on; 0 without one.
 func (d *disk) writing() time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.begun.IsZero() {
+	if len(d.inHand) == 0 {
 		return 0
 	}
-	return time.Since(d.begun)
+	return time.Since(d.inHand[0])
 }
 
 // times are how long the last and the slowest write took.

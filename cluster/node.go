@@ -185,9 +185,6 @@ func (n *Node) startRaft() (err error) {
 		return fmt.Errorf("start raft: %w", err)
 	}
 	n.endRaft = sync.OnceValue(n.raft.Shutdown)
-	if _, gated := n.transport.(gate); gated {
-		n.stores.disk.overlap.begin(func() bool { return n.raft.State() == raft.Leader && len(voters(n.Servers())) > 1 })
-	}
 	n.book.watchRaft(func(id string) bool {
 		return slices.ContainsFunc(n.Servers(), func(s Server) bool { return s.ID == id })
 	})
@@ -217,14 +214,14 @@ const raftIO = 5 * time.Second
 // for each follower: raft's pipeline can wedge for ever after a refused append
 // (hashicorp/raft 612) and buys little in a local network (541).
 func (n *Node) newTransport() raft.Transport {
-	return gate{raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+	return raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream:                  raftStream{&n.hall.raft, n.ctx, n.hall, raft.ServerAddress(n.id)},
 		Logger:                  newRaftLog(n.ctx, n.log),
 		MaxPool:                 3,
 		MaxRPCsInFlight:         1,
 		Timeout:                 raftIO,
 		MsgpackUseNewTimeFormat: true,
-	}), n.stores.disk}
+	})
 }
 
 // fail ends the node: Wait returns the first error that it is called with.

@@ -45,9 +45,7 @@ func openStores(cfg Config, fail func(error)) (*stores, error) {
 	cache := &logCache{LogStore: d}
 	safe := vault{stable, d}
 	// The journal must be outermost: raft looks for commit tracking on the store that it is given.
-	return &stores{&journal{LogStore: cache, stable: safe}, safe, cfg.Snapshots, d, func() error {
-		return errors.Join(d.settled(), closeBoth())
-	}}, nil
+	return &stores{&journal{LogStore: cache, stable: safe}, safe, cfg.Snapshots, d, closeBoth}, nil
 }
 
 func boltPath(dataDir string) string { return filepath.Join(dataDir, "raft", "raft.db") }
