@@ -10,6 +10,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 
 	"github.com/hashicorp/raft"
 )
@@ -145,8 +146,8 @@ func (b *sureBolt) Close() error { return nil }
 
 // Sizes of the files in the simulation: small, so that they are gone round often.
 const (
-	grainySize = 16 * aheadPage
-	grainyMost = 6 * aheadPage
+	grainySize = 10 * aheadPage
+	grainyMost = 4 * aheadPage
 )
 
 func openGrainy(files [2]aheadFile, bolt boltLog) (*ahead, error) {
@@ -285,7 +286,7 @@ func (s *simulation) step() {
 		maps.DeleteFunc(after, func(i uint64, _ *raft.Log) bool { return i >= from && i <= to })
 		s.do(after, func() error { return s.log.DeleteRange(from, to) })
 	}
-	switch what := s.r.IntN(40); {
+	switch what := s.r.IntN(120); {
 	case what < 3 && last > first: // another leader's entries will stand there
 		s.term++
 		remove(first+1+s.r.Uint64N(last-first), last)
@@ -319,7 +320,7 @@ func (s *simulation) step() {
 
 func (s *simulation) store(after map[uint64]*raft.Log, first, n uint64) {
 	s.t.Helper()
-	size := []int{0, 300, 300, 5000, 3 * aheadPage, grainyMost}[s.r.IntN(6)]
+	size := []int{0, 300, 300, 5000, 2 * aheadPage, grainyMost}[s.r.IntN(6)]
 	logs := filled(first, first+n-1, s.term, size)
 	for _, l := range logs {
 		after[l.Index] = l
@@ -332,13 +333,13 @@ func (s *simulation) store(after map[uint64]*raft.Log, first, n uint64) {
 // of the step in hand all or nothing, and nothing else.
 func TestPowerMayGoAtAnyStep(t *testing.T) {
 	start := rand.Uint64()
-	for seed := start; seed < start+30; seed++ {
+	for seed := start; seed < start+8; seed++ {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			s := newSimulation(t, seed)
-			for range 100 {
+			for range 150 {
 				s.step()
 			}
-			if s.crashes < 300 {
+			if s.crashes < 450 {
 				t.Errorf("power was lost %d times only", s.crashes)
 			}
 		})
@@ -352,7 +353,7 @@ func TestFlippedBitIsNoticed(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	refused, dropped := 0, 0
-	for round := range uint64(40) {
+	for round := range uint64(20) {
 		s := newSimulation(t, seed+round)
 		for _, f := range s.files {
 			f.at = nil
@@ -391,7 +392,7 @@ func TestFlippedBitIsNoticed(t *testing.T) {
 		}
 	}
 	if refused == 0 || dropped == 0 {
-		t.Errorf("of 4000 flipped bits %d were noticed and %d cost the last batch; both happen", refused, dropped)
+		t.Errorf("of 2000 flipped bits %d were noticed and %d cost the last batch; both happen", refused, dropped)
 	}
 }
 
@@ -445,6 +446,54 @@ func TestAppendThatFoundNoRoomLeavesNothing(t *testing.T) {
 	s.do(map[uint64]*raft.Log{1: kept[0], 2: kept[1], 3: other[0]}, func() error { return s.log.StoreLogs(other) })
 	s.checking = false
 	s.crash()
+}
+
+// heldBolt does not finish a StoreLogs before a test lets it go on.
+type heldBolt struct {
+	*sureBolt
+	goOn chan struct{}
+}
+
+func (b heldBolt) StoreLogs(logs []*raft.Log) error {
+	<-b.goOn
+	return b.sureBolt.StoreLogs(logs)
+}
+
+// TestFileIsKeptUntilBoltHasIt: while the entries of one file are on their way,
+// the other takes new ones; when that is full too, the next waits.
+func TestFileIsKeptUntilBoltHasIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bolt := heldBolt{&sureBolt{logs: map[uint64]*raft.Log{}}, make(chan struct{})}
+		files := [2]*grainyFile{newGrainy("ahead.0", grainySize), newGrainy("ahead.1", grainySize)}
+		a, err := openGrainy([2]aheadFile{files[0], files[1]}, bolt)
+		must(t, err)
+		const fit = 2*grainySize/aheadPage - 1 // a page of the first file says that it was begun
+		stored := uint64(0)
+		go func() {
+			for stored < fit+1 {
+				must(t, a.StoreLogs(filled(stored+1, stored+1, 1, 300)))
+				stored++
+			}
+		}()
+		synctest.Wait()
+		if stored != fit {
+			t.Errorf("%d entries were stored while bolt was held, want %d", stored, fit)
+		}
+		for i := range uint64(fit) {
+			must(t, a.GetLog(i+1, new(raft.Log)))
+		}
+		left := [2]aheadFile{files[0].powerLoss(rand.New(rand.NewPCG(1, 1)), 512), files[1].powerLoss(rand.New(rand.NewPCG(1, 1)), 512)}
+		after, err := openGrainy(left, &sureBolt{logs: map[uint64]*raft.Log{}})
+		must(t, err)
+		if all, err := everything(after); err != nil || len(all) != fit {
+			t.Errorf("after power was lost there are %d entries, %v; want %d", len(all), err, fit)
+		}
+		close(bolt.goOn)
+		synctest.Wait()
+		if all, err := everything(a); err != nil || len(all) != fit+1 {
+			t.Errorf("in the end there are %d entries, %v; want %d", len(all), err, fit+1)
+		}
+	})
 }
 
 // TestFailedSyncIsTheLast of this log's.
