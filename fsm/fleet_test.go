@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/orchd/orchd/api"
 	"github.com/orchd/orchd/api/inventory"
 )
@@ -205,6 +207,26 @@ func TestArrayOfNodesIsStoredWholeOrNotAtAll(t *testing.T) {
 	}
 	if left := staged.size(f.d.m.published.Load()); left != 0 {
 		t.Errorf("%d chunks are left behind", left)
+	}
+}
+
+func TestObjectsOfACommandAreNeighbours(t *testing.T) {
+	seen := map[string]bool{}
+	for _, command := range []string{"5f0c6a4e-0000-4000-8000-000000000001", "5f0c6a4e-0000-4000-8000-000000000002", "no uuid"} {
+		last := ""
+		for _, k := range []int{0, 1, 2, 4095, 4096, 9999, 20_000, 1<<24 - 1} {
+			id := objectID(command, k)
+			if parsed, err := uuid.Parse(id); err != nil || parsed.Version() != 8 || parsed.Variant() != uuid.RFC4122 {
+				t.Errorf("%s is no UUID of version 8: %v", id, err)
+			}
+			if seen[id] || id <= last || last != "" && id[:13] != last[:13] {
+				t.Errorf("object %d of %s is %s, behind %s", k, command, id, last)
+			}
+			seen[id], last = true, id
+		}
+	}
+	if op := objectID("5f0c6a4e-0000-4000-8000-000000000001", -1); seen[op] || uuid.Validate(op) != nil {
+		t.Errorf("the operation is %s", op)
 	}
 }
 

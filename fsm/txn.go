@@ -1,6 +1,8 @@
 package fsm
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"slices"
 	"strconv"
 	"time"
@@ -85,14 +87,26 @@ func (tx *Txn) newID() string {
 // operationID is the id of this command's operation.
 func (tx *Txn) operationID() string { return objectID(tx.ID, -1) }
 
-// objectID is the id of the k-th object of a command: UUIDv5 (RFC 9562) under
-// the command's own id, so that a command sent twice makes nothing new.
+// objectID is the id of the k-th object of a command, so that a command sent
+// twice makes nothing new: a UUID of version 8 (RFC 9562, 5.8) that begins with 48
+// bits of the SHA-256 of the command's id, then has k in 24 bits, then 50 more bits
+// of the hash. The objects of a command are neighbours, in their order: ids that lie
+// anywhere would make each of a thousand new rows copy another leaf of every tree.
+// k = -1 is the command's operation, and has a UUIDv5 under the command's id.
 func objectID(command string, k int) string {
-	space, err := uuid.Parse(command)
-	if err != nil {
-		space = uuid.NewSHA1(uuid.Nil, []byte(command))
+	if k < 0 {
+		space, err := uuid.Parse(command)
+		if err != nil {
+			space = uuid.NewSHA1(uuid.Nil, []byte(command))
+		}
+		return uuid.NewSHA1(space, []byte(strconv.Itoa(k))).String()
 	}
-	return uuid.NewSHA1(space, []byte(strconv.Itoa(k))).String()
+	h := sha256.Sum256([]byte(command))
+	var id uuid.UUID
+	copy(id[:6], h[:6])
+	binary.BigEndian.PutUint16(id[6:], 0x8000|uint16(k>>12&0xfff))
+	binary.BigEndian.PutUint64(id[8:], 0x8000<<48|uint64(k&0xfff)<<50|binary.BigEndian.Uint64(h[6:])>>14)
+	return id.String()
 }
 
 // may refuses what the actor is not allowed to do.
