@@ -236,6 +236,69 @@ func TestOldBatchesAreNoNewOnes(t *testing.T) {
 	must(t, errors.Join(left.Close(), a.Close()))
 }
 
+// TestFolderOfAVersionWithoutTheFiles is opened, and is whole for that version
+// again after a clean end.
+func TestFolderOfAVersionWithoutTheFiles(t *testing.T) {
+	dir := t.TempDir()
+	logs := filled(1, 30, 1, 700)
+	bolt, err := openBolt(filepath.Join(dir, "raft.db"))
+	must(t, err)
+	must(t, errors.Join(bolt.StoreLogs(logs[:20]), bolt.Close()))
+	want := map[uint64]*raft.Log{}
+	for _, l := range logs {
+		want[l.Index] = l
+	}
+	a := openLog(t, dir)
+	a.holds(t, want, 1, 20)
+	must(t, a.StoreLogs(logs[20:]))
+	must(t, a.Close())
+	bolt, err = openBolt(filepath.Join(dir, "raft.db"))
+	must(t, err)
+	if last, err := bolt.LastIndex(); err != nil || last != 30 {
+		t.Errorf("without the files the log ends at %d, %v; want 30", last, err)
+	}
+	must(t, errors.Join(bolt.DeleteRange(25, 30), bolt.StoreLogs(filled(25, 26, 2, 10)), bolt.Close()))
+	for _, l := range filled(25, 26, 2, 10) {
+		want[l.Index] = l
+	}
+	a = openLog(t, dir)
+	a.holds(t, want, 1, 26)
+	must(t, a.Close())
+}
+
+// TestFileThatWasHalfMade, because the disk was full or power went, is completed.
+func TestFileThatWasHalfMade(t *testing.T) {
+	dir := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(dir, "ahead.0"), make([]byte, 3*aheadPage+5), 0o600))
+	a := openLog(t, dir)
+	must(t, a.StoreLogs(filled(1, 1, 1, 700)))
+	for _, name := range []string{"ahead.0", "ahead.1"} {
+		info, err := os.Stat(filepath.Join(dir, name))
+		must(t, err)
+		if info.Size() != aheadSize || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s has %d bytes and mode %s, want %d and 0600", name, info.Size(), info.Mode(), aheadSize)
+		}
+	}
+	left := openLog(t, crashed(t, dir))
+	left.holds(t, map[uint64]*raft.Log{1: filled(1, 1, 1, 700)[0]}, 1, 1)
+	must(t, errors.Join(left.Close(), a.Close()))
+}
+
+// TestSecondProcessIsKeptOut before it touches the files.
+func TestSecondProcessIsKeptOut(t *testing.T) {
+	dir := t.TempDir()
+	a := openLog(t, dir)
+	must(t, a.StoreLogs(filled(1, 3, 1, 700)))
+	if _, err := tryOpenLog(dir); err == nil || !strings.Contains(err.Error(), "another process") {
+		t.Errorf("a second opening gave %v", err)
+	}
+	left := openLog(t, crashed(t, dir))
+	if last, err := left.LastIndex(); err != nil || last != 3 {
+		t.Errorf("the log ends at %d, %v; want 3", last, err)
+	}
+	must(t, errors.Join(left.Close(), a.Close()))
+}
+
 // failing is bolt that a test lets fail.
 type failing struct {
 	boltLog

@@ -148,15 +148,24 @@ func (j *journal) committed() (uint64, error) {
 	if err := j.LogStore.GetLog(last, &l); err != nil {
 		return 0, fmt.Errorf("read log entry %d: %w", last, err)
 	}
-	index, err := j.stable.GetUint64(commitKey)
-	if err != nil && err.Error() != "not found" { // raft's own convention for stable stores
-		return 0, fmt.Errorf("read the commit index: %w", err)
+	index, err := j.appliedOnce()
+	if err != nil {
+		return 0, err
 	}
 	if mark, ok := bytes.CutPrefix(l.Extensions, commitMark); ok && len(mark) == 8 {
 		index = max(index, binary.BigEndian.Uint64(mark))
 	}
 	index = min(index, last)
 	j.noted.Store(index)
+	return index, nil
+}
+
+// appliedOnce is the newest index that note stored; 0 without one.
+func (j *journal) appliedOnce() (uint64, error) {
+	index, err := j.stable.GetUint64(commitKey)
+	if err != nil && err.Error() != "not found" { // raft's own convention for stable stores
+		return 0, fmt.Errorf("read the commit index: %w", err)
+	}
 	return index, nil
 }
 

@@ -81,8 +81,8 @@ type Verified interface {
 }
 
 // preflight checks that a snapshot and the log join up before raft is
-// started: where an entry is missing between them raft panics, at every start
-// again. base is the newest snapshot's index, 0 without one.
+// started, for where an entry is missing between them raft panics, at every start
+// again; and that nothing is missing at the end that was once applied here. base is the newest snapshot's index, 0 without one.
 func (s *stores) preflight(dataDir string) (base uint64, err error) {
 	good, bad, err := s.usable()
 	if err != nil {
@@ -105,6 +105,12 @@ func (s *stores) preflight(dataDir string) (base uint64, err error) {
 	}
 	if last == 0 && len(good) == 0 && len(bad) > 0 {
 		missing = 1
+	}
+	// What was applied here had been stored here, or came out of a snapshot that was.
+	if applied, err := s.logs.appliedOnce(); err != nil {
+		return 0, err
+	} else if end := max(base, last); missing == 0 && applied > end {
+		missing = end + 1
 	}
 	if missing != 0 {
 		return 0, disjoint(dataDir, missing, base, first, last, bad)

@@ -39,6 +39,7 @@ func TestPreflightRefusesWhatDoesNotJoinUp(t *testing.T) {
 		snapshots []uint64
 		bad       []string
 		logs      []*raft.Log
+		applied   uint64 // as noted on the disk
 		refused   string // part of the sentence; empty: it starts
 	}{
 		"a new peer":                     {},
@@ -52,11 +53,16 @@ func TestPreflightRefusesWhatDoesNotJoinUp(t *testing.T) {
 		"snapshot too old":               {snapshots: []uint64{5}, logs: entries(8, 9), refused: "entry 6 is missing"},
 		"a gap after the snapshot":       {snapshots: []uint64{5}, logs: append(entries(1, 9), entries(21, 25)...), refused: "entry 10 is missing"},
 		"all snapshots bad, no log":      {bad: []string{"snapshot 7 is torn"}, refused: "snapshot 7 is torn"},
+		"all that was applied":           {logs: entries(1, 9), applied: 9},
+		"applied from a snapshot":        {snapshots: []uint64{20}, logs: entries(1, 9), applied: 20},
+		"the end of the log is lost":     {logs: entries(1, 8), applied: 9, refused: "entry 9 is missing"},
+		"the whole log is lost":          {applied: 9, refused: "entry 1 is missing"},
 		"newest bad, log covers":         {snapshots: []uint64{5}, bad: []string{"snapshot 7 is torn"}, logs: entries(4, 9)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			store := raft.NewInmemStore()
 			must(t, store.StoreLogs(c.logs))
+			must(t, store.SetUint64(commitKey, c.applied))
 			s := &stores{logs: &journal{LogStore: store, stable: store}, snapshots: snapshotsAt{indexes: c.snapshots, bad: c.bad}}
 			_, err := s.preflight("/data")
 			switch {
@@ -178,5 +184,30 @@ func TestDiskKnowsHowLongWritesTake(t *testing.T) {
 	}
 	if last, slowest := d.times(); last < 20*time.Millisecond || slowest < last {
 		t.Errorf("last write %s, slowest %s; want at least 20ms", last, slowest)
+	}
+}
+
+// TestYoungerWriteDoesNotHideOneThatHangs: a vote that is stored beside it.
+func TestYoungerWriteDoesNotHideOneThatHangs(t *testing.T) {
+	slow := &badDisk{InmemStore: raft.NewInmemStore()}
+	slow.hold.Lock()
+	d := &disk{LogStore: slow, stable: slow}
+	done := make(chan error)
+	go func() { done <- d.StoreLogs(entries(1, 1)) }()
+	eventually(t, func() error {
+		if d.writing() == 0 {
+			return errors.New("the write has not begun")
+		}
+		return nil
+	})
+	before := d.writing()
+	must(t, vault{slow, d}.SetUint64([]byte("term"), 2))
+	if got := d.writing(); got < before {
+		t.Errorf("the write in hand is seen to hang for %s, it hung for %s before", got, before)
+	}
+	slow.hold.Unlock()
+	must(t, <-done)
+	if got := d.writing(); got != 0 {
+		t.Errorf("a write is in hand for %s, want none", got)
 	}
 }
