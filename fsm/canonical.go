@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 var timeType = reflect.TypeFor[time.Time]()
@@ -16,7 +17,7 @@ func canonicalize[T any](row *T) { canonicalValue(reflect.ValueOf(row).Elem()) }
 func canonicalValue(v reflect.Value) {
 	switch v.Kind() {
 	case reflect.String:
-		if s := v.String(); s != strings.ToValidUTF8(s, "\uFFFD") {
+		if s := v.String(); !utf8.ValidString(s) {
 			v.SetString(strings.ToValidUTF8(s, "\uFFFD"))
 		}
 	case reflect.Struct:

@@ -125,7 +125,7 @@ func init() { commands[kind{commitStaged, 1}] = on(applyCommitStaged) }
 type Meta struct {
 	Type    Type         `cbor:"1,keyasint"`
 	V       uint8        `cbor:"2,keyasint"`           // version of the body
-	ID      string       `cbor:"3,keyasint"`           // random; applied once however often it is sent; the k-th object made takes UUIDv5(ID, k)
+	ID      string       `cbor:"3,keyasint"`           // random; applied once however often it is sent; the k-th object made has the id objectID(ID, k)
 	Request string       `cbor:"4,keyasint,omitempty"` // the client's request id, for the record
 	Actor   api.Actor    `cbor:"5,keyasint"`           // who asks; apply checks what they may
 	Once    *api.OnceKey `cbor:"6,keyasint,omitempty"` // the client's Idempotency-Key

@@ -117,10 +117,23 @@ type load struct {
 	out    pages
 	said   time.Time // when progress was told last
 
+	ahead          []*flight // batches that are on their way, oldest first
 	stored, failed int
 	codes          []int // exit codes of the failures, each once
 	sole           json.RawMessage
 }
+
+// flight is a batch on its way, and what came back of it.
+type flight struct {
+	batch  []input
+	stored []json.RawMessage
+	err    error
+	landed chan struct{}
+}
+
+// maxAhead is how many batches are on their way at once: while one is decided, the
+// next is read and checked by the peer, and the one before is applied by the others.
+const maxAhead = 3
 
 // maxBatchBytes bounds a batch of large objects well below what a request may hold.
 const maxBatchBytes = 16 << 20
@@ -137,55 +150,97 @@ func (l *load) all(ctx context.Context, objects func(func(input, error) bool)) e
 			l.fail(in, err)
 			continue
 		}
-		if len(batch) > 0 && size+len(in.raw) > maxBatchBytes {
-			if err := l.send(ctx, batch); err != nil {
-				return err
+		if len(batch) > 0 && (size+len(in.raw) > maxBatchBytes || len(batch) == l.kind.batch) {
+			if err := l.launch(ctx, batch); err != nil {
+				return errors.Join(err, l.landAll(ctx))
 			}
 			batch, size = nil, 0
 		}
 		batch = append(batch, in)
 		size += len(in.raw)
-		if len(batch) == l.kind.batch {
-			if err := l.send(ctx, batch); err != nil {
-				return err
-			}
-			batch, size = nil, 0
-		}
+	}
+	err := l.landAll(ctx)
+	if err != nil {
+		return err
 	}
 	return l.send(ctx, batch)
 }
 
-// send stores a batch, without the items that are refused.
-func (l *load) send(ctx context.Context, batch []input) error {
-	for len(batch) > 0 {
-		if l.dryRun {
-			l.stored += len(batch)
-			return nil
-		}
-		stored, err := l.post(ctx, batch)
-		switch {
-		case err == nil:
-			return l.note(stored, len(batch))
-		case ctx.Err() != nil:
-			return ctx.Err()
-		}
-		bad := refusedItems(err, len(batch))
-		switch {
-		case len(bad) == 0 && !aboutTheBody(err):
-			return &failure{exitCode(err), fmt.Sprintf("stopped at %s: %s", batch[0].place(), message(err)), l.onward(err)}
-		case len(bad) == 0 && len(batch) == 1:
-			l.fail(batch[0], err)
-			return nil
-		case len(bad) == 0: // something in it, or its size: find out which half
-			if err := l.send(ctx, batch[:len(batch)/2]); err != nil {
-				return err
-			}
-			batch = batch[len(batch)/2:]
-		default:
-			batch = l.without(batch, bad)
+// launch sends a batch on its way, once there is room for it. Objects of which
+// each is a request of its own go one after the other.
+func (l *load) launch(ctx context.Context, batch []input) error {
+	if l.dryRun || l.kind.batch == 1 {
+		return l.send(ctx, batch)
+	}
+	if len(l.ahead) == maxAhead {
+		if err := l.land(ctx); err != nil {
+			return err
 		}
 	}
+	f := &flight{batch: batch, landed: make(chan struct{})}
+	l.ahead = append(l.ahead, f)
+	go func() {
+		defer close(f.landed)
+		f.stored, f.err = l.post(ctx, batch)
+	}()
 	return nil
+}
+
+// land waits for the oldest batch on its way and does what is left to do about it.
+func (l *load) land(ctx context.Context) error {
+	f := l.ahead[0]
+	l.ahead = l.ahead[1:]
+	<-f.landed
+	return l.settle(ctx, f.batch, f.stored, f.err)
+}
+
+// landAll waits for all that is on its way. What is stored is counted even if
+// something before it keeps the load from going on.
+func (l *load) landAll(ctx context.Context) (first error) {
+	for len(l.ahead) > 0 {
+		if err := l.land(ctx); first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+// send stores a batch, without the items that are refused.
+func (l *load) send(ctx context.Context, batch []input) error {
+	switch {
+	case len(batch) == 0:
+		return nil
+	case l.dryRun:
+		l.stored += len(batch)
+		return nil
+	}
+	stored, err := l.post(ctx, batch)
+	return l.settle(ctx, batch, stored, err)
+}
+
+// settle does what is left to do about a batch that was answered: it counts it, or
+// sends what was not at fault again.
+func (l *load) settle(ctx context.Context, batch []input, stored []json.RawMessage, err error) error {
+	switch {
+	case err == nil:
+		return l.note(stored, len(batch))
+	case ctx.Err() != nil:
+		return ctx.Err()
+	}
+	bad := refusedItems(err, len(batch))
+	switch {
+	case len(bad) == 0 && !aboutTheBody(err):
+		return &failure{exitCode(err), fmt.Sprintf("stopped at %s: %s", batch[0].place(), message(err)), l.onward(err)}
+	case len(bad) == 0 && len(batch) == 1:
+		l.fail(batch[0], err)
+		return nil
+	case len(bad) == 0: // something in it, or its size: find out which half
+		if err := l.send(ctx, batch[:len(batch)/2]); err != nil {
+			return err
+		}
+		return l.send(ctx, batch[len(batch)/2:])
+	}
+	return l.send(ctx, l.without(batch, bad))
 }
 
 // post makes one request. Its tries carry one Idempotency-Key, so that a batch
@@ -334,7 +389,7 @@ func (l *load) sofar() string {
 // onward says what to do about a load that stopped.
 func (l *load) onward(err error) string {
 	hint := "everything before that has been answered for; run it again with the rest"
-	if api.IsKind(err, api.Unavailable) {
+	if api.IsKind(err, api.Unavailable) || len(l.ahead) > 0 {
 		hint += ", of which some may be stored already"
 	}
 	if f, ok := errors.AsType[*failure](err); ok && f.hint != "" {

@@ -262,8 +262,9 @@ func TestCreateStopsWhenTheServerDies(t *testing.T) {
 		fmt.Fprint(w, "[]")
 	})
 	r := f.run("create", "node", "--file", file(t, nodes(2500, "", "\n", "\n")))
-	if r.code != exitUnreachable || len(f.asked) != 1 || !strings.HasPrefix(r.stderr, "1000 ComputeNodes stored\norchd create: stopped at line 1001: no peer could be reached") ||
-		!strings.Contains(r.stderr, "run it again with the rest") {
+	// A second batch may have been on its way when the first was answered.
+	want := fmt.Sprintf("%d000 ComputeNodes stored\norchd create: stopped at line %d001: no peer could be reached", len(f.asked), len(f.asked))
+	if r.code != exitUnreachable || len(f.asked) < 1 || len(f.asked) > 2 || !strings.HasPrefix(r.stderr, want) || !strings.Contains(r.stderr, "run it again with the rest") {
 		t.Errorf("exit %d after %d requests: %s", r.code, len(f.asked), r.stderr)
 	}
 }
