@@ -30,8 +30,9 @@ import (
 // of bolt first makes the files forget (reset).
 type ahead struct {
 	bolt boltLog
-	size int64 // of a file, in bytes
-	most int   // bytes of the largest batch that goes into one
+	size int64       // of a file, in bytes
+	most int         // bytes of the largest batch that goes into one
+	fail func(error) // told at once of a move that failed, since perhaps nobody writes for a while; may be nil
 
 	writing sync.Mutex // one of StoreLogs, DeleteRange and Close at a time
 	files   [2]aheadFile
@@ -472,7 +473,14 @@ func (a *ahead) turn() error {
 	a.stamp.round++
 	done := make(chan error, 1)
 	a.move = done
-	go func() { done <- a.bolt.StoreLogs(moving) }()
+	go func() {
+		err := a.bolt.StoreLogs(moving)
+		done <- err
+		if err != nil && a.fail != nil && !errors.Is(err, syscall.ENOSPC) {
+			a.fail(fmt.Errorf("move log entries into bolt: %w. A write that failed once cannot be trusted when it is tried again, so this peer stops: "+
+				"look at the disk under its data folder, then start it again", err))
+		}
+	}()
 	return nil
 }
 

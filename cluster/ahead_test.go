@@ -319,6 +319,8 @@ func TestFailedMoveEndsTheLog(t *testing.T) {
 	f := &failing{boltLog: bolt}
 	a, err := openAhead(dir, f)
 	must(t, err)
+	told := make(chan error, 1)
+	a.fail = func(err error) { told <- err }
 	f.err = io.ErrUnexpectedEOF
 	var failed error
 	i := uint64(1)
@@ -327,6 +329,9 @@ func TestFailedMoveEndsTheLog(t *testing.T) {
 	}
 	if !errors.Is(failed, io.ErrUnexpectedEOF) {
 		t.Fatalf("with a bolt that fails, %d entries gave %v", i, failed)
+	}
+	if err := <-told; !errors.Is(err, io.ErrUnexpectedEOF) || !strings.Contains(err.Error(), "this peer stops") {
+		t.Errorf("the node was told %v; want the failure and a sentence", err)
 	}
 	f.err = nil
 	if err := a.StoreLogs(filled(i-1, i-1, 1, 10)); err == nil {

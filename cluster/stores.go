@@ -39,6 +39,7 @@ func openStores(cfg Config, fail func(error)) (*stores, error) {
 		if err != nil {
 			return nil, err
 		}
+		ahead.fail = fail
 		logs, stable, closeBoth = ahead, bolt, ahead.Close
 	}
 	d := &disk{LogStore: logs, stable: stable, fail: fail}
