@@ -36,7 +36,7 @@ var redfishEndpoint = []property{
 	{"Domain", 0, "The rest of it"},
 	{"FQDN", 0, "Name or address to reach it by"},
 	{"Enabled", 0, "Whether it may be asked; in answers always there"},
-	{"UUID", isUUID, "As Redfish gives it"},
+	{"UUID", 0, "As Redfish gives it: some BMCs give what is no UUID"},
 	{"URI", 0, "Where its Redfish root is"},
 	{"User", 0, "Name to log in with"},
 	{"Password", writeOnly, "Empty in answers"},

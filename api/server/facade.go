@@ -114,14 +114,13 @@ func (s *Server) isOpen(o openness) bool {
 // what is wrong with a body is 400 there, whatever it is.
 func asFacade(err error) error {
 	e, known := err.(*api.Error)
-	if !known || e.Kind != api.Invalid && e.Kind != api.Gone {
-		return err
+	switch {
+	case known && e.Kind == api.Invalid:
+		return &otherStatus{e, http.StatusBadRequest}
+	case known && e.Kind == api.Gone:
+		return &otherStatus{e, http.StatusNotFound}
 	}
-	other := *e
-	if other.Kind = api.Malformed; e.Kind == api.Gone {
-		other.Kind = api.NotFound
-	}
-	return &other
+	return err
 }
 
 // writeJSON answers with a body.

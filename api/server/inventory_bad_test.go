@@ -88,7 +88,7 @@ func TestInventoryBadFields(t *testing.T) {
 		{"/NodeCollection", `{"name":"n","type":"job"}`, "/nodes"},
 		{"/NodeCollection", `{"name":"n","type":"job","nodes":["x1000c0s0b0n0","nonsense"]}`, "/nodes/1"},
 	} {
-		checkRefused(t, ask, "POST", c.path, c.body, 400, "malformed", c.pointer)
+		checkRefused(t, ask, "POST", c.path, c.body, 400, "invalid", c.pointer)
 	}
 	nothingWritten(t, f)
 }

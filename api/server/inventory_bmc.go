@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/url"
 
-	"github.com/orchd/orchd/api"
 	"github.com/orchd/orchd/api/inventory"
 	"github.com/orchd/orchd/api/schema"
 	"github.com/orchd/orchd/api/xname"
@@ -15,7 +14,7 @@ import (
 var bmcKind = inventoryKind[inventory.BMC]{
 	kind: "bmc", noun: "BMC", named: namesBMC,
 	made:   http.StatusOK, // its clients know nothing else
-	taken:  api.Conflict,
+	taken:  http.StatusConflict,
 	decode: schema.DecodeBMC,
 	find:   InventoryView.BMC,
 	rows: func(v InventoryView, _ url.Values, after string) (iter.Seq[inventory.BMC], error) {

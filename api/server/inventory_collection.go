@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/orchd/orchd/api"
 	"github.com/orchd/orchd/api/inventory"
 	"github.com/orchd/orchd/api/schema"
 )
@@ -17,7 +16,7 @@ var collectionKind = inventoryKind[inventory.NodeCollection]{
 	kind: "collection", noun: "Collection",
 	named:   func(string) bool { return true }, // a name may be any text
 	made:    http.StatusCreated,
-	taken:   api.Malformed,
+	taken:   http.StatusBadRequest,
 	decode:  schema.DecodeCollection,
 	find:    InventoryView.Collection,
 	rows:    collectionsWanted,

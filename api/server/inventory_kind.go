@@ -20,7 +20,7 @@ type inventoryKind[T any] struct {
 	noun    string                // as texts have it
 	named   func(ref string) bool // whether ref can name one
 	made    int                   // status of an answer to a create
-	taken   api.Kind              // what a Conflict over a name or address is answered as
+	taken   int                   // what a Conflict over a name or address is answered as
 	decode  func(body []byte) (T, error)
 	find    func(v InventoryView, ref string) (T, error)
 	rows    func(v InventoryView, q url.Values, after string) (iter.Seq[T], error)
@@ -298,14 +298,15 @@ func (k inventoryKind[T]) refused(err error) error {
 	if !known {
 		return err
 	}
-	other := *e
 	switch e.Kind {
 	case api.NotFound:
+		other := *e
 		other.Msg = k.noun + " not found"
+		return &other
 	case api.Conflict:
-		other.Kind = k.taken
+		return &otherStatus{e, k.taken}
 	}
-	return &other
+	return err
 }
 
 // written answers a write with the object that it made or changed.

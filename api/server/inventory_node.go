@@ -17,7 +17,7 @@ import (
 
 var nodeKind = inventoryKind[inventory.ComputeNode]{
 	kind: "node", noun: "node", named: xname.ForComputeNode,
-	taken:   api.Malformed,
+	taken:   http.StatusBadRequest,
 	decode:  schema.DecodeNode,
 	find:    InventoryView.ComputeNode,
 	rows:    nodesWanted,

@@ -497,7 +497,11 @@ func TestInventoryMergePatch(t *testing.T) {
 		`{`:                       "-",
 		``:                        "-",
 	} {
-		checkRefused(t, ask, "PATCH", "/ComputeNode/"+nodeID, body, 400, "malformed", pointer)
+		code := "invalid"
+		if !strings.HasPrefix(body, `{"`) {
+			code = "malformed"
+		}
+		checkRefused(t, ask, "PATCH", "/ComputeNode/"+nodeID, body, 400, code, pointer)
 	}
 }
 

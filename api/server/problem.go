@@ -53,6 +53,19 @@ type httpError struct {
 // Error gives the detail.
 func (e *httpError) Error() string { return e.detail }
 
+// otherStatus is a failure of a known kind that a surface answers with a status of
+// its own: its clients know no other.
+type otherStatus struct {
+	err    *api.Error
+	status int
+}
+
+// Error gives the failure's own text.
+func (e *otherStatus) Error() string { return e.err.Error() }
+
+// Unwrap gives the failure itself.
+func (e *otherStatus) Unwrap() error { return e.err }
+
 // problem is an api.Problem on its way out; it is what huma takes for an error.
 type problem struct {
 	api.Problem
@@ -86,7 +99,12 @@ func problemOf(ctx context.Context, err error) *problem {
 func describe(ctx context.Context, err error) *problem {
 	var known *api.Error
 	var plain *httpError
+	var other *otherStatus
 	switch {
+	case errors.As(err, &other):
+		p := describe(ctx, other.err)
+		p.Status = other.status
+		return p
 	case errors.As(err, &known) && known.Kind != api.Internal && statusOf[known.Kind] != 0:
 		return &problem{header: headersOf[known.Kind], Problem: api.Problem{
 			Status: statusOf[known.Kind], Code: known.Kind.Code(), Detail: known.Msg, Errors: known.Fields, Hosts: known.Hosts}}
