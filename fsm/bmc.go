@@ -104,6 +104,10 @@ func (b bmc) put(tx *Txn, op, node string) (bmc, error) {
 	if err := b.faults(op); err != nil {
 		return b, err
 	}
+	was, _ := bmcs.one(tx.Reader, b.ID)
+	if err := tx.ownBoard(op, was, b); err != nil {
+		return b, err
+	}
 	if b.XName != "" {
 		if other, taken := bmcs.holder(tx.Reader, "xname", xname.Canonical(b.XName)); taken && other.ID != b.ID {
 			return b, api.Errorf(api.Conflict, op, "a BMC with the xname %s already exists: %s", b.XName, other.ID)
@@ -122,10 +126,26 @@ func (b bmc) put(tx *Txn, op, node string) (bmc, error) {
 	if b.CreatedAt.IsZero() {
 		b.CreatedAt = tx.Now
 	}
-	was, _ := bmcs.one(tx.Reader, b.ID)
 	b = bmcs.put(tx, b)
 	tx.dropImplied(was.XName)
 	return b, nil
+}
+
+// ownBoard refuses to make is of was when one of their nodes belongs to another
+// tenant or partition than the actor. What a node's xname implies is made for everybody.
+func (tx *Txn) ownBoard(op string, was, is bmc) error {
+	if tx.Actor.Tenant == "" && tx.Actor.Partition == "" || was.ID == "" && is.Inferred {
+		return nil
+	}
+	for n := range computeNodes.all(tx.Reader, "bmc", is.ID) {
+		if err := tx.tenancy(op, n.XName); err != nil {
+			return err
+		}
+	}
+	if err := tx.territory(op, was.XName); err != nil {
+		return err
+	}
+	return tx.territory(op, is.XName)
 }
 
 // faults says what is missing or malformed in a BMC.
@@ -202,11 +222,6 @@ func applyReplaceBMC(tx *Txn, c bmcReplace) (object, error) {
 	if err != nil {
 		return nothing, err
 	}
-	for n := range computeNodes.all(tx.Reader, "bmc", c.ID) {
-		if err := tx.tenancy(op, n.XName); err != nil {
-			return nothing, err
-		}
-	}
 	after := c.BMC.row(old)
 	after.Inferred = old.Inferred && after.Username == "" && after.Password == nil
 	after, err = after.put(tx, op, "")
@@ -244,6 +259,9 @@ func applyDeleteBMC(tx *Txn, c versioned) (object, error) {
 	if err != nil {
 		return nothing, err
 	}
+	if err := tx.ownBoard(op, b, b); err != nil {
+		return nothing, err
+	}
 	for n := range computeNodes.all(tx.Reader, "bmc", c.ID) {
 		return nothing, api.Errorf(api.Conflict, op, "this is the BMC of ComputeNode %s (%s); delete that first, or give it another bmc", n.ID, n.Hostname)
 	}
@@ -255,7 +273,11 @@ func applyDeleteBMC(tx *Txn, c versioned) (object, error) {
 // bmcOf finds or makes the BMC of a node: the one that the write is about, or,
 // when it says nothing, the one that the node's xname implies.
 func (tx *Txn) bmcOf(op string, n computeNode, w *bmcWrite) (string, error) {
+	had, _ := bmcs.one(tx.Reader, n.BMC)
 	if w == nil {
+		if had.XName == "" && had.ID != "" { // nothing but the node leads to it
+			return had.ID, nil
+		}
 		return tx.impliedBMC(op, n.XName)
 	}
 	known, found, err := tx.knownBMC(op, *w)
@@ -268,6 +290,9 @@ func (tx *Txn) bmcOf(op string, n computeNode, w *bmcWrite) (string, error) {
 	after := w.onto(known)
 	after.Inferred = known.Inferred && after.Username == "" && after.Password == nil
 	if found && sameBMC(after, known) {
+		if known.Inferred && known.ID == had.ID { // it was not chosen: it follows the node's xname
+			return tx.impliedBMC(op, n.XName)
+		}
 		return known.ID, nil
 	}
 	after, err = after.put(tx, op, n.ID)
@@ -281,15 +306,15 @@ func sameBMC(a, b bmc) bool {
 		a.IPv4 == b.IPv4 && a.IPv6 == b.IPv6 && a.Description == b.Description && a.Inferred == b.Inferred
 }
 
-// knownBMC finds the BMC that a write is about, by id, xname or MAC address.
+// knownBMC finds the BMC that a write is about, by id, xname or MAC address. The
+// id may be one that another cluster gave: then the rest of the write decides.
 func (tx *Txn) knownBMC(op string, w bmcWrite) (bmc, bool, error) {
-	if w.ID != "" {
-		b, ok := bmcs.one(tx.Reader, w.ID)
-		if !ok {
-			return b, false, &api.Error{Kind: api.Invalid, Op: op, Msg: "there is no BMC with this id",
-				Fields: []api.FieldError{{Pointer: "/bmc/id", Detail: "there is no BMC with this id"}}}
-		}
+	if b, ok := bmcs.one(tx.Reader, w.ID); ok {
 		return b, true, nil
+	}
+	if w.ID != "" && w.XName == "" && w.MAC == "" && w.Username == "" {
+		return bmc{}, false, &api.Error{Kind: api.Invalid, Op: op, Msg: "there is no BMC with this id",
+			Fields: []api.FieldError{{Pointer: "/bmc/id", Detail: "there is no BMC with this id"}}}
 	}
 	byName, named := bmcs.holder(tx.Reader, "xname", xname.Canonical(w.XName))
 	byMAC, met := bmcs.holder(tx.Reader, "mac", inventory.MACKey(w.MAC))

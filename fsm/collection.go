@@ -96,8 +96,11 @@ func (c collection) put(tx *Txn, op string) (collection, error) {
 	if other, taken := collections.holder(tx.Reader, "name", c.Name); taken && other.ID != c.ID {
 		return c, api.Errorf(api.Conflict, op, "a NodeCollection with the name %q already exists: %s", c.Name, other.ID)
 	}
-	if c.Type == inventory.Tenant {
+	switch {
+	case c.Type == inventory.Tenant:
 		c.ExclusiveGroup = TenantGroup
+	case c.ExclusiveGroup == TenantGroup: // it was one, or would pass for one
+		c.ExclusiveGroup = ""
 	}
 	c.Nodes = eachOnce(c.Nodes)
 	if err := tx.unassigned(op, c); err != nil {
@@ -212,11 +215,19 @@ func (tx *Txn) collectionAt(op, id string, ifVersion uint64) (collection, error)
 	return c, sameVersion(op, c.Version, ifVersion)
 }
 
-// ownCollection refuses the tenant or partition of others to an actor that is
-// bound to one.
+// ownCollection refuses to an actor that is bound to a tenant or partition those of
+// others, and every collection with a node of others in it: what it says they get at boot.
 func (tx *Txn) ownCollection(op string, c collection) error {
+	if tx.Actor.Tenant == "" && tx.Actor.Partition == "" {
+		return nil
+	}
 	if foreign(tx.Actor, c) {
 		return api.Errorf(api.Forbidden, op, "your token is bound to another %s than %q", c.Type, c.Name)
+	}
+	for _, x := range c.Nodes {
+		if err := tx.territory(op, x); err != nil {
+			return err
+		}
 	}
 	return nil
 }
