@@ -458,6 +458,7 @@ func TestNetworkRange(t *testing.T) {
 		{"10.0.0.0/24", "10.0.0.20", "10.0.0.10", "", "", "/last"},
 		{"10.0.0.0/24", "10.0.1.1", "", "", "", "/first"},
 		{"10.0.0.1/24", "", "", "", "", "/cidr"},
+		{"::ffff:10.0.0.0/120", "", "", "", "", "/cidr"}, // IPv4 in the dress of IPv6: nobody would find what is taken
 		{"lan", "", "", "", "", "/cidr"},
 	} {
 		first, last, faults := networkRange(api.NetworkCreate{CIDR: c.cidr, First: c.first, Last: c.last})
@@ -526,6 +527,34 @@ func TestStagedChunks(t *testing.T) {
 	}
 	if _, err := f.CreateNodes(asAdmin(), sampleNodes(0, 2500), true); err != nil {
 		t.Errorf("sent again: %v", err)
+	}
+}
+
+// What came in chunks leaves none behind, whatever becomes of it.
+func TestChunksGoWithTheirCommand(t *testing.T) {
+	f := newFleet(t)
+	keyed := api.WithCaller(context.Background(), api.Caller{Actor: admin, Once: &api.OnceKey{Key: "uid:0 POST /ComputeNode k", Body: []byte{1}}})
+	for _, do := range []struct {
+		what     string
+		ctx      context.Context
+		replayed bool
+		refused  api.Kind
+	}{
+		{"stored", keyed, false, api.Internal},
+		{"known by its key", keyed, true, api.Internal},
+		{"refused", asAdmin(), false, api.Conflict},
+		{"forbidden", as1(api.Actor{ID: "token:v", Role: api.RoleViewer}), false, api.Forbidden},
+	} {
+		done, err := f.CreateNodes(do.ctx, sampleNodes(0, 2500), true)
+		if do.refused != api.Internal && !api.IsKind(err, do.refused) || do.refused == api.Internal && (err != nil || done.Replayed != do.replayed) {
+			t.Errorf("%s: replayed %v, %v", do.what, done.Replayed, err)
+		}
+		if left := staged.size(f.d.m.published.Load()); left != 0 {
+			t.Errorf("%s: %d chunks are left behind", do.what, left)
+		}
+	}
+	if err := f.d.m.Verify(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -68,6 +68,7 @@ func (tx *Txn) run(n int, command []byte) any {
 		panic(fmt.Sprintf("fsm: entry %d.%d: %v", tx.Index(), n, err))
 	}
 	tx.begin(cmd.Meta)
+	defer tx.dropChunks()
 	if answer, again := remembered(tx); again {
 		return answer
 	}

@@ -44,7 +44,7 @@ func networkRange(c api.NetworkCreate) (first, last netip.Addr, faults []api.Fie
 		faults = append(faults, api.FieldError{Pointer: pointer, Detail: detail})
 	}
 	cidr, err := netip.ParsePrefix(c.CIDR)
-	if err != nil || cidr != cidr.Masked() {
+	if err != nil || cidr != cidr.Masked() || cidr.Addr().Is4In6() {
 		wrong("/cidr", "must be an address range in its normal form, such as 10.1.0.0/16")
 		return first, last, faults
 	}

@@ -66,9 +66,6 @@ func applyCommitStaged(tx *Txn, c stagedCommit) (object, error) {
 	if err != nil {
 		return nothing, err
 	}
-	for k := range c.Chunks {
-		staged.remove(tx, chunkID(tx.ID, k))
-	}
 	return a.apply(tx, body)
 }
 
@@ -86,6 +83,21 @@ func (tx *Txn) assembled(c stagedCommit) ([]byte, error) {
 		return nil, api.Errorf(api.Internal, "stage", "the chunks of command %s do not give what was sent", tx.ID)
 	}
 	return body, nil
+}
+
+// dropChunks forgets the chunks of the command in hand, whatever became of it: a
+// client that is refused, or heard, again and again must not fill the tables.
+func (tx *Txn) dropChunks() {
+	if tx.Type != commitStaged {
+		return
+	}
+	for k := range maxChunks {
+		id := chunkID(tx.ID, k)
+		if _, there := staged.one(tx.Reader, id); !there {
+			break
+		}
+		staged.remove(tx, id)
+	}
 }
 
 // oldChunks are up to limit chunks that nobody committed in time.
