@@ -235,3 +235,17 @@ func TestHasKey(t *testing.T) {
 		}
 	}
 }
+
+// A node shows its addresses in fields that are for one family each.
+func TestAddressesOfANodesInterface(t *testing.T) {
+	m := newRoom(t)
+	n := m.node(inventory.ComputeNode{XName: "x1000c0s0b0n0", NetworkInterfaces: []inventory.NetworkInterface{{InterfaceName: "eth0", MACAddress: "02:00:00:00:00:01"}}})
+	patch := func(list ...string) func() error {
+		return m.patchingInterface("020000000001", smd.InterfacePatch{IPAddresses: ips(list...)})
+	}
+	m.refuses(api.Invalid, "not valid", patch("fe80::1%eth0"))
+	m.done(patch("::ffff:10.0.0.7", "fd00::7"))
+	if i := m.shown(n.ID).NetworkInterfaces[0]; i.IPv4Address != "10.0.0.7" || i.IPv6Address != "fd00::7" {
+		t.Errorf("the interface has %q and %q", i.IPv4Address, i.IPv6Address)
+	}
+}

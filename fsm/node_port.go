@@ -148,12 +148,15 @@ func oneOfEach(op string, list []ipOfNetwork) (v4, v6 string, err error) {
 	for _, a := range list {
 		addr, err := netip.ParseAddr(a.IPAddress)
 		slot := &v6
+		if addr.Is4In6() {
+			a.IPAddress = addr.Unmap().String()
+		}
 		if addr.Unmap().Is4() {
 			slot = &v4
 		}
 		switch {
-		case err != nil:
-			return "", "", badAddresses(op, "expected IPv4 and IPv6 addresses")
+		case err != nil || addr.Zone() != "":
+			return "", "", badAddresses(op, "expected IPv4 and IPv6 addresses, without a zone")
 		case *slot != "":
 			return "", "", badAddresses(op, "an interface of a ComputeNode has at most one IPv4 and one IPv6 address")
 		}
