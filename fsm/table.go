@@ -36,6 +36,10 @@ type item[T any] struct {
 	sum sum
 }
 
+// degree of the B-trees. A tree is copied on write, node by node, for every entry
+// of the log: small nodes make a change cheap, and a read no slower that counts.
+const degree = 16
+
 // tree is the rows of one table in one state. Once published it never changes;
 // watch is closed when another takes its place.
 type tree[T any] struct {
@@ -72,15 +76,15 @@ func (t *table[T]) number(pos int) {
 func (t *table[T]) label() string { return t.name }
 
 func (t *table[T]) empty() anyTree {
-	e := &tree[T]{rows: new(btree.Map[string, item[T]]), by: map[string]*btree.Map[string, *T]{}, watch: make(chan struct{})}
+	e := &tree[T]{rows: btree.NewMap[string, item[T]](degree), by: map[string]*btree.Map[string, *T]{}, watch: make(chan struct{})}
 	for name := range t.by {
-		e.by[name] = new(btree.Map[string, *T])
+		e.by[name] = btree.NewMap[string, *T](degree)
 	}
 	for name := range t.unique {
-		e.by[name] = new(btree.Map[string, *T])
+		e.by[name] = btree.NewMap[string, *T](degree)
 	}
 	for name := range t.many {
-		e.by[name] = new(btree.Map[string, *T])
+		e.by[name] = btree.NewMap[string, *T](degree)
 	}
 	return e
 }
