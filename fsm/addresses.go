@@ -59,17 +59,17 @@ func (a *addresses) leave(list []string, node *computeNode) {
 
 // parsedOnce is the addresses in a list, each once.
 func parsedOnce(list []string) []netip.Addr {
-	parsed := make([]netip.Addr, 0, len(list))
+	parsed := distinct[netip.Addr]{list: make([]netip.Addr, 0, len(list))}
 	for _, text := range list {
 		if text == "" {
 			continue
 		}
 		addr, err := netip.ParseAddr(text)
-		if addr = addr.Unmap().WithZone(""); err == nil && !slices.Contains(parsed, addr) {
-			parsed = append(parsed, addr)
+		if err == nil {
+			parsed.add(addr.Unmap().WithZone(""))
 		}
 	}
-	return parsed
+	return parsed.list
 }
 
 func (a *addresses) at(addr netip.Addr) (n naming) {

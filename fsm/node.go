@@ -1,7 +1,6 @@
 package fsm
 
 import (
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -94,10 +93,10 @@ var computeNodes = &table[computeNode]{
 // macs are the keys of the MAC addresses that belong to a node, each once. What
 // controllers saw is not among them: a wrong sight must not bar a true statement.
 func (n *computeNode) macs() []string {
-	keys := make([]string, 0, 1+len(n.NICs))
+	keys := distinct[string]{list: make([]string, 0, 1+len(n.NICs))}
 	add := func(mac string) {
-		if key := inventory.MACKey(mac); key != "" && !slices.Contains(keys, key) {
-			keys = append(keys, key)
+		if key := inventory.MACKey(mac); key != "" {
+			keys.add(key)
 		}
 	}
 	add(n.BootMAC)
@@ -110,7 +109,7 @@ func (n *computeNode) macs() []string {
 			add(n.Spec.NICs[i].MACAddress)
 		}
 	}
-	return keys
+	return keys.list
 }
 
 // addresses are all IP addresses that a node names, its own and those seen.

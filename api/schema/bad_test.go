@@ -25,6 +25,8 @@ func faultsIn(err error) string {
 const good = `"hostname":"a","architecture":"b"`
 
 func TestBadNodes(t *testing.T) {
+	port := `{"mac_address":"68dae64bb09a","interface_name":"a"}`
+	many := strings.Repeat(port+",", maxPorts) + port
 	deep := strings.Repeat(`{"a":`, 31) + "1" + strings.Repeat("}", 31)
 	for body, want := range map[string]string{
 		``:                                  "malformed : the body is not valid JSON",
@@ -62,16 +64,17 @@ func TestBadNodes(t *testing.T) {
 		`{` + good + `,"network_interfaces":[{"mac_address":"","interface_name":"a"}]}`: "invalid /network_interfaces/0/mac_address: must not be empty",
 		`{` + good + `,"spec":{"network_interfaces":[{"mac_address":"68dae64bb09a","interface_name":"a","ip_address":"10.0.0.1","ipv4_address":"10.0.0.2"}]}}`: "invalid " +
 			"/spec/network_interfaces/0/ip_address: differs from ipv4_address, which is the same field",
-		`{` + good + `,"network_interfaces":{}}`:                  "invalid /network_interfaces: expected array, not object",
-		`{` + good + `,"cloud_init_data":{"userdata":[]}}`:        "invalid /cloud_init_data/userdata: expected a text or an object",
-		`{` + good + `,"status":{"power_state":{"on":"y"}}}`:      "invalid /status/power_state/on: expected boolean, not string",
-		`{` + good + `,"status":{"extended_data":[]}}`:            "invalid /status/extended_data: expected object, not array",
-		`{` + good + `,"description":"a\u0000"}`:                  "invalid /description: control characters are not allowed",
-		`{` + good + `,"description":"\ud800"}`:                   "invalid /description: expected valid UTF-8",
-		`{` + good + `,"description":"` + "\xff" + `"}`:           "invalid /description: expected valid UTF-8",
-		`{` + good + `,"` + "\xff" + `":1}`:                       "invalid /\ufffd: expected valid UTF-8",
-		`{` + good + `,"status":{"extended_data":{"a":1,"a":2}}}`: "invalid /status/extended_data/a: this key is there twice",
-		`{` + good + `,"status":{"extended_data":` + deep + `}}`:  "malformed : the body nests too deep",
+		`{` + good + `,"spec":{"network_interfaces":[` + many + `]}}`: "invalid /spec/network_interfaces: expected at most 1024 items",
+		`{` + good + `,"network_interfaces":{}}`:                      "invalid /network_interfaces: expected array, not object",
+		`{` + good + `,"cloud_init_data":{"userdata":[]}}`:            "invalid /cloud_init_data/userdata: expected a text or an object",
+		`{` + good + `,"status":{"power_state":{"on":"y"}}}`:          "invalid /status/power_state/on: expected boolean, not string",
+		`{` + good + `,"status":{"extended_data":[]}}`:                "invalid /status/extended_data: expected object, not array",
+		`{` + good + `,"description":"a\u0000"}`:                      "invalid /description: control characters are not allowed",
+		`{` + good + `,"description":"\ud800"}`:                       "invalid /description: expected valid UTF-8",
+		`{` + good + `,"description":"` + "\xff" + `"}`:               "invalid /description: expected valid UTF-8",
+		`{` + good + `,"` + "\xff" + `":1}`:                           "invalid /\ufffd: expected valid UTF-8",
+		`{` + good + `,"status":{"extended_data":{"a":1,"a":2}}}`:     "invalid /status/extended_data/a: this key is there twice",
+		`{` + good + `,"status":{"extended_data":` + deep + `}}`:      "malformed : the body nests too deep",
 	} {
 		if _, err := DecodeNode([]byte(body)); faultsIn(err) != want {
 			t.Errorf("%s:\ngot  %s\nwant %s", body, faultsIn(err), want)

@@ -17,7 +17,7 @@ var computeNode = fields[inventory.ComputeNode]{
 	{"boot_mac", isMAC, "MAC address that it boots from; belongs to one node", text(func(n *inventory.ComputeNode) *string { return &n.BootMAC })},
 	{"boot_ipv4_address", isIPv4, "IPv4 address that it boots with", text(func(n *inventory.ComputeNode) *string { return &n.BootIPv4 })},
 	{"boot_ipv6_address", isIPv6, "IPv6 address that it boots with", text(func(n *inventory.ComputeNode) *string { return &n.BootIPv6 })},
-	{"network_interfaces", 0, "Its ports", list(func(n *inventory.ComputeNode) *[]inventory.NetworkInterface { return &n.NetworkInterfaces }, networkInterface.into)},
+	{"network_interfaces", 0, "Its ports", ports(func(n *inventory.ComputeNode) *[]inventory.NetworkInterface { return &n.NetworkInterfaces })},
 	{"bmc", 0, "Its management controller; one whose xname or MAC is known is that one; left out: the one that the xname implies",
 		inner(func(n *inventory.ComputeNode) **inventory.BMC { return &n.BMC }, readBMC)},
 	{"description", 0, "For people", text(func(n *inventory.ComputeNode) *string { return &n.Description })},
@@ -47,6 +47,15 @@ var networkInterface = fields[inventory.NetworkInterface]{
 	{"extended_data", 0, "Anything else; kept as it is", object(func(i *inventory.NetworkInterface) *inventory.Object { return &i.ExtendedData })},
 }
 
+// maxPorts is how many network interfaces a node may have, and its spec and status each.
+const maxPorts = 1024
+
+// ports reads the network interfaces of a node, or of a part of it.
+func ports[T any](at func(*T) *[]inventory.NetworkInterface) func(*scanner, trait, *T) bool {
+	read := list(at, networkInterface.into)
+	return func(s *scanner, is trait, v *T) bool { return read(s, is, v) && len(*at(v)) <= maxPorts }
+}
+
 var bootData = fields[inventory.BootData]{
 	{"id", isUUID, "Its own UUID", text(func(b *inventory.BootData) *string { return &b.ID })},
 	{"kernel_url", 0, "Where the kernel is", text(func(b *inventory.BootData) *string { return &b.KernelURL })},
@@ -69,14 +78,14 @@ var nodeSpec = fields[inventory.NodeSpec]{
 	{"bmc_endpoint", 0, "Where its BMC is reached", text(func(n *inventory.NodeSpec) *string { return &n.BMCEndpoint })},
 	{"bmc_username", 0, "Name to log in to its BMC with", text(func(n *inventory.NodeSpec) *string { return &n.BMCUsername })},
 	{"bmc_password", writeOnly, "Left out it stays as it is, empty takes it away", secret(func(n *inventory.NodeSpec) **string { return &n.BMCPassword })},
-	{"network_interfaces", 0, "Ports that it should have", list(func(n *inventory.NodeSpec) *[]inventory.NetworkInterface { return &n.NetworkInterfaces }, networkInterface.into)},
+	{"network_interfaces", 0, "Ports that it should have", ports(func(n *inventory.NodeSpec) *[]inventory.NetworkInterface { return &n.NetworkInterfaces })},
 	{"boot_configuration", 0, "Name of the boot configuration that it should have", text(func(n *inventory.NodeSpec) *string { return &n.BootConfiguration })},
 }
 
 var nodeStatus = fields[inventory.NodeStatus]{
 	{"power_state", 0, "Whether it is on", inner(func(n *inventory.NodeStatus) **inventory.PowerState { return &n.PowerState }, powerState.into)},
 	{"boot_configuration", 0, "What it booted last", inner(func(n *inventory.NodeStatus) **inventory.BootStatus { return &n.BootConfiguration }, bootStatus.into)},
-	{"network_interfaces", 0, "Ports that were seen", list(func(n *inventory.NodeStatus) *[]inventory.NetworkInterface { return &n.NetworkInterfaces }, networkInterface.into)},
+	{"network_interfaces", 0, "Ports that were seen", ports(func(n *inventory.NodeStatus) *[]inventory.NetworkInterface { return &n.NetworkInterfaces })},
 	{"extended_data", 0, "Anything else; kept as it is", object(func(n *inventory.NodeStatus) *inventory.Object { return &n.ExtendedData })},
 }
 

@@ -173,6 +173,8 @@ func (k kind) special(name string, s *jsonschema.Schema) {
 		s.Enum = append(s.Enum, word)
 	}
 	switch {
+	case name == "network_interfaces":
+		s.MaxItems = new(uint64(maxPorts))
 	case name == "version":
 		s.Minimum, s.Maximum = "0", json.Number(strconv.Itoa(maxVersion))
 	case k.name == "CloudInit" && name != "id":

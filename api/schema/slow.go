@@ -86,6 +86,8 @@ func faultsOf(name, root string, e *validator.ValidationError) []api.FieldError 
 		return one("expected a text or an object")
 	case *keyword.Enum:
 		return one("expected one of " + wordsOf(k.Want))
+	case *keyword.MaxItems:
+		return one("expected at most " + strconv.Itoa(k.Want) + " items")
 	case *keyword.MinLength:
 		return one("must not be empty")
 	case *keyword.Format:

@@ -13,6 +13,9 @@ import (
 	"github.com/orchd/orchd/api/xname"
 )
 
+// maxAddresses is how many IP addresses an interface may have.
+const maxAddresses = 1024
+
 // maxText bounds a text that is kept as it was sent, in bytes.
 const maxText = 4 << 10
 
@@ -249,6 +252,9 @@ func (p InterfacePatch) Checked() (InterfacePatch, error) {
 
 // checkedAddresses leaves out empty ones, which some clients send for none; never nil.
 func checkedAddresses(list []IPAddress) ([]IPAddress, error) {
+	if len(list) > maxAddresses {
+		return nil, Bad("/IPAddresses", fmt.Sprintf("more than %d addresses", maxAddresses))
+	}
 	kept := make([]IPAddress, 0, len(list))
 	for i, a := range list {
 		if a.IPAddress == "" && a.Network == "" {

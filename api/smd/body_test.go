@@ -72,3 +72,14 @@ func FuzzComponentBody(f *testing.F) {
 		}
 	})
 }
+
+func TestTooManyAddresses(t *testing.T) {
+	i := EthernetInterface{MACAddress: "02:00:00:00:00:01", IPAddresses: make([]IPAddress, maxAddresses+1)}
+	_, posted := i.Checked()
+	_, patched := InterfacePatch{IPAddresses: &i.IPAddresses}.Checked()
+	for _, err := range []error{posted, patched} {
+		if e, ok := err.(*api.Error); !ok || e.Kind != api.Invalid || e.Fields[0].Pointer != "/IPAddresses" {
+			t.Errorf("got %v, want Invalid at /IPAddresses", err)
+		}
+	}
+}

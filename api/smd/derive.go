@@ -62,6 +62,9 @@ func Derive(post RedfishPost) (EndpointRecord, error) {
 	if err != nil {
 		return EndpointRecord{}, err
 	}
+	if post.interfaces() > maxInterfaces {
+		return EndpointRecord{}, Bad("", fmt.Sprintf("Systems and Managers together have more than %d ethernet_interfaces", maxInterfaces))
+	}
 	systems := distinct(post.Systems)
 	if len(systems) > 0 && xname.TypeOf(endpoint.ID) != xname.NodeBMC {
 		return EndpointRecord{}, Bad("/Systems", "only the BMC of nodes has systems: ID is not the xname of a NodeBMC")
@@ -75,6 +78,20 @@ func Derive(post RedfishPost) (EndpointRecord, error) {
 		d.addNode(i, s)
 	}
 	return d.EndpointRecord, nil
+}
+
+// maxInterfaces is how many interfaces may hang on one endpoint.
+const maxInterfaces = 1024
+
+// interfaces is how many interfaces were seen at the endpoint.
+func (p RedfishPost) interfaces() (n int) {
+	for _, s := range p.Systems {
+		n += len(s.Interfaces)
+	}
+	for _, m := range p.Managers {
+		n += len(m.Interfaces)
+	}
+	return n
 }
 
 // endpoint is the endpoint itself with what was left out.

@@ -116,9 +116,10 @@ func TestUnderivable(t *testing.T) {
 	for post, pointer := range map[string]string{
 		`{}`:            "/ID",
 		`{"ID":"bmc1"}`: "/ID",
-		`{"ID":"x1000c0s0b0n0","Systems":[{"uuid":"u"}]}`:                          "/Systems",
-		`{"ID":"x1000c0s0b0","Name":"` + strings.Repeat("n", maxText+1) + `"}`:     "/Name",
-		`{"ID":"x1000c0s0b0","Password":"` + strings.Repeat("n", maxText+1) + `"}`: "/Password",
+		`{"ID":"x1000c0s0b0n0","Systems":[{"uuid":"u"}]}`:                                                            "/Systems",
+		`{"ID":"x1000c0s0b0","Name":"` + strings.Repeat("n", maxText+1) + `"}`:                                       "/Name",
+		`{"ID":"x1000c0s0b0","Managers":[{"ethernet_interfaces":[` + strings.Repeat("{},", maxInterfaces) + `{}]}]}`: "",
+		`{"ID":"x1000c0s0b0","Password":"` + strings.Repeat("n", maxText+1) + `"}`:                                   "/Password",
 	} {
 		var p RedfishPost
 		if err := Decode([]byte(post), &p); err != nil {
