@@ -3,6 +3,7 @@ package fsm
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"iter"
 	"slices"
 	"strconv"
@@ -124,11 +125,18 @@ func eachOnce(nodes []string) []string {
 	return once
 }
 
+// maxName bounds the name of a collection in bytes: it stands in URLs, and in what is
+// remembered of requests that were refused for it.
+const maxName = 1024
+
 // faults says what is missing or malformed in a collection.
 func (c collection) faults(op string) error {
 	var fields []api.FieldError
 	if c.Name == "" {
 		fields = append(fields, api.FieldError{Pointer: "/name", Detail: "is required"})
+	}
+	if len(c.Name) > maxName {
+		fields = append(fields, api.FieldError{Pointer: "/name", Detail: fmt.Sprintf("is longer than %d bytes", maxName)})
 	}
 	if isID(c.Name) {
 		fields = append(fields, api.FieldError{Pointer: "/name", Detail: "must not have the form of a UUID: those are ids"})

@@ -611,3 +611,12 @@ func TestNodesAtAnAddress(t *testing.T) {
 		t.Errorf("at the address of a BMC: %v", got)
 	}
 }
+
+func TestNameOfACollectionIsNotEndless(t *testing.T) {
+	f := newFleet(t)
+	f.refuses(api.Invalid, "not valid", func() error {
+		_, err := f.CreateCollection(asAdmin(), inventory.NodeCollection{Name: strings.Repeat("n", maxName+1), Type: inventory.AdHoc})
+		return err
+	})
+	must2(t)(f.CreateCollection(asAdmin(), inventory.NodeCollection{Name: strings.Repeat("ü", maxName/2), Type: inventory.AdHoc}))
+}

@@ -556,3 +556,16 @@ func TestStartDuringAStop(t *testing.T) {
 		t.Errorf("after the owner's word the start is %s", op.State)
 	}
 }
+
+func TestClipped(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                              "",
+		"short ü":                       "short ü",
+		strings.Repeat("a", 2048):       strings.Repeat("a", 2048),
+		strings.Repeat("a", 2047) + "ü": strings.Repeat("a", 2047) + "...",
+	} {
+		if got := clipped(text); got != want {
+			t.Errorf("%.20s: got %d bytes, want %d", text, len(got), len(want))
+		}
+	}
+}

@@ -125,7 +125,7 @@ func remember(tx *Txn, a Result, n int) {
 	}
 	q := request{ID: "c/" + tx.ID, Table: a.Table, Key: a.Key, Count: a.Count, Index: tx.Index(), N: int64(n), At: tx.Now}
 	if a.Err != nil {
-		q.Refuse, q.Msg = a.Err.Kind.Code(), a.Err.Msg
+		q.Refuse, q.Msg = a.Err.Kind.Code(), clipped(a.Err.Msg)
 	}
 	requests.put(tx, q)
 	if tx.Once != nil {
@@ -133,6 +133,16 @@ func remember(tx *Txn, a Result, n int) {
 		requests.put(tx, q)
 	}
 	forgetOldCommands(tx)
+}
+
+// clipped is the beginning of a text that quotes what a client sent: a hundred
+// thousand of them are kept.
+func clipped(msg string) string {
+	const most = 2 << 10
+	if len(msg) <= most {
+		return msg
+	}
+	return strings.ToValidUTF8(msg[:most], "") + "..."
 }
 
 func forgetOldCommands(tx *Txn) {
