@@ -24,10 +24,9 @@ type facade struct {
 type openness uint8
 
 const (
-	closed    openness = iota // none
-	ifReads                   // auth.anonymous_read
-	ifSMD                     // auth.smd_anonymous, or auth.anonymous_read
-	ifAnybody                 // it is always open
+	closed  openness = iota // none
+	ifReads                 // auth.anonymous_read
+	ifSMD                   // auth.smd_anonymous, or auth.anonymous_read
 )
 
 // maxFacadeBody bounds a body of the facades: 10,000 nodes in one request.
@@ -100,8 +99,6 @@ func noToken(r *http.Request, err error) error {
 
 func (s *Server) isOpen(o openness) bool {
 	switch a := s.backend.Anonymous(); o {
-	case ifAnybody:
-		return true
 	case ifSMD:
 		return a.SMD || a.Reads
 	case ifReads:

@@ -31,10 +31,10 @@ var (
 
 // smdRoutes are the State Manager API.
 var smdRoutes = []facade{
-	{get, "/service/ready", readComponents, ifAnybody, false, (*Server).smdReady},
-	{get, "/service/liveness", readComponents, ifAnybody, false, (*Server).smdLiveness},
-	{get, "/service/values", readComponents, ifAnybody, false, (*Server).smdValues},
-	{get, "/service/values/{field}", readComponents, ifAnybody, false, (*Server).smdValuesOf},
+	{get, "/service/ready", readComponents, ifSMD, false, (*Server).smdReady},
+	{get, "/service/liveness", readComponents, ifSMD, false, (*Server).smdLiveness},
+	{get, "/service/values", readComponents, ifSMD, false, (*Server).smdValues},
+	{get, "/service/values/{field}", readComponents, ifSMD, false, (*Server).smdValuesOf},
 
 	{get, "/State/Components", readComponents, ifSMD, false, (*Server).listComponents},
 	{get, "/State/Components/{xname}", readComponents, ifReads, false, (*Server).showComponent},

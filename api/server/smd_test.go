@@ -467,10 +467,10 @@ var smdExamples = map[string]struct {
 	roles      []string // beside nobody
 	open       openness
 }{
-	"GET /service/ready":          {"/service/ready", "", 200, readers, ifAnybody},
-	"GET /service/liveness":       {"/service/liveness", "", 204, readers, ifAnybody},
-	"GET /service/values":         {"/service/values", "", 200, readers, ifAnybody},
-	"GET /service/values/{field}": {"/service/values/type", "", 200, readers, ifAnybody},
+	"GET /service/ready":          {"/service/ready", "", 200, readers, ifSMD},
+	"GET /service/liveness":       {"/service/liveness", "", 204, readers, ifSMD},
+	"GET /service/values":         {"/service/values", "", 200, readers, ifSMD},
+	"GET /service/values/{field}": {"/service/values/type", "", 200, readers, ifSMD},
 
 	"GET /State/Components":                 {"/State/Components", "", 200, readers, ifSMD},
 	"GET /State/Components/{xname}":         {"/State/Components/x1c0s0b0n0", "", 200, readers, ifReads},
@@ -581,7 +581,7 @@ func TestStateManagerRoles(t *testing.T) {
 					want = http.StatusUnauthorized
 				case role == "":
 					credential, want = "", http.StatusUnauthorized
-					if e.open == ifAnybody || e.open == ifSMD && (open.SMD || open.Reads) || e.open == ifReads && open.Reads {
+					if e.open == ifSMD && (open.SMD || open.Reads) || e.open == ifReads && open.Reads {
 						want = e.status
 					}
 				}
