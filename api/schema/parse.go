@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/api/inventory"
 )
 
 // parser makes a tree of JSON and notes what no reader should take, with a
@@ -99,12 +100,12 @@ func (p *parser) array(at string, depth int) (any, error) {
 	return list, err
 }
 
-// text refuses what a string must not hold; see fit.
+// text refuses what a string must not hold; see inventory.IsText.
 func (p *parser) text(at, s string) {
 	switch {
 	case strings.ContainsRune(s, '\uFFFD'):
 		p.refuse(at, "expected valid UTF-8")
-	case strings.ContainsFunc(s, unfit):
+	case !inventory.IsText(s):
 		p.refuse(at, "control characters are not allowed")
 	}
 }

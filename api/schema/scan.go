@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/orchd/orchd/api/inventory"
@@ -71,7 +70,7 @@ func (s *scanner) string() (string, bool) {
 			s.at++
 		default:
 			r, size := utf8.DecodeRuneInString(s.text[s.at:])
-			if !fit(r) {
+			if !inventory.IsTextRune(r) {
 				return "", false
 			}
 			s.at += size
@@ -96,16 +95,8 @@ func (s *scanner) escaped(begin int) (string, bool) {
 	if json.Unmarshal([]byte(s.text[begin-1:s.at]), &plain) != nil {
 		return "", false
 	}
-	return plain, !strings.ContainsFunc(plain, unfit)
+	return plain, inventory.IsText(plain)
 }
-
-// fit tells whether a string may hold r. Decoders put U+FFFD in place of invalid
-// UTF-8 and of half a surrogate pair, so that U+FFFD is the sign of both.
-func fit(r rune) bool {
-	return r != utf8.RuneError && (!unicode.IsControl(r) || r == '\t' || r == '\n' || r == '\r')
-}
-
-func unfit(r rune) bool { return !fit(r) }
 
 // object reads an object; member reads the value of a key.
 func (s *scanner) object(member func(key string) bool) bool {

@@ -63,15 +63,11 @@ func readGroup(r *http.Request) (inventory.NodeCollection, error) {
 	if err := bodyInto(r, &g); err != nil {
 		return inventory.NodeCollection{}, err
 	}
-	if g.Label == "" {
-		return inventory.NodeCollection{}, smd.Bad("/label", "a label is required")
-	}
-	c := inventory.NodeCollection{Name: g.Label, Type: inventory.AdHoc, Description: g.Description, Tags: g.Tags, ExclusiveGroup: g.ExclusiveGroup}
+	g, err := g.Checked()
+	c := inventory.NodeCollection{Name: g.Label, Type: inventory.AdHoc, Nodes: g.Members.IDs, Description: g.Description, Tags: g.Tags, ExclusiveGroup: g.ExclusiveGroup}
 	if g.ExclusiveGroup == tenantGroup {
 		c.Type, c.ExclusiveGroup = inventory.Tenant, ""
 	}
-	var err error
-	c.Nodes, err = smd.CheckedNames(g.Members.IDs, "/members/ids")
 	return c, err
 }
 
@@ -80,13 +76,8 @@ func readPartition(r *http.Request) (inventory.NodeCollection, error) {
 	if err := bodyInto(r, &p); err != nil {
 		return inventory.NodeCollection{}, err
 	}
-	if p.Name == "" {
-		return inventory.NodeCollection{}, smd.Bad("/name", "a name is required")
-	}
-	c := inventory.NodeCollection{Name: p.Name, Type: inventory.Partition, Description: p.Description, Tags: p.Tags}
-	var err error
-	c.Nodes, err = smd.CheckedNames(p.Members.IDs, "/members/ids")
-	return c, err
+	p, err := p.Checked()
+	return inventory.NodeCollection{Name: p.Name, Type: inventory.Partition, Nodes: p.Members.IDs, Description: p.Description, Tags: p.Tags}, err
 }
 
 // uri is where a collection, and what is below it, is.
@@ -186,14 +177,15 @@ func (k collectionView) create(s *Server, w http.ResponseWriter, r *http.Request
 
 // patch answers PATCH groups/{label}: what of description and tags is given.
 func (k collectionView) patch(s *Server, w http.ResponseWriter, r *http.Request) error {
-	var body struct {
-		Description *string
-		Tags        *[]string
-	}
+	var body smd.GroupPatch
 	if err := bodyInto(r, &body); err != nil {
 		return err
 	}
-	err := k.change(s, w, r, func(c *inventory.NodeCollection) error {
+	body, err := body.Checked()
+	if err != nil {
+		return err
+	}
+	err = k.change(s, w, r, func(c *inventory.NodeCollection) error {
 		if body.Description != nil {
 			c.Description = *body.Description
 		}

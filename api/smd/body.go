@@ -86,7 +86,7 @@ func (p ComponentPost) Checked(at string) (Component, error) {
 		respell(&c.State, States, at+"/State"), respell(&c.Flag, Flags, at+"/Flag"),
 		respell(&c.Role, Roles, at+"/Role"), respell(&c.SubRole, SubRoles, at+"/SubRole"),
 		respell(&c.NetType, NetTypes, at+"/NetType"), respell(&c.Arch, Archs, at+"/Arch"), respell(&c.Class, Classes, at+"/Class"),
-		short(c.Subtype, at+"/Subtype"), short(c.SoftwareStatus, at+"/SoftwareStatus"))
+		checkedText(c.Subtype, at+"/Subtype"), checkedText(c.SoftwareStatus, at+"/SoftwareStatus"))
 	return c, first(err)
 }
 
@@ -179,7 +179,7 @@ func SoftwarePatch(u ComponentUpdate) (ComponentPatch, error) {
 	if u.SoftwareStatus == nil {
 		return ComponentPatch{}, Bad("/SoftwareStatus", "a software status is required")
 	}
-	return ComponentPatch{SoftwareStatus: u.SoftwareStatus}, short(*u.SoftwareStatus, "/SoftwareStatus")
+	return ComponentPatch{SoftwareStatus: u.SoftwareStatus}, checkedText(*u.SoftwareStatus, "/SoftwareStatus")
 }
 
 // RolePatch needs Role. The sub-role belongs to it: it goes when it is not given.
@@ -223,7 +223,7 @@ func (i EthernetInterface) Checked() (EthernetInterface, error) {
 		return i, BadName("/ComponentID")
 	}
 	i.Type = typeName(i.ComponentID)
-	if err := short(i.Description, "/Description"); err != nil {
+	if err := checkedText(i.Description, "/Description"); err != nil {
 		return i, err
 	}
 	var err error
@@ -239,14 +239,68 @@ func (p InterfacePatch) Checked() (InterfacePatch, error) {
 	if p.ComponentID != nil && *p.ComponentID != "" && !xname.ValidComponent(*p.ComponentID) {
 		return p, BadName("/ComponentID")
 	}
-	if p.Description != nil && len(*p.Description) > maxText {
-		return p, short(*p.Description, "/Description")
+	if p.Description != nil {
+		if err := checkedText(*p.Description, "/Description"); err != nil {
+			return p, err
+		}
 	}
 	if p.IPAddresses == nil {
 		return p, nil
 	}
 	list, err := checkedAddresses(*p.IPAddresses)
 	p.IPAddresses = &list
+	return p, err
+}
+
+// described refuses what a group or partition must not be described with.
+func described(description string, tags []string) error {
+	if err := checkedText(description, "/description"); err != nil {
+		return err
+	}
+	for i, tag := range tags {
+		if err := checkedText(tag, fmt.Sprintf("/tags/%d", i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Checked is the patch when all in it is sound.
+func (p GroupPatch) Checked() (GroupPatch, error) {
+	var description string
+	var tags []string
+	if p.Description != nil {
+		description = *p.Description
+	}
+	if p.Tags != nil {
+		tags = *p.Tags
+	}
+	return p, described(description, tags)
+}
+
+// Checked is the group with each member once; it must have a label.
+func (g Group) Checked() (Group, error) {
+	if g.Label == "" {
+		return g, Bad("/label", "a label is required")
+	}
+	err := errors.Join(checkedText(g.Label, "/label"), checkedText(g.ExclusiveGroup, "/exclusiveGroup"), described(g.Description, g.Tags))
+	if err != nil {
+		return g, first(err)
+	}
+	g.Members.IDs, err = CheckedNames(g.Members.IDs, "/members/ids")
+	return g, err
+}
+
+// Checked is the partition with each member once; it must have a name.
+func (p PartitionOf) Checked() (PartitionOf, error) {
+	if p.Name == "" {
+		return p, Bad("/name", "a name is required")
+	}
+	err := errors.Join(checkedText(p.Name, "/name"), described(p.Description, p.Tags))
+	if err != nil {
+		return p, first(err)
+	}
+	p.Members.IDs, err = CheckedNames(p.Members.IDs, "/members/ids")
 	return p, err
 }
 
@@ -263,7 +317,7 @@ func checkedAddresses(list []IPAddress) ([]IPAddress, error) {
 		if _, err := netip.ParseAddr(a.IPAddress); err != nil {
 			return nil, Bad(fmt.Sprintf("/IPAddresses/%d/IPAddress", i), "expected an IPv4 or IPv6 address")
 		}
-		if err := short(a.Network, fmt.Sprintf("/IPAddresses/%d/Network", i)); err != nil {
+		if err := checkedText(a.Network, fmt.Sprintf("/IPAddresses/%d/Network", i)); err != nil {
 			return nil, err
 		}
 		kept = append(kept, a)
@@ -322,9 +376,14 @@ func respell(word *string, list []string, pointer string) error {
 	return nil
 }
 
-func short(text, pointer string) error {
-	if len(text) > maxText {
+// checkedText refuses a text that is too long to be kept, or that the inventory's
+// routes, which show it too, would not take back.
+func checkedText(text, pointer string) error {
+	switch {
+	case len(text) > maxText:
 		return Bad(pointer, fmt.Sprintf("longer than %d bytes", maxText))
+	case !inventory.IsText(text):
+		return Bad(pointer, "expected valid UTF-8 without control characters")
 	}
 	return nil
 }

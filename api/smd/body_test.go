@@ -83,3 +83,30 @@ func TestTooManyAddresses(t *testing.T) {
 		}
 	}
 }
+
+// TestTextsAreWhatOtherViewsShow refuses what the inventory's routes would not take back.
+func TestTextsAreWhatOtherViewsShow(t *testing.T) {
+	const bad = "a\x1b[31m"
+	long := strings.Repeat("d", maxText+1)
+	mac := "02:00:00:00:00:01"
+	_, label := Group{Label: bad}.Checked()
+	_, exclusive := Group{Label: "a", ExclusiveGroup: bad}.Checked()
+	_, tag := Group{Label: "a", Tags: []string{"t", bad}}.Checked()
+	_, name := PartitionOf{Name: bad}.Checked()
+	_, about := PartitionOf{Name: "a", Description: long}.Checked()
+	_, patched := GroupPatch{Description: new(bad)}.Checked()
+	_, patchedTag := GroupPatch{Tags: &[]string{"\xff"}}.Checked()
+	_, posted := EthernetInterface{MACAddress: mac, Description: bad}.Checked()
+	_, changed := InterfacePatch{Description: new(bad)}.Checked()
+	for pointer, errs := range map[string][]error{"/label": {label}, "/exclusiveGroup": {exclusive}, "/tags/1": {tag}, "/name": {name},
+		"/description": {about, patched}, "/tags/0": {patchedTag}, "/Description": {posted, changed}} {
+		for _, err := range errs {
+			if e, ok := err.(*api.Error); !ok || e.Kind != api.Invalid || e.Fields[0].Pointer != pointer {
+				t.Errorf("got %v, want Invalid at %s", err, pointer)
+			}
+		}
+	}
+	if _, err := (GroupPatch{Description: new("two\nlines"), Tags: &[]string{}}).Checked(); err != nil {
+		t.Error(err)
+	}
+}

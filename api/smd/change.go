@@ -16,6 +16,12 @@ type EndpointRecord struct {
 	Interfaces []EthernetInterface
 }
 
+// GroupPatch is a change of a group or partition; nil leaves a field as it is.
+type GroupPatch struct {
+	Description *string
+	Tags        *[]string
+}
+
 // InterfacePatch is a change of an interface; nil leaves a field as it is.
 type InterfacePatch struct {
 	Description, ComponentID *string

@@ -102,7 +102,7 @@ func (p RedfishPost) endpoint() (RedfishEndpoint, error) {
 	}
 	for _, text := range []struct{ at, value string }{{"/Name", e.Name}, {"/Hostname", e.Hostname}, {"/Domain", e.Domain}, {"/FQDN", e.FQDN},
 		{"/UUID", e.UUID}, {"/URI", e.URI}, {"/User", e.User}, {"/Password", e.Password}, {"/MACAddr", e.MACAddr}, {"/IPAddress", e.IPAddress}, {"/TemplateID", e.TemplateID}} {
-		if err := short(text.value, text.at); err != nil {
+		if err := checkedText(text.value, text.at); err != nil {
 			return e, err
 		}
 	}
@@ -118,7 +118,7 @@ func (p RedfishPost) endpoint() (RedfishEndpoint, error) {
 		}
 		e.DiscoveryInfo.RedfishVersion = f.RedfishVersion
 	}
-	return e, short(e.DiscoveryInfo.RedfishVersion, "/DiscoveryInfo/RedfishVersion")
+	return e, checkedText(e.DiscoveryInfo.RedfishVersion, "/DiscoveryInfo/RedfishVersion")
 }
 
 // hostNames are the host name, the domain, and both together, each from the
