@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -92,21 +93,19 @@ func (c component) checked(op string) (component, error) {
 // respell puts a word into the spelling of a list, in which it is looked for
 // whatever its case; false when it is not there. No word is fine.
 func respell(word *string, list []string) bool {
-	for _, w := range list {
-		if strings.EqualFold(w, *word) {
-			*word = w
-			return true
-		}
+	spelled, ok := smd.Spelled(*word, list)
+	if ok {
+		*word = spelled
 	}
-	return *word == ""
+	return ok || *word == ""
 }
 
 // over lays what a client sent over a row. Flags that are either on or off are
 // taken as they are; of the rest stays what it left out.
 func (c component) over(old component) component {
-	c.Subtype, c.Role, c.SubRole = orElse(c.Subtype, old.Subtype), orElse(c.Role, old.Role), orElse(c.SubRole, old.SubRole)
-	c.NetType, c.Arch, c.Class = orElse(c.NetType, old.NetType), orElse(c.Arch, old.Arch), orElse(c.Class, old.Class)
-	c.State, c.Flag, c.SoftwareStatus = orElse(c.State, old.State), orElse(c.Flag, old.Flag), orElse(c.SoftwareStatus, old.SoftwareStatus)
+	c.Subtype, c.Role, c.SubRole = cmp.Or(c.Subtype, old.Subtype), cmp.Or(c.Role, old.Role), cmp.Or(c.SubRole, old.SubRole)
+	c.NetType, c.Arch, c.Class = cmp.Or(c.NetType, old.NetType), cmp.Or(c.Arch, old.Arch), cmp.Or(c.Class, old.Class)
+	c.State, c.Flag, c.SoftwareStatus = cmp.Or(c.State, old.State), cmp.Or(c.Flag, old.Flag), cmp.Or(c.SoftwareStatus, old.SoftwareStatus)
 	if c.Enabled == nil {
 		c.Enabled = old.Enabled
 	}
@@ -114,13 +113,6 @@ func (c component) over(old component) component {
 		c.NID = old.NID
 	}
 	return c.withDefaults()
-}
-
-func orElse(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 // withDefaults is a component with what a posted one has anyway, but for its NID.

@@ -1,12 +1,12 @@
 package fsm
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/orchd/orchd/api"
@@ -79,7 +79,7 @@ func (tx *Txn) sameBoard(op string, i ethernetInterface) error {
 	if !known || b.XName == "" || i.ComponentID == "" || xname.Canonical(b.XName) == xname.Canonical(i.ComponentID) {
 		return nil
 	}
-	return api.Errorf(api.Conflict, op, "the MAC address %s is that of BMC %s (%s), not of %s", colons(i.ID), b.XName, b.ID, i.ComponentID)
+	return api.Errorf(api.Conflict, op, "the MAC address %s is that of BMC %s (%s), not of %s", inventory.Colons(i.ID), b.XName, b.ID, i.ComponentID)
 }
 
 // freeInterface refuses the MAC address of an interface of another component to
@@ -94,7 +94,7 @@ func (tx *Txn) freeInterface(op, place, mac string) error {
 
 // livesInNode is the failure of what can only be done to the ComputeNode that has an interface.
 func livesInNode(op, key string, n *computeNode, what string) error {
-	return api.Errorf(api.Conflict, op, "the interface %s lives in ComputeNode %s (%s): %s", colons(key), n.ID, n.Hostname, what)
+	return api.Errorf(api.Conflict, op, "the interface %s lives in ComputeNode %s (%s): %s", inventory.Colons(key), n.ID, n.Hostname, what)
 }
 
 func applyCreateInterface(tx *Txn, given ethernetInterface) (object, error) {
@@ -113,7 +113,7 @@ func applyCreateInterface(tx *Txn, given ethernetInterface) (object, error) {
 		return nothing, livesInNode(op, i.ID, n, "it already exists")
 	}
 	if other, taken := ethernetInterfaces.one(tx.Reader, i.ID); taken {
-		return nothing, api.Errorf(api.Conflict, op, "an EthernetInterface with the MAC address %s already exists: %s", colons(i.ID), other.ID)
+		return nothing, api.Errorf(api.Conflict, op, "an EthernetInterface with the MAC address %s already exists: %s", inventory.Colons(i.ID), other.ID)
 	}
 	if err := tx.sameBoard(op, i); err != nil {
 		return nothing, err
@@ -141,7 +141,7 @@ func (tx *Txn) deriveInterfaces(op string, list []ethernetInterface) error {
 			if err := tx.territory(op, old.ComponentID); err != nil {
 				return err
 			}
-			i.Description = orElse(i.Description, old.Description)
+			i.Description = cmp.Or(i.Description, old.Description)
 			if len(i.Addresses) == 0 {
 				i.Addresses = slices.Clone(old.Addresses)
 			}
@@ -221,21 +221,8 @@ func applyDeleteInterfaces(tx *Txn, c removal) (object, error) {
 	return object{count: int64(len(rows))}, nil
 }
 
-// colons writes a MACKey as clients look for it: in pairs with colons between.
-func colons(key string) string {
-	var b strings.Builder
-	b.Grow(len("00:00:00:00:00:00"))
-	for k := range len(key) {
-		if k > 0 && k%2 == 0 {
-			b.WriteByte(':')
-		}
-		b.WriteByte(key[k])
-	}
-	return b.String()
-}
-
 func (i *ethernetInterface) shown() smd.EthernetInterface {
-	return smd.EthernetInterface{ID: i.ID, Description: i.Description, MACAddress: colons(i.ID), LastUpdate: i.LastUpdate, ComponentID: i.ComponentID, Type: i.Type,
+	return smd.EthernetInterface{ID: i.ID, Description: i.Description, MACAddress: inventory.Colons(i.ID), LastUpdate: i.LastUpdate, ComponentID: i.ComponentID, Type: i.Type,
 		IPAddresses: mapped(i.Addresses, func(a ipOfNetwork) smd.IPAddress { return smd.IPAddress(a) })}
 }
 

@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 
@@ -66,7 +67,7 @@ func (n *computeNode) bootAddresses(key string) (v4, v6 *string) {
 
 // shownPort is what a node has at a MAC as an EthernetInterface.
 func (n *computeNode) shownPort(key string) smd.EthernetInterface {
-	shown := smd.EthernetInterface{ID: key, MACAddress: colons(key), LastUpdate: n.UpdatedAt, ComponentID: n.XName, Type: string(xname.Node),
+	shown := smd.EthernetInterface{ID: key, MACAddress: inventory.Colons(key), LastUpdate: n.UpdatedAt, ComponentID: n.XName, Type: string(xname.Node),
 		IPAddresses: make([]smd.IPAddress, 0, 2)}
 	add := func(address string) {
 		if a := (smd.IPAddress{IPAddress: address}); address != "" && !slices.Contains(shown.IPAddresses, a) {
@@ -74,7 +75,7 @@ func (n *computeNode) shownPort(key string) smd.EthernetInterface {
 		}
 	}
 	for _, nic := range n.ports(key) {
-		shown.Description = orElse(shown.Description, nic.Description)
+		shown.Description = cmp.Or(shown.Description, nic.Description)
 		add(nic.IPv4Address)
 		add(nic.IPv6Address)
 	}

@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"cmp"
 	"iter"
 	"reflect"
 	"slices"
@@ -202,8 +203,8 @@ func naiveComponents(r Reader) map[string]smd.Component {
 	}
 	for c := range components.each(r, "") {
 		node := all[xname.Canonical(c.ID)]
-		all[xname.Canonical(c.ID)] = smd.Component{ID: c.ID, Type: c.Type, Subtype: c.Subtype, Role: orElse(c.Role, node.Role), SubRole: c.SubRole, NetType: c.NetType,
-			Arch: orElse(c.Arch, node.Arch), Class: c.Class, State: c.State, Flag: c.Flag, Enabled: c.Enabled, SoftwareStatus: c.SoftwareStatus, NID: c.NID,
+		all[xname.Canonical(c.ID)] = smd.Component{ID: c.ID, Type: c.Type, Subtype: c.Subtype, Role: cmp.Or(c.Role, node.Role), SubRole: c.SubRole, NetType: c.NetType,
+			Arch: cmp.Or(c.Arch, node.Arch), Class: c.Class, State: c.State, Flag: c.Flag, Enabled: c.Enabled, SoftwareStatus: c.SoftwareStatus, NID: c.NID,
 			ReservationDisabled: c.ReservationDisabled, Locked: c.Locked}
 	}
 	return all
@@ -227,7 +228,7 @@ func naiveEndpoints(r Reader) map[string]smd.RedfishEndpoint {
 func naiveInterfaces(r Reader) map[string]smd.EthernetInterface {
 	all := map[string]smd.EthernetInterface{}
 	for i := range ethernetInterfaces.each(r, "") {
-		shown := smd.EthernetInterface{ID: i.ID, Description: i.Description, MACAddress: colons(i.ID), LastUpdate: i.LastUpdate, ComponentID: i.ComponentID, Type: i.Type,
+		shown := smd.EthernetInterface{ID: i.ID, Description: i.Description, MACAddress: inventory.Colons(i.ID), LastUpdate: i.LastUpdate, ComponentID: i.ComponentID, Type: i.Type,
 			IPAddresses: []smd.IPAddress{}}
 		for _, a := range i.Addresses {
 			shown.IPAddresses = append(shown.IPAddresses, smd.IPAddress{IPAddress: a.IPAddress, Network: a.Network})
@@ -240,7 +241,7 @@ func naiveInterfaces(r Reader) map[string]smd.EthernetInterface {
 			specBoot = n.Spec.BootMAC
 		}
 		for _, mac := range n.macs() {
-			shown := smd.EthernetInterface{ID: mac, MACAddress: colons(mac), LastUpdate: n.UpdatedAt, ComponentID: n.XName, Type: "Node", IPAddresses: []smd.IPAddress{}}
+			shown := smd.EthernetInterface{ID: mac, MACAddress: inventory.Colons(mac), LastUpdate: n.UpdatedAt, ComponentID: n.XName, Type: "Node", IPAddresses: []smd.IPAddress{}}
 			var addresses []string
 			for _, nic := range n.NICs {
 				if inventory.MACKey(nic.MACAddress) == mac {

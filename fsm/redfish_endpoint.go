@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"strings"
@@ -102,7 +103,7 @@ func (e redfishEndpoint) checked(op string) (redfishEndpoint, error) {
 		return e, &api.Error{Kind: api.Invalid, Op: op, Msg: "the RedfishEndpoint is not valid: see errors", Fields: fields}
 	}
 	e.Type = string(xname.TypeOf(e.ID))
-	e.FQDN, e.LastStatus = orElse(e.FQDN, e.ID), orElse(e.LastStatus, "NotYetQueried")
+	e.FQDN, e.LastStatus = cmp.Or(e.FQDN, e.ID), cmp.Or(e.LastStatus, "NotYetQueried")
 	if e.Enabled == nil {
 		e.Enabled = new(true)
 	}
@@ -165,14 +166,14 @@ func (tx *Txn) deriveComponents(op string, list []component) error {
 // under is a row with what a derived component adds to it. That a place is empty
 // is no knowledge of what was found there.
 func (c component) under(row component) component {
-	found := orElse(c.State, row.State)
+	found := cmp.Or(c.State, row.State)
 	if row.ID == "" {
 		row.ID, row.Type = c.ID, c.Type
 	}
 	row.Implied = false
-	row.Subtype, row.Role, row.SubRole = orElse(row.Subtype, c.Subtype), orElse(row.Role, c.Role), orElse(row.SubRole, c.SubRole)
-	row.NetType, row.Arch, row.Class = orElse(row.NetType, c.NetType), orElse(row.Arch, c.Arch), orElse(row.Class, c.Class)
-	row.Flag, row.SoftwareStatus = orElse(row.Flag, c.Flag), orElse(row.SoftwareStatus, c.SoftwareStatus)
+	row.Subtype, row.Role, row.SubRole = cmp.Or(row.Subtype, c.Subtype), cmp.Or(row.Role, c.Role), cmp.Or(row.SubRole, c.SubRole)
+	row.NetType, row.Arch, row.Class = cmp.Or(row.NetType, c.NetType), cmp.Or(row.Arch, c.Arch), cmp.Or(row.Class, c.Class)
+	row.Flag, row.SoftwareStatus = cmp.Or(row.Flag, c.Flag), cmp.Or(row.SoftwareStatus, c.SoftwareStatus)
 	if row.State == "" || row.State == stateEmpty {
 		row.State = found
 	}
@@ -251,7 +252,7 @@ func shownEndpoint(e *redfishEndpoint, b *bmc) smd.RedfishEndpoint {
 		return e.shown()
 	}
 	return smd.RedfishEndpoint{ID: b.XName, Type: string(xname.NodeBMC), Hostname: b.XName, FQDN: b.XName, Enabled: new(true), User: b.Username,
-		MACAddr: b.MAC, IPAddress: orElse(b.IPv4, b.IPv6), DiscoveryInfo: &smd.DiscoveryInfo{LastStatus: "NotYetQueried"}}
+		MACAddr: b.MAC, IPAddress: cmp.Or(b.IPv4, b.IPv6), DiscoveryInfo: &smd.DiscoveryInfo{LastStatus: "NotYetQueried"}}
 }
 
 // RedfishEndpoint finds an endpoint by its xname.

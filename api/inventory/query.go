@@ -46,3 +46,15 @@ func MACKey(mac string) string {
 	}
 	return ""
 }
+
+// Colons writes a MACKey as clients look for it: in pairs with colons between.
+func Colons(key string) string {
+	text := make([]byte, 0, len("00:00:00:00:00:00"))
+	for k := range len(key) {
+		if k > 0 && k%2 == 0 {
+			text = append(text, ':')
+		}
+		text = append(text, key[k])
+	}
+	return string(text)
+}

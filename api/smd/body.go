@@ -218,7 +218,7 @@ func (i EthernetInterface) Checked() (EthernetInterface, error) {
 	if i.ID == "" {
 		return i, Bad("/MACAddress", "expected a MAC address of 12 hexadecimal digits that is not all zero or broadcast")
 	}
-	i.MACAddress = colons(i.ID)
+	i.MACAddress = inventory.Colons(i.ID)
 	if i.ComponentID != "" && !xname.ValidComponent(i.ComponentID) {
 		return i, BadName("/ComponentID")
 	}
@@ -333,18 +333,6 @@ func typeName(id string) string {
 	return string(xname.TypeOf(id))
 }
 
-// colons writes a MACKey as clients look for it: lower case, with colons.
-func colons(key string) string {
-	var b strings.Builder
-	for i := 0; i < len(key); i += 2 {
-		if i > 0 {
-			b.WriteByte(':')
-		}
-		b.WriteString(key[i : i+2])
-	}
-	return b.String()
-}
-
 // UsualMAC is a MAC address as DHCP servers look for it, in lower case with
 // colons; what is none stays as it is.
 func UsualMAC(mac string) string {
@@ -352,7 +340,7 @@ func UsualMAC(mac string) string {
 	if key == "" || len(mac) == len("02:00:00:00:00:01") && mac[2] == ':' && mac == strings.ToLower(mac) {
 		return mac
 	}
-	return colons(key)
+	return inventory.Colons(key)
 }
 
 // Bad is the failure of one field of a body.
@@ -368,7 +356,7 @@ func respell(word *string, list []string, pointer string) error {
 	if *word == "" {
 		return nil
 	}
-	w, ok := spelled(*word, list)
+	w, ok := Spelled(*word, list)
 	if !ok {
 		return Bad(pointer, "expected one of "+strings.Join(list, ", "))
 	}

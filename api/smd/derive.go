@@ -113,7 +113,7 @@ func (p RedfishPost) endpoint() (RedfishEndpoint, error) {
 	}
 	e.DiscoveryInfo = &DiscoveryInfo{LastStatus: "NotYetQueried"}
 	if f := p.DiscoveryInfo; f != nil {
-		if status, known := spelled(f.LastStatus, DiscoveryStatuses); known {
+		if status, known := Spelled(f.LastStatus, DiscoveryStatuses); known {
 			e.DiscoveryInfo.LastStatus = status
 		}
 		e.DiscoveryInfo.RedfishVersion = f.RedfishVersion
@@ -198,7 +198,7 @@ func (d *derivation) addInterfaces(component string, nics []NIC, description str
 		if !known {
 			i = len(d.Interfaces)
 			d.at[key] = i
-			d.Interfaces = append(d.Interfaces, EthernetInterface{ID: key, MACAddress: colons(key), Description: cmp.Or(n.Description, description),
+			d.Interfaces = append(d.Interfaces, EthernetInterface{ID: key, MACAddress: inventory.Colons(key), Description: cmp.Or(n.Description, description),
 				ComponentID: component, Type: typeName(component), IPAddresses: []IPAddress{}})
 		}
 		d.Interfaces[i].IPAddresses = withAddress(d.Interfaces[i].IPAddresses, n.IP)

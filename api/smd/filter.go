@@ -135,7 +135,7 @@ func name(v string) (string, string) {
 
 func word(list []string) normal {
 	return func(v string) (string, string) {
-		if w, ok := spelled(v, list); ok {
+		if w, ok := Spelled(v, list); ok {
 			return w, ""
 		}
 		return "", "one of " + strings.Join(list, ", ")

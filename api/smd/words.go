@@ -55,8 +55,8 @@ var types = func() (words []string) {
 	return words
 }()
 
-// spelled finds a word whatever its case, as the list spells it.
-func spelled(word string, list []string) (string, bool) {
+// Spelled finds a word whatever its case, as the list spells it.
+func Spelled(word string, list []string) (string, bool) {
 	for _, w := range list {
 		if strings.EqualFold(w, word) {
 			return w, true
