@@ -214,11 +214,11 @@ func TestNodesGetTheirOwnBootData(t *testing.T) {
 			status int
 			text   string
 		}{
-			"/boot/v1/bootscript?mac=02:00:00:00:00:01":      {200, "kernel --name kernel http://files/vmlinuz initrd=initrd console=ttyS0 || goto retry\n"},
-			"/cloud-init/user-data":                          {200, "#!/bin/sh\necho hello"},
-			"/cloud-init/meta-data":                          {200, "\"group_Partition 1\":\n    \"ntp\": \"10.0.0.1\"\n"},
+			"/boot/v1/bootscript?mac=02:00:00:00:00:01":         {200, "kernel --name kernel http://files/vmlinuz initrd=initrd console=ttyS0 || goto retry\n"},
+			"/cloud-init/user-data":                             {200, "#!/bin/sh\necho hello"},
+			"/cloud-init/meta-data":                             {200, "\"group_Partition 1\":\n    \"ntp\": \"10.0.0.1\"\n"},
 			"/ComputeNode/x1000c0s0b0n0/cloud-init/vendor-data": {200, ""},
-			"/boot/v1/bootscript?mac=02:00:00:00:00:02":      {403, "recorded for it"},
+			"/boot/v1/bootscript?mac=02:00:00:00:00:02":         {403, "recorded for it"},
 			"/ComputeNode/x1000c0s0b1n0/cloud-init/user-data":   {403, "recorded for it"},
 			"/ComputeNode": {404, ""},
 		} {
