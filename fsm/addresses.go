@@ -107,14 +107,39 @@ func number4(addr netip.Addr) uint32 {
 }
 
 // free is the first address from first to last that nobody names and skip does
-// not exclude. It takes as many steps as there are named ones before it.
+// not exclude. It takes a short step for each that is named before it.
 func (a *addresses) free(first, last netip.Addr, skip func(netip.Addr) bool) (netip.Addr, bool) {
-	for addr := first; addr.IsValid() && addr.Compare(last) <= 0; addr = addr.Next() {
-		if a.at(addr).rows == 0 && !skip(addr) {
+	addr := first
+	for named := range a.from(first) {
+		for ; addr.Less(named); addr = addr.Next() {
+			if !skip(addr) {
+				return addr, addr.Compare(last) <= 0
+			}
+		}
+		if addr = named.Next(); named.Compare(last) >= 0 {
+			return netip.Addr{}, false
+		}
+	}
+	for ; addr.IsValid() && addr.Compare(last) <= 0; addr = addr.Next() {
+		if !skip(addr) {
 			return addr, true
 		}
 	}
 	return netip.Addr{}, false
+}
+
+// from lists the named addresses of the family of first, beginning there, in order.
+func (a *addresses) from(first netip.Addr) iter.Seq[netip.Addr] {
+	return func(yield func(netip.Addr) bool) {
+		switch {
+		case first.Is4():
+			a.v4.Ascend(number4(first), func(n uint32, _ naming) bool {
+				return yield(netip.AddrFrom4([4]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}))
+			})
+		case a.v6 != nil:
+			a.v6.Ascend(naming6{addr: first}, func(n naming6) bool { return yield(n.addr) })
+		}
+	}
 }
 
 // NodesAt lists the nodes that name an address, in any place. Where several rows
