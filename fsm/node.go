@@ -374,7 +374,6 @@ func applyDeleteNode(tx *Txn, c versioned) (object, error) {
 
 // batchFaults collects what is wrong with the items of an array.
 type batchFaults struct {
-	kind   api.Kind
 	first  *api.Error
 	fields []api.FieldError
 }
