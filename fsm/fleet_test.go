@@ -264,13 +264,19 @@ func TestSecretsOfTheFleet(t *testing.T) {
 		t.Errorf("sent back as it was shown: %v, %s", err, secrets())
 	}
 	change := f.shown(n.ID)
-	change.BMC.Password, change.Spec.BMCPassword = text("new"), text("")
+	if change.Spec != nil {
+		t.Errorf("a spec with nothing to show is shown: %+v", change.Spec)
+	}
+	change.BMC.Password, change.Spec = text("new"), &inventory.NodeSpec{BMCPassword: text("")}
 	change.CloudInit = &inventory.CloudInit{MetaData: `{}`, VendorData: `"v"`}
 	if _, err := f.ReplaceNode(asAdmin(), n.ID, 0, change); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := secrets(), "sealed bmc.password new||sealed compute_node.cloud_init_data \"#!\"||sealed compute_node.cloud_init_data \"v\""; got != want {
 		t.Errorf("changed to %s, want %s", got, want)
+	}
+	if row, _ := computeNodes.one(f.read(), n.ID); row.Spec != nil {
+		t.Errorf("of the spec is left %+v", row.Spec)
 	}
 	change = f.shown(n.ID)
 	change.CloudInit = &inventory.CloudInit{}

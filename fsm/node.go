@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 	"time"
@@ -189,18 +190,31 @@ func (w nodeWrite) over(old computeNode) computeNode {
 	n := w.Node
 	n.ID, n.BMC, n.Version, n.CreatedAt = old.ID, old.BMC, old.Version, old.CreatedAt
 	n.CloudInit = w.CloudInit.over(old.CloudInit)
-	if n.Spec == nil {
-		return n
+	n.Spec = w.spec(old.Spec)
+	return n
+}
+
+// spec is the spec after the write, where it was old; nil when nothing is in it.
+func (w nodeWrite) spec(old *nodeSpec) *nodeSpec {
+	var spec nodeSpec
+	if w.Node.Spec != nil {
+		spec = *w.Node.Spec
 	}
-	spec := *n.Spec
-	if old.Spec != nil {
-		spec.BMCPassword = old.Spec.BMCPassword
+	if old != nil {
+		spec.BMCPassword = old.BMCPassword
 	}
 	if w.SpecPassword != nil {
 		spec.BMCPassword = w.SpecPassword.over(spec.BMCPassword)
 	}
-	n.Spec = &spec
-	return n
+	if len(spec.BMCPassword) == 0 && !spec.isVisible() {
+		return nil
+	}
+	return &spec
+}
+
+// isVisible tells whether there is more in a spec than its password.
+func (s *nodeSpec) isVisible() bool {
+	return len(s.NICs) > 0 || cmp.Or(s.Hostname, s.BootMAC, s.BootIPv4, s.BootIPv6, s.BMCEndpoint, s.BMCUsername, s.BootConfiguration) != ""
 }
 
 // putNode stores a node, and its BMC, if what is unique in it is free.

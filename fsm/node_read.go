@@ -40,7 +40,7 @@ func (r Reader) shownNode(n *computeNode) inventory.ComputeNode {
 }
 
 func (s *nodeSpec) shown() *inventory.NodeSpec {
-	if s == nil {
+	if s == nil || !s.isVisible() {
 		return nil
 	}
 	return &inventory.NodeSpec{Hostname: s.Hostname, BootMAC: s.BootMAC, BootIPv4: s.BootIPv4, BootIPv6: s.BootIPv6,

@@ -100,6 +100,8 @@ func (m merger) merged(at string, target, change map[string]any) map[string]any 
 		switch {
 		case value == nil && isSecret:
 			target[key] = empty
+		case value == nil && here == "/spec" && m.hidden("/spec/bmc_password"): // with the secret that is in it
+			target[key] = map[string]any{"bmc_password": ""}
 		case value == nil && !m.hidden(at):
 			delete(target, key)
 		case isObject:

@@ -15,10 +15,11 @@ func TestMerge(t *testing.T) {
 	const names = `"location_string":"x1000c0s0b0n0"`
 	const rest = `"status":{"extended_data":{"big":12345678901234567890,"drop":1,"ip_address":"1"}},"version":4503599627370496`
 	for patch, want := range map[string]string{
-		`{}`:                 `{"architecture":"b",` + b + `,"hostname":"a",` + names + `,` + rest + `,"xname":"x1000c0s0b0n0"}`,
-		`{"bmc":null}`:       `{"architecture":"b","hostname":"a",` + names + `,` + rest + `,"xname":"x1000c0s0b0n0"}`,
-		`{"hostname":"z"}`:   `{"architecture":"b",` + b + `,"hostname":"z",` + names + `,` + rest + `,"xname":"x1000c0s0b0n0"}`,
-		`{"xname":"x100c0"}`: `{"architecture":"b",` + b + `,"hostname":"a",` + rest + `,"xname":"x100c0"}`,
+		`{}`:                       `{"architecture":"b",` + b + `,"hostname":"a",` + names + `,` + rest + `,"xname":"x1000c0s0b0n0"}`,
+		`{"bmc":null}`:             `{"architecture":"b","hostname":"a",` + names + `,` + rest + `,"xname":"x1000c0s0b0n0"}`,
+		`{"bmc":null,"spec":null}`: `{"architecture":"b","hostname":"a",` + names + `,"spec":{"bmc_password":""},` + rest + `,"xname":"x1000c0s0b0n0"}`,
+		`{"hostname":"z"}`:         `{"architecture":"b",` + b + `,"hostname":"z",` + names + `,` + rest + `,"xname":"x1000c0s0b0n0"}`,
+		`{"xname":"x100c0"}`:       `{"architecture":"b",` + b + `,"hostname":"a",` + rest + `,"xname":"x100c0"}`,
 		`{"location_string":"x100c0","bmc":null}`: `{"architecture":"b","hostname":"a","location_string":"x100c0",` + rest + `}`,
 		`{"xname":null,"bmc":null}`:               `{"architecture":"b","hostname":"a",` + rest + `}`,
 		`{"bmc":{"password":null,"ip_address":"10.0.0.2","xname":null}}`: `{"architecture":"b","bmc":{"ip_address":"10.0.0.2","password":"","username":"u"},"hostname":"a",` + names + `,` + rest +

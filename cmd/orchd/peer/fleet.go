@@ -150,7 +150,10 @@ func (p *Peer) RevealNode(ctx context.Context, ref string) (inventory.ComputeNod
 	if n.BMC != nil {
 		n.BMC.Password = open(fsm.SealBMCPassword, secrets.BMCPassword)
 	}
-	if n.Spec != nil {
+	if len(secrets.SpecPassword) > 0 {
+		if n.Spec == nil {
+			n.Spec = &inventory.NodeSpec{}
+		}
 		n.Spec.BMCPassword = open(fsm.SealSpecPassword, secrets.SpecPassword)
 	}
 	own, err := p.openCloudInit(secrets)
