@@ -71,14 +71,14 @@ func (d *disk) write(what string, do func() error) error {
 	return err
 }
 
-// writing is for how long the oldest write in hand has been going on; 0 without one.
-func (d *disk) writing() time.Duration {
+// oldest is when the oldest write in hand began; the zero time without one.
+func (d *disk) oldest() time.Time {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if len(d.inHand) == 0 {
-		return 0
+		return time.Time{}
 	}
-	return time.Since(d.inHand[0])
+	return d.inHand[0]
 }
 
 // times are how long the last and the slowest write took.

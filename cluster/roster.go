@@ -73,7 +73,29 @@ const (
 // heartbeats come from memory and would keep the others from electing a leader
 // that can write.
 func (n *Node) watchDisk() {
-	n.every(diskTick, func() { n.judgeDisk(n.stores.disk.writing()) })
+	var c stallClock
+	n.every(diskTick, func() { n.judgeDisk(c.look(time.Now(), n.stores.disk.oldest())) })
+}
+
+// stallClock tells for how long a write has been seen to hang, by one who looks
+// every diskTick. The time of a write alone would not do: to a process that was
+// paused for a minute, with its host or by a signal, a write that was in hand then
+// seems to have taken that long.
+type stallClock struct {
+	write  time.Time     // when the write that is watched began
+	looked time.Time     // when it was looked at last
+	seen   time.Duration // for how long it has been seen
+}
+
+// look notes what is in hand now, the zero time for nothing.
+func (c *stallClock) look(now, oldest time.Time) time.Duration {
+	if !oldest.Equal(c.write) || oldest.IsZero() {
+		c.write, c.looked, c.seen = oldest, now, 0
+		return 0
+	}
+	c.seen += min(now.Sub(c.looked), 2*diskTick)
+	c.looked = now
+	return c.seen
 }
 
 // noteLoop lets the disk know what is committed. It is no part of watchDisk,

@@ -172,15 +172,15 @@ func TestDiskKnowsHowLongWritesTake(t *testing.T) {
 	done := make(chan error)
 	go func() { done <- d.StoreLogs(entries(1, 1)) }()
 	eventually(t, func() error {
-		if d.writing() < 20*time.Millisecond {
+		if at := d.oldest(); at.IsZero() || time.Since(at) < 20*time.Millisecond {
 			return errors.New("the write in hand is not seen to hang")
 		}
 		return nil
 	})
 	slow.hold.Unlock()
 	must(t, <-done)
-	if got := d.writing(); got != 0 {
-		t.Errorf("a write is in hand for %s, want none", got)
+	if got := d.oldest(); !got.IsZero() {
+		t.Errorf("a write is in hand since %s, want none", got)
 	}
 	if last, slowest := d.times(); last < 20*time.Millisecond || slowest < last {
 		t.Errorf("last write %s, slowest %s; want at least 20ms", last, slowest)
@@ -195,19 +195,45 @@ func TestYoungerWriteDoesNotHideOneThatHangs(t *testing.T) {
 	done := make(chan error)
 	go func() { done <- d.StoreLogs(entries(1, 1)) }()
 	eventually(t, func() error {
-		if d.writing() == 0 {
+		if d.oldest().IsZero() {
 			return errors.New("the write has not begun")
 		}
 		return nil
 	})
-	before := d.writing()
+	before := d.oldest()
 	must(t, vault{slow, d}.SetUint64([]byte("term"), 2))
-	if got := d.writing(); got < before {
-		t.Errorf("the write in hand is seen to hang for %s, it hung for %s before", got, before)
+	if got := d.oldest(); !got.Equal(before) {
+		t.Errorf("the write in hand began at %s, it began at %s before", got, before)
 	}
 	slow.hold.Unlock()
 	must(t, <-done)
-	if got := d.writing(); got != 0 {
-		t.Errorf("a write is in hand for %s, want none", got)
+	if got := d.oldest(); !got.IsZero() {
+		t.Errorf("a write is in hand since %s, want none", got)
+	}
+}
+
+// TestPausedProcessBlamesNoDisk: what hangs is what was looked at and hung.
+func TestPausedProcessBlamesNoDisk(t *testing.T) {
+	began := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	write := began.Add(time.Millisecond)
+	var c stallClock
+	for _, look := range []struct {
+		at     time.Duration
+		oldest time.Time
+		want   time.Duration
+	}{
+		{0, time.Time{}, 0},
+		{diskTick, write, 0},
+		{2 * diskTick, write, diskTick},
+		{3 * diskTick, write, 2 * diskTick},
+		{time.Minute, write, 4 * diskTick}, // the process was paused
+		{time.Minute + diskTick, write, 5 * diskTick},
+		{time.Minute + 2*diskTick, write.Add(time.Minute), 0}, // another write
+		{time.Minute + 3*diskTick, write.Add(time.Minute), diskTick},
+		{time.Minute + 4*diskTick, time.Time{}, 0},
+	} {
+		if got := c.look(began.Add(look.at), look.oldest); got != look.want {
+			t.Errorf("at %s: %s, want %s", look.at, got, look.want)
+		}
 	}
 }
