@@ -12,6 +12,7 @@ import (
 	keyword "github.com/santhosh-tekuri/jsonschema/v6/kind"
 
 	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/api/nearest"
 	"github.com/orchd/orchd/api/xname"
 )
 
@@ -120,7 +121,7 @@ func each(at string, names []string, detail string) (all []api.FieldError) {
 func unknown(at string, names, known []string) (all []api.FieldError) {
 	for _, name := range names[:min(len(names), maxFaults)] {
 		detail := "there is no such field"
-		if near := nearest(name, known); near != "" {
+		if near := nearest.Of(name, known); near != "" {
 			detail += "; did you mean " + near + "?"
 		}
 		all = append(all, api.FieldError{Pointer: at + "/" + escape(name), Detail: detail})

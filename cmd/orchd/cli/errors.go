@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/orchd/orchd/api"
-	"github.com/orchd/orchd/cmd/orchd/config"
+	"github.com/orchd/orchd/api/nearest"
 )
 
 // The exit codes, as the handbook lists them.
@@ -166,7 +166,7 @@ func hintOf(err error, cmd *cobra.Command) string {
 // unknownWord is a word of the command line that means nothing here.
 func unknownWord(what, word string, known []string) error {
 	f := &failure{exitUsage, fmt.Sprintf("unknown %s %q", what, word), ""}
-	if near := config.Nearest(word, known); near != "" {
+	if near := nearest.Of(word, known); near != "" {
 		f.hint = "did you mean " + near + "?"
 	}
 	return f
@@ -195,7 +195,7 @@ func (a *App) didYouMean(ctx context.Context, n noun, args []string, err error) 
 	}
 	names, listErr := n(ctx, a)
 	for _, word := range args {
-		if near := config.Nearest(word, names); listErr == nil && near != "" && !slices.Contains(names, word) {
+		if near := nearest.Of(word, names); listErr == nil && near != "" && !slices.Contains(names, word) {
 			return &failure{exitOf[e.Kind], e.Msg, "did you mean " + near + "?"}
 		}
 	}

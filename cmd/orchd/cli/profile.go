@@ -12,6 +12,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"github.com/orchd/orchd/api/nearest"
 	"github.com/orchd/orchd/cmd/orchd/config"
 )
 
@@ -86,7 +87,7 @@ func (p profileFile) context(path, name string) (contextEntry, error) {
 	entry, ok := p.Contexts[name]
 	if !ok {
 		f := &failure{exitUsage, fmt.Sprintf("%s has no context %q", path, name), ""}
-		if near := config.Nearest(name, slices.Sorted(maps.Keys(p.Contexts))); near != "" {
+		if near := nearest.Of(name, slices.Sorted(maps.Keys(p.Contexts))); near != "" {
 			f.hint = "did you mean " + near + "?"
 		}
 		return entry, f

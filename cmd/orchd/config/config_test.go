@@ -93,15 +93,6 @@ func TestSizeString(t *testing.T) {
 	}
 }
 
-func TestNearest(t *testing.T) {
-	names := []string{"list", "show", "start", "stop", "force-stop", "memory"}
-	for word, want := range map[string]string{"lsit": "list", "strat": "start", "memry": "memory", "xyzzy": "", "forcestop": "force-stop", "": ""} {
-		if got := Nearest(word, names); got != want {
-			t.Errorf("%q: got %q, want %q", word, got, want)
-		}
-	}
-}
-
 func TestPeerName(t *testing.T) {
 	for host, want := range map[string]string{
 		"h1": "h1", "H1.example.org": "h1", "my_host": "my-host", "-x-": "x", "": "", "...": "", strings.Repeat("a", 80): strings.Repeat("a", 63),

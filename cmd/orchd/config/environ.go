@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/orchd/orchd/api/nearest"
 )
 
 // envPrefix begins the name of every variable that orchd looks at.
@@ -41,7 +43,7 @@ func (l layer) takeVariable(name, value string) error {
 	for _, k := range keys {
 		names = append(names, variable(k.path))
 	}
-	if near := Nearest(name, names); near != "" {
+	if near := nearest.Of(name, names); near != "" {
 		return fmt.Errorf("environment: unknown variable %s; did you mean %s?", name, near)
 	}
 	return fmt.Errorf("environment: unknown variable %s; unset it: names that begin with %s are orchd's own", name, envPrefix)

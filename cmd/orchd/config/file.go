@@ -10,6 +10,8 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
+
+	"github.com/orchd/orchd/api/nearest"
 )
 
 // readFile reads a configuration file. A file that is not there is an empty one unless it must exist.
@@ -73,7 +75,7 @@ func tables() []string {
 // meant says which key an unknown one was probably meant to be: one with nearly
 // this name, or one of exactly this name in another table.
 func meant(path string) string {
-	if near := Nearest(path, append(paths(), tables()...)); near != "" {
+	if near := nearest.Of(path, append(paths(), tables()...)); near != "" {
 		return "did you mean " + near + "?"
 	}
 	last := path[strings.LastIndex(path, ".")+1:]

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/api/nearest"
 )
 
 // maxSocketPath is how long the path of a unix socket may be; the kernel takes
@@ -141,7 +142,7 @@ func oneOf(path, got string, allowed ...string) error {
 		return nil
 	}
 	hint := ""
-	if near := Nearest(got, allowed); near != "" {
+	if near := nearest.Of(got, allowed); near != "" {
 		hint = fmt.Sprintf("; did you mean %s?", near)
 	}
 	return fmt.Errorf("%s: %q is none of %s%s", path, got, strings.Join(allowed, ", "), hint)

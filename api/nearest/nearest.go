@@ -1,8 +1,9 @@
-package config
+// Package nearest guesses what a misspelt word was meant to be.
+package nearest
 
-// Nearest is the name that word was probably meant to be; "" when none is
+// Of is the name that word was probably meant to be; "" when none is
 // close. Close means that at most a third of the letters are wrong.
-func Nearest(word string, names []string) string {
+func Of(word string, names []string) string {
 	best, limit := "", (len(word)+1)/3
 	for _, name := range names {
 		if d := distance(word, name); d <= limit {
