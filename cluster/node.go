@@ -79,6 +79,12 @@ func Bootstrap(cfg Config) (err error) {
 	return nil
 }
 
+// commitTimeout is how long a follower may be left in the dark about what was
+// committed last, once or twice over: raft tells it with the next entries, or
+// after that time. Raft's own 50 ms are what a client of a follower then waits for
+// its own write to be seen there; each halving doubles what an idle leader sends.
+const commitTimeout = 10 * time.Millisecond
+
 // Open starts this peer. When it returns, the machine holds what this peer
 // knew to be committed, whether there is a quorum or not. The ports of cfg and
 // the node's goroutines last until Close, or until Open fails. ctx is for the
@@ -197,6 +203,7 @@ func raftConfig(cfg Config, changes chan<- bool, log hclog.Logger) *raft.Config 
 	c := raft.DefaultConfig()
 	c.LocalID = raft.ServerID(cfg.Identity.PeerID)
 	c.HeartbeatTimeout, c.ElectionTimeout = cfg.timeout(), cfg.timeout()
+	c.CommitTimeout = commitTimeout
 	c.LeaderLeaseTimeout = cfg.timeout()
 	c.SnapshotThreshold, c.SnapshotInterval, c.TrailingLogs = cfg.SnapshotThreshold, cfg.SnapshotInterval, cfg.TrailingLogs
 	c.NotifyCh = changes
