@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -43,9 +44,16 @@ func TestRowsStopsWhenAsked(t *testing.T) {
 			break
 		}
 	}
-	if after := runtime.NumGoroutine(); n != 700 || after > before {
-		t.Errorf("got %d rows; %d goroutines, %d before", n, after, before)
+	if n != 700 {
+		t.Errorf("got %d rows", n)
 	}
+	// One that has said that it is done may still be counted for a moment.
+	eventually(t, func() error {
+		if after := runtime.NumGoroutine(); after > before {
+			return fmt.Errorf("%d goroutines, %d before", after, before)
+		}
+		return nil
+	})
 }
 
 // TestRowsFailInOrder: what comes before the part that fails is given, what comes behind is not.
