@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -122,25 +121,6 @@ func (f *fleetRun) postRound(ctx context.Context, clients int, fresh bool) (figu
 		}
 		return f.send(ctx, each[i], http.MethodPost, f.all[i%3].url("/ComputeNode"), body, http.StatusCreated)
 	})
-}
-
-// send sends one request and reads its answer whole.
-func (p *peers) send(ctx context.Context, c *http.Client, method, url string, body []byte, want int) error {
-	r, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	r.Header.Set("Authorization", "Bearer "+p.token)
-	answer, err := c.Do(r)
-	if err != nil {
-		return err
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	if err == nil && answer.StatusCode != want {
-		err = fmt.Errorf("%s %s: %d %.300s", method, url, answer.StatusCode, text)
-	}
-	return err
 }
 
 // bulk loads the fleet from a file, with orchd's own client at one peer.

@@ -220,7 +220,12 @@ func (h *peerProcess) url(path string) string {
 // create asks one peer for one small VM; only an acknowledged create is no error.
 func (p *peers) create(ctx context.Context, c *http.Client, h *peerProcess) error {
 	body := fmt.Sprintf(`{"name":"vm-%d","spec":{"vcpus":1,"memory_mib":16}}`, p.serial.Add(1))
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, h.url("/v1/vms"), strings.NewReader(body))
+	return p.send(ctx, c, http.MethodPost, h.url("/v1/vms"), []byte(body), http.StatusCreated)
+}
+
+// send sends one request and reads its answer whole.
+func (p *peers) send(ctx context.Context, c *http.Client, method, url string, body []byte, want int) error {
+	r, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
@@ -231,8 +236,8 @@ func (p *peers) create(ctx context.Context, c *http.Client, h *peerProcess) erro
 	}
 	defer answer.Body.Close()
 	text, err := io.ReadAll(answer.Body)
-	if err == nil && answer.StatusCode != http.StatusCreated {
-		err = fmt.Errorf("create: %s: %.300s", answer.Status, text)
+	if err == nil && answer.StatusCode != want {
+		err = fmt.Errorf("%s %s: %d %.300s", method, url, answer.StatusCode, text)
 	}
 	return err
 }
