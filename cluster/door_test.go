@@ -128,6 +128,28 @@ func TestRaftPortIsForPeersOnly(t *testing.T) {
 	h.eventually(func() error { return p.noStrangers(friend.id) })
 }
 
+// TestRefusalIsHeard: who is refused reads the alert that says so, whatever it
+// had sent by then.
+func TestRefusalIsHeard(t *testing.T) {
+	h := newHouse(t, 1)
+	p := h.peers[0]
+	cert := pair(t, h.identity(h.authority, uuid.NewString(), "stranger"))
+	for range 100 {
+		conn, err := tls.Dial("tcp", p.at.Raft, &tls.Config{
+			InsecureSkipVerify: true, NextProtos: []string{protoPeer}, Certificates: []tls.Certificate{*cert},
+		})
+		must(t, err)
+		must(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
+		if _, err := conn.Write(make([]byte, 32<<10)); err != nil && !refused(err) {
+			t.Errorf("a refused peer wrote and met %v", err)
+		}
+		if _, err := conn.Read(make([]byte, 1)); !refused(err) {
+			t.Errorf("a refused peer read %v", err)
+		}
+		conn.Close()
+	}
+}
+
 // noStrangers tells whether only those peers are connected: nothing leaks from those refused.
 func (p *peer) noStrangers(friend string) error {
 	p.hall.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"sync"
@@ -16,6 +17,12 @@ import (
 
 // handshakeTime is how long a connection may take to say who it is.
 const handshakeTime = 5 * time.Second
+
+// How long, and for how many bytes, a refused connection is listened to.
+const (
+	lingerTime  = time.Second
+	lingerBytes = 64 << 10
+)
 
 // hall is the one raft port: it takes connections, has the door look at them,
 // and leads each to raft or to the peer channel. It also dials, and knows every
@@ -93,6 +100,7 @@ func (h *hall) admit(raw net.Conn) {
 	go func() {
 		defer h.active.Done()
 		if err := h.greet(c); err != nil {
+			linger(raw)
 			h.refuse(c, err)
 		}
 	}()
@@ -149,6 +157,16 @@ func (c *conn) secure(ctx context.Context, t *tls.Conn, want string) error {
 	defer c.hall.mu.Unlock()
 	c.Conn, c.peer, c.key, c.proto = t, peer, state.PeerCertificates[0].RawSubjectPublicKeyInfo, state.NegotiatedProtocol
 	return nil
+}
+
+// linger lets the other side read why it is refused. It may have sent its first
+// request by then: to close with that unread is a reset (RFC 1122, 4.2.2.13), which
+// overtakes the TLS alert. A peer that has left knows by that alert that it was dropped.
+func linger(c net.Conn) {
+	if half, ok := c.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+		c.SetReadDeadline(time.Now().Add(lingerTime))
+		io.Copy(io.Discard, io.LimitReader(c, lingerBytes))
+	}
 }
 
 func (h *hall) refuse(c *conn, reason error) {

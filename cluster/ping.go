@@ -104,11 +104,11 @@ func (n *Node) ping(id string) {
 	}
 }
 
-// refused tells whether the other side ended the TLS handshake with an alert: it
-// is there and does not let this peer in.
+// refused tells whether the other side is there and does not let this peer in:
+// it ended the TLS handshake with an alert, or said so on a connection that was open.
 func refused(err error) bool {
 	op, ok := errors.AsType[*net.OpError](err)
-	return ok && op.Op == "remote error"
+	return ok && op.Op == "remote error" || api.IsKind(err, api.Forbidden)
 }
 
 // takeStock draws what follows from the answers.
