@@ -49,7 +49,8 @@ type Codec[T any] struct {
 //	struct                  a group; an embedded one is inlined
 //
 // A string, bool or integer tagged omitempty, and anything tagged omitzero, is
-// optional, its zero value null; what is not optional is required. Fields tagged
+// optional, its zero value null; what is not optional is required. A field tagged
+// secret:"true" must be optional, so that Redacted can make it null. Fields tagged
 // "-" and unexported ones are left out. Floats, arrays, interfaces, types that
 // contain themselves, and two columns whose names differ in case only are errors.
 func NewCodec[T any]() (*Codec[T], error) {

@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -207,6 +208,9 @@ func columnsOf(t reflect.Type) []structColumn {
 			continue
 		}
 		if f.Anonymous && name == "" && f.Type.Kind() == reflect.Struct && f.Type != timeType {
+			if isSecret(f) {
+				out = append(out, structColumn{name: f.Name, err: errors.New("a secret cannot be an embedded struct; name the field, or tag the fields in it")})
+			}
 			for _, inner := range columnsOf(f.Type) {
 				inner.offset += f.Offset
 				out = append(out, inner)
@@ -223,11 +227,15 @@ func columnsOf(t reflect.Type) []structColumn {
 		given := strings.Split(options, ",")
 		col.zeroIsNull = slices.Contains(given, "omitzero") ||
 			slices.Contains(given, "omitempty") && scalarOf(f.Type) != nil
-		switch {
+		switch secret := f.Tag.Get(secretTag); {
 		case strings.Contains(name, "."):
 			col.err = fmt.Errorf("a column name cannot hold a dot")
 		case f.Anonymous && f.Type.Kind() == reflect.Pointer:
 			col.err = fmt.Errorf("an embedded pointer cannot be inlined")
+		case secret != "" && secret != "true":
+			col.err = fmt.Errorf("the tag %s is \"true\" or not there, not %q", secretTag, secret)
+		case secret != "" && !col.zeroIsNull && !nullable(f.Type):
+			col.err = errors.New("a secret must be optional, so that it can be left out: tag it omitempty or omitzero, or make it a pointer")
 		}
 		out = append(out, col)
 	}
