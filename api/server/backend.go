@@ -17,6 +17,7 @@ type Backend interface {
 	InventoryWrites
 	StateManagerWrites
 	Cluster
+	Memory
 	InventoryAccess
 	// Authenticate finds the actor of a bearer token; Unauthenticated when it is unknown or expired.
 	Authenticate(ctx context.Context, bearer string) (api.Actor, error)
@@ -84,9 +85,6 @@ type Cluster interface {
 	// Capacity asks every host whether need fits. Local when there is no quorum: then ageMs is not 0.
 	Capacity(ctx context.Context, need api.Resources) (c api.Capacity, ageMs int64, err error)
 	Join(ctx context.Context, r api.JoinRequest) (api.JoinAnswer, error)
-	TakeSnapshot(ctx context.Context) (api.Snapshot, error)
-	Snapshots(ctx context.Context) ([]api.Snapshot, error)
-	Snapshot(ctx context.Context, id string) (api.Snapshot, error)
 	// Ready is nil, or says what is missing until this peer can serve.
 	Ready() error
 	PeerName() string

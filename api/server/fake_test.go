@@ -47,6 +47,7 @@ type fake struct {
 	InventoryAccess
 	InventoryWrites
 	StateManagerWrites
+	*fakeMemory
 	inventory InventoryView
 	smd       StateManagerView
 }
@@ -62,6 +63,7 @@ const (
 func newFake() *fake {
 	f := &fake{index: 10, changed: make(chan struct{})}
 	newFakeFleet(f)
+	f.fakeMemory = newFakeMemory(f)
 	f.fill()
 	return f
 }
@@ -81,6 +83,7 @@ func (f *fake) fill() {
 	f.peers = map[string]api.PeerView{peerID: {Peer: api.Peer{ID: peerID, Name: "h1", Driver: api.DriverSim, State: api.PeerMember, PublicKey: []byte{1}, WrapKey: []byte{1},
 		Ratios: api.Ratios{VCPUs: 100, Memory: 100, Disk: 100}, Version: 1}, Health: "alive"}}
 	f.fleet.fillFleet()
+	f.fillMemory()
 }
 
 func running() api.VMStatus {
@@ -364,21 +367,6 @@ func (f *fake) Join(ctx context.Context, r api.JoinRequest) (api.JoinAnswer, err
 		return api.JoinAnswer{}, err
 	}
 	return api.JoinAnswer{ClusterID: peerID, PeerID: peerID, Keys: map[string][]byte{}, Peers: []api.KnownPeer{}}, nil
-}
-
-func (f *fake) TakeSnapshot(ctx context.Context) (api.Snapshot, error) {
-	return api.Snapshot{ID: "12", Index: 12, Rows: map[string]int64{}}, f.write(ctx, "snapshot.create")
-}
-
-func (f *fake) Snapshots(context.Context) ([]api.Snapshot, error) {
-	return []api.Snapshot{{ID: "12", Index: 12, Rows: map[string]int64{}}, {ID: "9", Index: 9, Rows: map[string]int64{}}}, nil
-}
-
-func (f *fake) Snapshot(_ context.Context, id string) (api.Snapshot, error) {
-	if id != "12" {
-		return api.Snapshot{}, notFound("snapshot")
-	}
-	return api.Snapshot{ID: id, Index: 12, Rows: map[string]int64{}}, nil
 }
 
 func (f *fake) Ready() error     { return f.down }

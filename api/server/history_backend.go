@@ -12,9 +12,10 @@ import (
 // settings that say how long.
 type Memory interface {
 	// Events opens the changes behind a position, those of filter, in order, none
-	// missing, none twice; it goes on with new ones for ever. Gone when no peer has
-	// what comes next after since; the message names the oldest index that is kept.
-	Events(ctx context.Context, since api.Position, filter api.EventFilter) (EventStream, error)
+	// missing, none twice; it goes on with new ones for ever, or, when until is not 0,
+	// ends behind the entry at that index. Gone when no peer has what comes next after
+	// since; the message names the oldest index that is kept.
+	Events(ctx context.Context, since api.Position, until uint64, filter api.EventFilter) (EventStream, error)
 	// ChangeRanges lists the files of changes that this peer keeps, oldest first.
 	ChangeRanges(ctx context.Context) ([]api.ChangeRange, error)
 	// ChangesFile opens one of them by its name, without secrets; "FROM-TO.parquet"
@@ -45,9 +46,11 @@ type Memory interface {
 
 // EventStream is open until it is closed.
 type EventStream interface {
-	// Next waits for the next event. After the end of ctx the stream can be asked
-	// again: nothing is lost.
+	// Next waits for the next event. After the end of ctx, whose error it gives, the
+	// stream can be asked again: nothing is lost. io.EOF is the end.
 	Next(ctx context.Context) (api.Event, error)
+	// At is how far the stream has come: all that is wanted up to there has been given.
+	At() api.Position
 	Close()
 }
 
