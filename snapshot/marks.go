@@ -29,7 +29,7 @@ type Found struct {
 	ID       string
 	Index    uint64
 	Path     string
-	Manifest Manifest // zero if it is not whole
+	Manifest Manifest // zero if it cannot be read
 	Err      error    // why it is not
 }
 
@@ -119,39 +119,15 @@ func (m *Marks) List() ([]Found, error) {
 			continue // not ours
 		}
 		found := Found{ID: strconv.FormatUint(index, 10), Index: index, Path: filepath.Join(m.dir, name.Name())}
-		if f, err := openMark(found.Path, index, m.sums); err != nil {
-			found.Err = err
-		} else {
+		if f, err := openMark(found.Path, index, m.sums); err == nil {
 			found.Manifest = f.Manifest()
+		} else {
+			found.Manifest, found.Err = manifestOf(found.Path, index), err
 		}
 		out = append(out, found)
 	}
 	slices.SortFunc(out, func(a, b Found) int { return cmp.Compare(b.Index, a.Index) })
 	return out, nil
-}
-
-// Keep deletes all but the newest n whole snapshots, n at least 1, and what is
-// not whole among the older ones. It gives the ids of those that are gone.
-func (m *Marks) Keep(n int) (gone []string, err error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	found, err := m.List()
-	if err != nil {
-		return nil, err
-	}
-	whole := 0
-	for _, f := range found {
-		if whole >= max(n, 1) {
-			if err := remove(f.Path); err != nil {
-				return gone, fmt.Errorf("delete snapshot %s: %w", f.ID, err)
-			}
-			gone = append(gone, f.ID)
-		}
-		if f.Err == nil {
-			whole++
-		}
-	}
-	return gone, nil
 }
 
 // Open verifies a marked snapshot, every byte of it, and opens it; fs.ErrNotExist
@@ -184,6 +160,14 @@ func openMark(path string, index uint64, known *sums) (*Folder, error) {
 		return nil, fmt.Errorf("%s: it is of index %d", manifestName, f.manifest.Index)
 	}
 	return f, err
+}
+
+// manifestOf is what the folder of an index says about itself, zero if that cannot be read.
+func manifestOf(path string, index uint64) Manifest {
+	if m, _, err := readManifest(path); err == nil && m.Index == index {
+		return m
+	}
+	return Manifest{}
 }
 
 // parseIndex reads an id.

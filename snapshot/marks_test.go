@@ -150,26 +150,3 @@ func TestMarksManyAtOnce(t *testing.T) {
 		t.Errorf("got %d, %v", len(list), err)
 	}
 }
-
-func TestMarksKeep(t *testing.T) {
-	m := openMarks(t, t.TempDir())
-	for index := range uint64(6) {
-		mark(t, m, content(index+1, 1))
-	}
-	for _, id := range []string{"6", "2"} { // the newest is torn, and so is an old one
-		if err := os.Remove(filepath.Join(m.Path(id), manifestName)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	gone, err := m.Keep(0) // the newest whole one stays whatever is asked
-	if err != nil {
-		t.Fatal(err)
-	}
-	if want := []string{"4", "3", "2", "1"}; !slices.Equal(gone, want) {
-		t.Errorf("gone: got %v, want %v", gone, want)
-	}
-	list, err := m.List()
-	if err != nil || len(list) != 2 || list[0].ID != "6" || list[1].ID != "5" || list[1].Err != nil {
-		t.Errorf("left: got %+v, %v; want the torn 6 and the whole 5", list, err)
-	}
-}

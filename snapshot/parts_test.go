@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // keyed is the rows of a table in the order of their keys: of each the key, and how often it was changed.
@@ -305,7 +306,7 @@ func TestMarksShareParts(t *testing.T) {
 	if got, err := collect(thingCodec.Rows(f, "nodes")); err != nil || !reflect.DeepEqual(got, changed) {
 		t.Errorf("got %d rows, %v, or not those that were written", len(got), err)
 	}
-	if _, err := m.Keep(1); err != nil {
+	if _, err := m.Retire(Retention{Newest: 1}, time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := m.Open("3"); err != nil {

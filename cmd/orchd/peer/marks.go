@@ -45,7 +45,7 @@ func (p *Peer) writeMarks(ctx context.Context) error {
 
 // retireSnapshots deletes the oldest snapshots, if more are there than are to be kept.
 func (p *Peer) retireSnapshots() {
-	gone, err := p.marks.files.Keep(p.cfg.SnapshotRetain)
+	gone, err := p.marks.files.Retire(snapshot.Retention{Newest: p.cfg.SnapshotRetain}, time.Now())
 	if err != nil {
 		p.log.Warn("old snapshots not deleted; tried again after the next", "err", err)
 	}
