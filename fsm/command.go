@@ -60,6 +60,9 @@ const (
 	createInterface          Type = 46
 	patchInterface           Type = 47
 	deleteInterfaces         Type = 48
+
+	restoreState Type = 49
+	putSettings  Type = 50
 )
 
 // kind is a type of command and the version of its body. Another meaning of a
@@ -116,6 +119,9 @@ var commands = map[kind]applier{
 	{createInterface, 1}:          on(applyCreateInterface),
 	{patchInterface, 1}:           on(applyPatchInterface),
 	{deleteInterfaces, 1}:         on(applyDeleteInterfaces),
+
+	{restoreState, 1}: on(applyRestoreState),
+	{putSettings, 1}:  on(applyPutSettings),
 }
 
 // A staged command is one of the others, so it cannot stand in the literal.

@@ -25,6 +25,8 @@ type table[T any] struct {
 	large bool // in snapshots a folder of parts, not one file
 	// derived keeps what is summed up over the rows; old or row is nil when there is none.
 	derived func(s *sums, old, row *T)
+	// whole is what an answer shows of all rows together, under the key "".
+	whole func(Reader) any
 
 	pos   int
 	codec *snapshot.Codec[T]
@@ -262,6 +264,9 @@ func (t *table[T]) delete(tx *Txn, key string) (old item[T], ok bool) {
 }
 
 func (t *table[T]) find(s *state, key string) (any, bool) {
+	if key == "" && t.whole != nil {
+		return t.whole(Reader{s}), true
+	}
 	it, ok := t.in(s).rows.Get(key)
 	if !ok {
 		return nil, false

@@ -1,0 +1,190 @@
+package fsm
+
+import (
+	"time"
+
+	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/api/inventory"
+	"github.com/orchd/orchd/api/xname"
+)
+
+// rollbackTables are the tables that a rollback covers: the inventory and the
+// catalogues. Never VMs, operations, requests, tokens, accounts, peers or settings.
+//
+// What the commands of a table promise about it and others beside it, its fits
+// function sees to. Two rows that are not touched keep each promise by themselves,
+// so it is enough to look from each touched row at its neighbours: at those that
+// it names, and at those that named what it was.
+var rollbackTables = []anyRestorable{
+	&restorable[api.Image]{table: images, fits: imageFits, kept: bootsVM,
+		stamps: func(i *api.Image) (*uint64, *time.Time) { return &i.Version, &i.UpdatedAt }},
+	&restorable[api.Network]{table: networks,
+		stamps: func(n *api.Network) (*uint64, *time.Time) { return &n.Version, &n.UpdatedAt }},
+	&restorable[computeNode]{table: computeNodes, fits: nodeFits, names: (*computeNode).addresses,
+		stamps: func(n *computeNode) (*uint64, *time.Time) { return &n.Version, &n.UpdatedAt }},
+	&restorable[bmc]{table: bmcs, fits: bmcFits, names: (*bmc).addresses,
+		stamps: func(b *bmc) (*uint64, *time.Time) { return &b.Version, &b.UpdatedAt }},
+	&restorable[collection]{table: collections, fits: collectionFits,
+		stamps: func(c *collection) (*uint64, *time.Time) { return &c.Version, &c.UpdatedAt }},
+	&restorable[component]{table: components, fits: componentFits,
+		stamps: func(*component) (*uint64, *time.Time) { return nil, nil }},
+	&restorable[redfishEndpoint]{table: redfishEndpoints, fits: endpointFits, names: (*redfishEndpoint).addresses,
+		stamps: func(*redfishEndpoint) (*uint64, *time.Time) { return nil, nil }},
+	&restorable[componentEndpoint]{table: componentEndpoints, fits: componentEndpointFits,
+		stamps: func(*componentEndpoint) (*uint64, *time.Time) { return nil, nil }},
+	&restorable[ethernetInterface]{table: ethernetInterfaces, fits: interfaceFits, names: (*ethernetInterface).addresses,
+		stamps: func(i *ethernetInterface) (*uint64, *time.Time) { return nil, &i.LastUpdate }},
+}
+
+// bootsVM tells whether an image, or one that would take its place, has a name by which a
+// VM boots.
+func bootsVM(r Reader, i *api.Image) bool {
+	if _, named := images.with(r, "name", i.Name); !named {
+		return false
+	}
+	_, used := vms.with(r, "image", i.Name)
+	return used
+}
+
+// imageFits: an image of which VMs have the name stays, and no two have one name.
+func imageFits(tx *Txn, was, is *api.Image) error {
+	if was != nil {
+		if vm, used := vms.with(tx.Reader, "image", was.Name); used {
+			return contradiction("VM %s/%s boots from it", vm.Account, vm.Name)
+		}
+	}
+	if is == nil {
+		return nil
+	}
+	for other := range images.all(tx.Reader, "name", is.Name) {
+		if other.ID != is.ID {
+			return contradiction("image %s has the name %q too", other.ID, is.Name)
+		}
+	}
+	return nil
+}
+
+// nodeFits: a node names a BMC that is there, its MAC addresses are no other's, and
+// nothing is left of what only it implied.
+func nodeFits(tx *Txn, was, is *computeNode) error {
+	if was != nil {
+		if err := tx.impliedStill(was.XName); err != nil {
+			return err
+		}
+		if err := tx.inferredStill(was.BMC); err != nil {
+			return err
+		}
+	}
+	if is == nil {
+		return nil
+	}
+	if _, there := bmcs.one(tx.Reader, is.BMC); !there && is.BMC != "" {
+		return contradiction("its BMC %s is not there", is.BMC)
+	}
+	for _, mac := range is.macs() {
+		if err := tx.freeMAC(restoreOp, is.ID, "", mac); err != nil {
+			return err
+		}
+		if err := tx.freeInterface(restoreOp, is.XName, mac); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bmcFits: a BMC that goes is no node's, and the MAC address of one is no other's.
+func bmcFits(tx *Txn, was, is *bmc) error {
+	if was != nil {
+		if err := tx.impliedStill(was.XName); err != nil {
+			return err
+		}
+	}
+	if is == nil {
+		if n, named := computeNodes.with(tx.Reader, "bmc", was.ID); named {
+			return contradiction("it is the BMC of ComputeNode %s (%s)", n.ID, n.Hostname)
+		}
+		return nil
+	}
+	if err := tx.inferredStill(is.ID); err != nil {
+		return err
+	}
+	if err := tx.freeMAC(restoreOp, "", is.ID, is.MAC); err != nil || is.XName == "" {
+		return err
+	}
+	return tx.freeInterface(restoreOp, is.XName, is.MAC)
+}
+
+// collectionFits: the nodes of a collection may be in it.
+func collectionFits(tx *Txn, _, is *collection) error {
+	if is == nil {
+		return nil
+	}
+	return tx.unassigned(restoreOp, *is)
+}
+
+// componentFits: a row that something implied has that.
+func componentFits(tx *Txn, _, is *component) error {
+	if is == nil {
+		return nil
+	}
+	return tx.impliedStill(is.ID)
+}
+
+// endpointFits: no component is said to be behind an endpoint that goes.
+func endpointFits(tx *Txn, was, is *redfishEndpoint) error {
+	if is != nil {
+		return nil
+	}
+	if e, said := componentEndpoints.with(tx.Reader, "endpoint", xname.Canonical(was.ID)); said {
+		return contradiction("ComponentEndpoint %s is behind it", e.ID)
+	}
+	return nil
+}
+
+// componentEndpointFits: the endpoint that said it is there.
+func componentEndpointFits(tx *Txn, _, is *componentEndpoint) error {
+	if is == nil {
+		return nil
+	}
+	if _, there := redfishEndpoints.one(tx.Reader, xname.Canonical(is.Endpoint)); !there {
+		return contradiction("its RedfishEndpoint %s is not there", is.Endpoint)
+	}
+	return nil
+}
+
+// interfaceFits: the node or the BMC that has the MAC address is the one it names.
+func interfaceFits(tx *Txn, _, is *ethernetInterface) error {
+	if is == nil {
+		return nil
+	}
+	n, ofNode := computeNodes.holder(tx.Reader, "mac", is.ID)
+	if ofNode && is.ComponentID != "" && xname.Canonical(is.ComponentID) != xname.Canonical(n.XName) {
+		return contradiction("the MAC address %s is that of ComputeNode %s (%s), not of %s", inventory.Colons(is.ID), n.ID, n.Hostname, is.ComponentID)
+	}
+	return tx.sameBoard(restoreOp, *is)
+}
+
+// impliedStill refuses a component that a ComputeNode or BMC implied which is gone.
+func (tx *Txn) impliedStill(name string) error {
+	key := xname.Canonical(name)
+	c, there := components.one(tx.Reader, key)
+	if !there || !c.Implied {
+		return nil
+	}
+	if _, still := tx.impliedComponent(key); !still {
+		return contradiction("component %s would be left of it", c.ID)
+	}
+	return nil
+}
+
+// inferredStill refuses a BMC that nodes implied of which none is left.
+func (tx *Txn) inferredStill(id string) error {
+	b, there := bmcs.one(tx.Reader, id)
+	if !there || !b.Inferred {
+		return nil
+	}
+	if _, named := computeNodes.with(tx.Reader, "bmc", id); !named {
+		return contradiction("BMC %s would be left of it", id)
+	}
+	return nil
+}
