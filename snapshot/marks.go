@@ -18,10 +18,15 @@ import (
 // DIR/index=000000000012345, so the same on every peer. Their id is the index
 // in decimal. The name is the one that query engines take for a partition.
 type Marks struct {
+	// Space tells how full the disk is before a snapshot is written. OpenMarks sets it to SpaceOf.
+	Space func(dir string) (Space, error)
+
 	dir  string
 	log  *slog.Logger
 	sums *sums
-	mu   sync.Mutex // held while one is written
+
+	mu      sync.Mutex // held while one is written or deleted
+	sharing int        // how many were written since one that shares nothing; -1: not known yet
 }
 
 // Found is a marked snapshot, whole or not.
@@ -39,7 +44,7 @@ func OpenMarks(dir string, log *slog.Logger) (*Marks, error) {
 	if err := openDir(dir, log); err != nil {
 		return nil, fmt.Errorf("open marked snapshots: %w", err)
 	}
-	return &Marks{dir: dir, log: log, sums: newSums()}, nil
+	return &Marks{Space: SpaceOf, dir: dir, log: log, sums: newSums(), sharing: -1}, nil
 }
 
 // Write writes the state of an index and returns once it is on stable storage
@@ -48,18 +53,22 @@ func OpenMarks(dir string, log *slog.Logger) (*Marks, error) {
 func (m *Marks) Write(c Content) (Manifest, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	name := markName(c.Index)
-	f, err := openMark(filepath.Join(m.dir, name), c.Index, nil)
+	f, err := openMark(m.at(c.Index), c.Index, nil)
 	if err == nil {
 		return f.Manifest(), nil
 	}
-	if f, err = m.writeLocked(name, c, !errors.Is(err, fs.ErrNotExist)); err != nil {
+	if f, err = m.writeLocked(c, !errors.Is(err, fs.ErrNotExist)); err != nil {
 		return Manifest{}, fmt.Errorf("write snapshot %d: %w", c.Index, err)
 	}
 	return f.Manifest(), nil
 }
 
-func (m *Marks) writeLocked(name string, c Content, replace bool) (*Folder, error) {
+func (m *Marks) writeLocked(c Content, replace bool) (*Folder, error) {
+	earlier := m.earlier()
+	if err := m.roomFor(earlier.size()); err != nil {
+		return nil, err
+	}
+	name := markName(c.Index)
 	d, err := newDraft(m.dir, name)
 	if errors.Is(err, fs.ErrExist) { // of an attempt that could not be cleaned up
 		if err = os.RemoveAll(filepath.Join(m.dir, "."+name)); err == nil {
@@ -69,64 +78,66 @@ func (m *Marks) writeLocked(name string, c Content, replace bool) (*Folder, erro
 	if err != nil {
 		return nil, err
 	}
-	d.earlier = m.earlier()
+	d.earlier = m.sharedLocked(earlier)
 	var f *Folder
 	err = d.fill(c)
 	if err == nil && replace {
 		m.log.Warn("snapshot is not whole and is written again", "snapshot", c.Index, "dir", m.dir)
-		err = remove(filepath.Join(m.dir, name))
+		err = remove(m.at(c.Index))
 	}
 	if err == nil {
 		f, err = d.commit(name, "")
 	}
 	if err != nil {
-		return nil, errors.Join(err, d.discard())
+		return nil, errors.Join(m.ranFull(err), d.discard())
+	}
+	if m.sharing++; d.earlier == nil {
+		m.sharing = 0
 	}
 	return f, nil
 }
 
-// earlier is the newest snapshot that has a manifest. Whether its parts are whole
-// is found out part by part, when they are to be shared.
-func (m *Marks) earlier() *earlier {
-	names, err := os.ReadDir(m.dir)
+// indexes lists those that have a folder, newest first.
+func (m *Marks) indexes() ([]uint64, error) {
+	entries, err := os.ReadDir(m.dir)
 	if err != nil {
-		return nil // what is wrong with the folder is said by whoever writes into it
+		return nil, fmt.Errorf("list snapshots: %w", err)
 	}
-	for _, name := range slices.Backward(names) { // which are sorted, and so are indexes
-		if _, ok := markIndex(name.Name()); !ok {
-			continue
-		}
-		path := filepath.Join(m.dir, name.Name())
-		if manifest, _, err := readManifest(path); err == nil {
-			return newEarlier(path, manifest)
+	var out []uint64
+	for _, e := range entries {
+		if index, ours := markIndex(e.Name()); ours {
+			out = append(out, index)
 		}
 	}
-	return nil
+	slices.SortFunc(out, func(a, b uint64) int { return cmp.Compare(b, a) })
+	return out, nil
 }
+
+// at is where the snapshot of an index lies.
+func (m *Marks) at(index uint64) string { return filepath.Join(m.dir, markName(index)) }
 
 // List gives all marked snapshots, newest first, and of those that are not whole
 // why. Files that were read before and have not changed since by their times are
 // not read again.
 func (m *Marks) List() ([]Found, error) {
-	names, err := os.ReadDir(m.dir)
+	indexes, err := m.indexes()
 	if err != nil {
-		return nil, fmt.Errorf("list snapshots: %w", err)
+		return nil, err
 	}
 	var out []Found
-	for _, name := range names {
-		index, ok := markIndex(name.Name())
-		if !ok {
-			continue // not ours
-		}
-		found := Found{ID: strconv.FormatUint(index, 10), Index: index, Path: filepath.Join(m.dir, name.Name())}
-		if f, err := openMark(found.Path, index, m.sums); err == nil {
+	for _, index := range indexes {
+		found := Found{ID: strconv.FormatUint(index, 10), Index: index, Path: m.at(index)}
+		f, err := openMark(found.Path, index, m.sums)
+		switch {
+		case err == nil:
 			found.Manifest = f.Manifest()
-		} else {
+		case !exists(found.Path):
+			continue // deleted in between
+		default:
 			found.Manifest, found.Err = manifestOf(found.Path, index), err
 		}
 		out = append(out, found)
 	}
-	slices.SortFunc(out, func(a, b Found) int { return cmp.Compare(b.Index, a.Index) })
 	return out, nil
 }
 
@@ -150,7 +161,7 @@ func (m *Marks) Path(id string) string {
 	if !ok {
 		return ""
 	}
-	return filepath.Join(m.dir, markName(index))
+	return m.at(index)
 }
 
 // openMark verifies the folder of an index, believing the sums in known.

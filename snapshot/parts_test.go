@@ -335,6 +335,24 @@ func TestMarksShareOnlyWhatIsWhole(t *testing.T) {
 	}
 }
 
+// TestEveryFewSnapshotsOneIsWhole: also when the process begins anew in between.
+func TestEveryFewSnapshotsOneIsWhole(t *testing.T) {
+	dir := t.TempDir()
+	m := openMarks(t, dir)
+	rows := things(10)
+	before := inodes(t, mark(t, m, largeState(1, rows)))
+	for index := uint64(2); index <= 2*wholeEvery+2; index++ {
+		if index%7 == 0 {
+			m = openMarks(t, dir)
+		}
+		now := inodes(t, mark(t, m, largeState(index, rows)))
+		if whole := shared(before, now) == 0; whole != (index%wholeEvery == 1) {
+			t.Errorf("snapshot %d: it is whole: %v", index, whole)
+		}
+		before = now
+	}
+}
+
 // TestStoreSharesNothing: of raft's two, one is there for when the other is bad.
 func TestStoreSharesNothing(t *testing.T) {
 	s := openStore(t, t.TempDir())
