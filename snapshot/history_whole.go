@@ -1,0 +1,158 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"iter"
+	"os"
+	"slices"
+	"syscall"
+
+	"github.com/orchd/orchd/api"
+)
+
+// errDamaged says that a file is not what was written.
+type errDamaged struct{ error }
+
+func (e errDamaged) Unwrap() error { return e.error }
+
+// errGone says that a file is not one of the history any more.
+var errGone = errors.New("the file was merged or deleted meanwhile")
+
+// openFile opens a file and reads it whole if that was not done since it last
+// changed. A damaged one is set aside, and then it is gone, too.
+func (h *History) openFile(f *changeFile) (*changeSource, error) {
+	in, size, err := h.openWhole(f)
+	if _, damaged := errors.AsType[errDamaged](err); damaged {
+		h.setAside(f, err)
+		return nil, errGone
+	}
+	if err != nil {
+		return nil, err
+	}
+	each := func(after api.Position) iter.Seq2[*Change, error] { return changesBehind(in, size, after) }
+	return &changeSource{f.To, each, in.Close}, nil
+}
+
+// openWhole opens a file that matches its sum. If it does not, or is missing and
+// should not be, the error is errDamaged.
+func (h *History) openWhole(f *changeFile) (*os.File, int64, error) {
+	in, err := os.Open(h.path(f))
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = errGone; h.keeps(f) {
+			err = errDamaged{errors.New("it is missing")}
+		}
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	size, err := f.verify(in)
+	if err != nil {
+		return nil, 0, errors.Join(err, in.Close())
+	}
+	return in, size, nil
+}
+
+// keeps tells whether a file is one of the history still.
+func (h *History) keeps(f *changeFile) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.fileLocked(f.From) == f
+}
+
+// verify compares the open file with its sum, unless it did when it was in the same state.
+func (f *changeFile) verify(in *os.File) (size int64, err error) {
+	info, err := in.Stat()
+	if err != nil {
+		return 0, err
+	}
+	state, known := stateOf(info)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if known && f.whole == state {
+		return info.Size(), nil
+	}
+	if err := verifyChanges(in, info.Size()); err != nil {
+		return 0, damage(err)
+	}
+	if f.whole = state; !known {
+		f.whole = fileState{}
+	}
+	return info.Size(), nil
+}
+
+// damage makes an errDamaged of what reading a file has shown, unless the
+// system failed and the file may be whole.
+func damage(err error) error {
+	if no, ok := errors.AsType[syscall.Errno](err); ok && no != syscall.EIO {
+		return err
+	}
+	return errDamaged{err}
+}
+
+// setAside takes a damaged file out of the history.
+func (h *History) setAside(f *changeFile, why error) {
+	h.settling.Lock()
+	defer h.settling.Unlock()
+	if h.drop(f) {
+		h.rename(f, why)
+	}
+}
+
+// drop takes files off the list, and tells whether they all were on it.
+func (h *History) drop(files ...*changeFile) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	rest := slices.DeleteFunc(slices.Clone(h.files), func(f *changeFile) bool { return slices.Contains(files, f) })
+	if len(rest)+len(files) != len(h.files) {
+		return false
+	}
+	h.files = rest
+	return true
+}
+
+// rename gives a damaged file, which is off the list, a name under which nobody
+// reads it, and which tells the next start that something is missing.
+func (h *History) rename(f *changeFile, why error) {
+	h.mu.Lock()
+	h.lost = append(h.lost, f.Range)
+	h.mu.Unlock()
+	err := h.disk.rename(h.path(f), h.path(f)+damagedSuffix)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	err = errors.Join(err, h.disk.sync(h.dir))
+	h.log.Warn("file of changes is damaged and set aside; what it covered is a gap", "dir", h.dir, "file", f.Name, "err", errors.Join(why, err))
+}
+
+// Verify reads all files again. What is damaged is set aside; it gives those ranges.
+func (h *History) Verify(ctx context.Context) (damaged []Range, err error) {
+	h.mu.Lock()
+	files := h.files
+	h.mu.Unlock()
+	for _, f := range files {
+		if ctx.Err() != nil {
+			return damaged, ctx.Err()
+		}
+		f.doubt()
+		in, _, err := h.openWhole(f)
+		if _, bad := errors.AsType[errDamaged](err); bad {
+			h.setAside(f, err)
+			damaged = append(damaged, f.Range)
+		} else if err != nil && !errors.Is(err, errGone) {
+			return damaged, err
+		}
+		if in != nil {
+			in.Close()
+		}
+	}
+	return damaged, nil
+}
+
+// doubt has the file read whole again when it is opened next.
+func (f *changeFile) doubt() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.whole = fileState{}
+}
