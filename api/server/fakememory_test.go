@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/orchd/orchd/api"
 )
@@ -34,10 +35,20 @@ func (m *fakeMemory) fillMemory() {
 	m.fillSnapshots()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.events, m.oldest = nil, 0
+	m.oldest = 0
+	m.events = []api.Event{
+		{Index: 4, N: 1, Time: day(1), Actor: "token:admin", Table: "images", Key: imageID, Verb: api.Created, Value: json.RawMessage(`{"id":"` + imageID + `"}`)},
+		{Index: 7, N: 1, Time: day(2), Actor: "token:admin", RequestID: "r7", Table: "vms", Key: vmID, Account: "default", Verb: api.Created, Value: json.RawMessage(`{"name":"web1"}`)},
+		{Index: 7, N: 2, Time: day(2), Actor: "token:admin", RequestID: "r7", Table: "operations", Key: opID, Account: "default", Verb: api.Created, Value: json.RawMessage(`{}`)},
+		{Index: 7, N: 3, Time: day(2), Actor: "token:admin", RequestID: "r7", Table: "leases", Key: "10.0.0.1", Account: "default", Verb: api.Created, Value: json.RawMessage(`{}`)},
+		{Index: 9, N: 1, Time: day(3), Actor: "token:other", Table: "vms", Key: otherID, Account: "other", Verb: api.Deleted},
+	}
 	m.settings = api.Settings{Voters: 3, Snapshot: api.SnapshotSettings{Interval: "1h", Retain: 24, Daily: 30, Monthly: 12},
 		History: api.HistorySettings{RetainFor: "9600h"}, Auth: api.AuthSettings{JWTRole: api.RoleAdmin}}
 }
+
+// day is a moment of a day in January 2026.
+func day(n int) time.Time { return time.Date(2026, 1, n, 3, 4, 5, 0, time.UTC) }
 
 // happen adds events; those without an index come one an entry.
 func (m *fakeMemory) happen(events ...api.Event) {
@@ -45,10 +56,7 @@ func (m *fakeMemory) happen(events ...api.Event) {
 	defer m.mu.Unlock()
 	for _, e := range events {
 		if e.Index == 0 {
-			e.Index, e.N = 1, 1
-			if n := len(m.events); n > 0 {
-				e.Index = m.events[n-1].Index + 1
-			}
+			e.Index, e.N = m.events[len(m.events)-1].Index+1, 1
 		}
 		m.events = append(m.events, e)
 	}
@@ -64,6 +72,23 @@ func (m *fakeMemory) Events(_ context.Context, since api.Position, until uint64,
 	}
 	m.streams++
 	return &fakeStream{memory: m, at: since, until: until, filter: filter}, nil
+}
+
+// fillMany makes one entry of so many changes.
+func (m *fakeMemory) fillMany(index uint64, changes int) {
+	many := make([]api.Event, changes)
+	for i := range many {
+		many[i] = api.Event{Index: index, N: uint64(i + 1), Time: day(4), Actor: "token:admin", Table: "compute_nodes", Key: nodeID, Verb: api.Updated,
+			Value: json.RawMessage(`{"description":"Movie page establish. Different director."}`)}
+	}
+	m.happen(many...)
+}
+
+// given is how many events streams have given.
+func (m *fakeMemory) given() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.pulled
 }
 
 // openStreams is how many streams are open.

@@ -14,7 +14,8 @@ type Memory interface {
 	// Events opens the changes behind a position, those of filter, in order, none
 	// missing, none twice; it goes on with new ones for ever, or, when until is not 0,
 	// ends behind the entry at that index. Gone when no peer has what comes next after
-	// since; the message names the oldest index that is kept.
+	// since; the message names the oldest index that is kept. Invalid when filter names
+	// a table of which no changes are kept.
 	Events(ctx context.Context, since api.Position, until uint64, filter api.EventFilter) (EventStream, error)
 	// ChangeRanges lists the files of changes that this peer keeps, oldest first.
 	ChangeRanges(ctx context.Context) ([]api.ChangeRange, error)

@@ -11,9 +11,9 @@ import (
 // plain makes a route of a handler that writes its answer itself, because that is
 // no JSON: it writes an answer or returns an error, never both. describe completes
 // the documentation, above all with the parameters: others are refused.
-func plain(describe func(*huma.Operation), handle func(*Server, http.ResponseWriter, *http.Request) error) binder {
+func plain(describe func(huma.API, *huma.Operation), handle func(*Server, http.ResponseWriter, *http.Request) error) binder {
 	return func(s *Server, h huma.API, op huma.Operation) {
-		describe(&op)
+		describe(h, &op)
 		h.OpenAPI().AddOperation(&op)
 		need, _ := op.Metadata["need"].(need)
 		run := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

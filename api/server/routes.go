@@ -73,6 +73,11 @@ var routes = []route{
 
 	{get, "/v1/accounts", need{api.Read, "account"}, []int{200}, "list-accounts", "List accounts", on((*Server).listAccounts)},
 
+	{get, "/v1/events", need{api.Read, "event"}, []int{200}, "events", "Follow what changes, as server-sent events; resumable on any peer", plain(describeEvents, (*Server).events)},
+
+	{get, "/v1/settings", need{api.Read, "setting"}, []int{200}, "show-settings", "Show what must be alike on all peers", on((*Server).showSettings)},
+	{patch, "/v1/settings", need{api.Update, "setting"}, []int{200}, "patch-settings", "Change settings, as a merge patch (RFC 7396)", on((*Server).patchSettings)},
+
 	{get, "/v1/snapshots", need{api.Read, "snapshot"}, []int{200}, "list-snapshots", "List the snapshots of this peer", on((*Server).listSnapshots)},
 	{post, "/v1/snapshots", need{api.Create, "snapshot"}, []int{201}, "take-snapshot", "Take a snapshot; answered once this peer's files are verified", on((*Server).takeSnapshot)},
 	{get, "/v1/snapshots/{id}", need{api.Read, "snapshot"}, []int{200}, "show-snapshot", "Show a snapshot of this peer", on((*Server).showSnapshot)},

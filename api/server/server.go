@@ -47,6 +47,7 @@ type Server struct {
 	docs     documents
 	metrics  *metrics
 	failures *failures
+	follow   *followers
 	uid      uint32        // whose processes are admin on the unix socket, beside root's
 	stopping chan struct{} // closed when Serve begins to stop: waits end with what they know
 }
@@ -64,6 +65,7 @@ func New(cfg Config, b Backend, log *slog.Logger) *Server {
 		mux:      http.NewServeMux(),
 		metrics:  newMetrics(cfg.Metrics),
 		failures: newFailures(time.Now),
+		follow:   newFollowers(),
 		uid:      uint32(os.Getuid()),
 		stopping: make(chan struct{}),
 	}
