@@ -18,7 +18,7 @@ type bmc struct {
 	ID          string    `json:"id" cbor:"1,keyasint"`
 	XName       string    `json:"xname,omitempty" cbor:"2,keyasint,omitempty"` // as it was given
 	Username    string    `json:"username,omitempty" cbor:"3,keyasint,omitempty"`
-	Password    []byte    `json:"password,omitempty" cbor:"4,keyasint,omitempty"`
+	Password    []byte    `json:"password,omitempty" cbor:"4,keyasint,omitempty" secret:"true"`
 	MAC         string    `json:"mac_address,omitempty" cbor:"5,keyasint,omitempty"`
 	IPv4        string    `json:"ipv4_address,omitempty" cbor:"6,keyasint,omitempty"`
 	IPv6        string    `json:"ipv6_address,omitempty" cbor:"7,keyasint,omitempty"`

@@ -23,7 +23,7 @@ type collection struct {
 	Nodes          []string                 `json:"nodes" cbor:"4,keyasint"` // xnames as they were given, each once
 	Description    string                   `json:"description,omitempty" cbor:"5,keyasint,omitempty"`
 	Creator        string                   `json:"creator_subject,omitempty" cbor:"6,keyasint,omitempty"`
-	CloudInit      []byte                   `json:"cloud_init_data,omitempty" cbor:"7,keyasint,omitempty"` // sealed JSON
+	CloudInit      []byte                   `json:"cloud_init_data,omitempty" cbor:"7,keyasint,omitempty" secret:"true"` // sealed JSON
 	Tags           []string                 `json:"tags,omitempty" cbor:"8,keyasint,omitempty"`
 	ExclusiveGroup string                   `json:"exclusive_group,omitempty" cbor:"9,keyasint,omitempty"`
 	Version        uint64                   `json:"version" cbor:"10,keyasint"`

@@ -25,6 +25,12 @@ func (s sum) String() string {
 
 // rowSum hashes one canonical row of a table.
 func rowSum(table string, row any) sum {
+	s, _ := hashedRow(table, row)
+	return s
+}
+
+// hashedRow is rowSum, and tells how many bytes were hashed.
+func hashedRow(table string, row any) (sum, int) {
 	b := rowBuffers.Get().(*bytes.Buffer)
 	defer rowBuffers.Put(b)
 	b.Reset()
@@ -34,7 +40,7 @@ func rowSum(table string, row any) sum {
 		panic("fsm: a row of " + table + " does not encode: " + err.Error())
 	}
 	d := sha256.Sum256(b.Bytes())
-	return sum{binary.BigEndian.Uint64(d[:]), binary.BigEndian.Uint64(d[8:])}
+	return sum{binary.BigEndian.Uint64(d[:]), binary.BigEndian.Uint64(d[8:])}, b.Len()
 }
 
 // rowBuffers are reused, for every row that is stored is encoded once to be hashed.

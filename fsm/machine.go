@@ -21,11 +21,13 @@ type Machine struct {
 
 	unmarked  chan struct{} // closed when nobody writes marks any more
 	unmarking sync.Once
+
+	changes *changeQueue
 }
 
 // New makes a machine that remembers nothing.
 func New() *Machine {
-	m := &Machine{marked: make(chan struct{}, 1), unmarked: make(chan struct{})}
+	m := &Machine{marked: make(chan struct{}, 1), unmarked: make(chan struct{}), changes: newChangeQueue()}
 	m.published.Store(emptyState())
 	return m
 }
@@ -41,9 +43,10 @@ func (m *Machine) Time() time.Time { return m.published.Load().now }
 
 // Apply applies one command, the n-th of entry index, with the leader's time. It
 // gives a Result. It panics on what it cannot read: to skip a command is to leave
-// the cluster without saying so.
+// the cluster without saying so. Where changes are kept ApplyAll must be used: a
+// sink takes an entry for whole as soon as it has heard of it.
 func (m *Machine) Apply(index uint64, n int, at time.Time, command []byte) any {
-	tx := newTxn(m.published.Load(), index, at)
+	tx := m.begin(index, at)
 	answer := tx.run(n, command)
 	m.publish(tx)
 	return answer
@@ -52,13 +55,20 @@ func (m *Machine) Apply(index uint64, n int, at time.Time, command []byte) any {
 // ApplyAll is Apply for all commands of an entry. What each copies before it
 // changes it the next finds copied, and readers see the entry whole.
 func (m *Machine) ApplyAll(index uint64, at time.Time, commands [][]byte) []any {
-	tx := newTxn(m.published.Load(), index, at)
+	tx := m.begin(index, at)
 	answers := make([]any, len(commands))
 	for n, command := range commands {
 		answers[n] = tx.run(n, command)
 	}
 	m.publish(tx)
 	return answers
+}
+
+// begin opens an entry.
+func (m *Machine) begin(index uint64, at time.Time) *Txn {
+	tx := newTxn(m.published.Load(), index, at)
+	tx.noting = m.changes.wants(index)
+	return tx
 }
 
 // run applies the n-th command of the Txn's entry.
@@ -82,6 +92,7 @@ func (tx *Txn) run(n int, command []byte) any {
 	}
 	answer := answerOf(tx, about, err)
 	remember(tx, answer, n)
+	tx.note()
 	return answer
 }
 
@@ -94,6 +105,9 @@ func (m *Machine) publish(tx *Txn) {
 		}
 	}
 	m.checkpoint(tx.state)
+	if tx.noting {
+		m.changes.add(changedEntry{to: tx.Index(), index: tx.Index(), at: tx.Now, commands: tx.noted, bytes: tx.notedBytes})
+	}
 	if tx.mark {
 		m.keepMark(tx.state)
 	}

@@ -40,16 +40,16 @@ type nodeSpec struct {
 	BootIPv6          string                       `json:"boot_ipv6_address,omitempty" cbor:"4,keyasint,omitempty"`
 	BMCEndpoint       string                       `json:"bmc_endpoint,omitempty" cbor:"5,keyasint,omitempty"`
 	BMCUsername       string                       `json:"bmc_username,omitempty" cbor:"6,keyasint,omitempty"`
-	BMCPassword       []byte                       `json:"bmc_password,omitempty" cbor:"7,keyasint,omitempty"`
+	BMCPassword       []byte                       `json:"bmc_password,omitempty" cbor:"7,keyasint,omitempty" secret:"true"`
 	NICs              []inventory.NetworkInterface `json:"network_interfaces,omitempty" cbor:"8,keyasint,omitempty"`
 	BootConfiguration string                       `json:"boot_configuration,omitempty" cbor:"9,keyasint,omitempty"`
 }
 
 // cloudInit is inventory.CloudInit with each part sealed.
 type cloudInit struct {
-	UserData   []byte `json:"userdata,omitempty" cbor:"1,keyasint,omitempty"`
-	MetaData   []byte `json:"metadata,omitempty" cbor:"2,keyasint,omitempty"`
-	VendorData []byte `json:"vendordata,omitempty" cbor:"3,keyasint,omitempty"`
+	UserData   []byte `json:"userdata,omitempty" cbor:"1,keyasint,omitempty" secret:"true"`
+	MetaData   []byte `json:"metadata,omitempty" cbor:"2,keyasint,omitempty" secret:"true"`
+	VendorData []byte `json:"vendordata,omitempty" cbor:"3,keyasint,omitempty" secret:"true"`
 }
 
 // cloudInitWrite is what a client says of cloud-init data.

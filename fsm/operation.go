@@ -8,8 +8,9 @@ import (
 )
 
 var operations = &table[api.Operation]{
-	name: "operations",
-	key:  func(o *api.Operation) string { return o.ID },
+	name:    "operations",
+	key:     func(o *api.Operation) string { return o.ID },
+	account: func(o *api.Operation) string { return o.Account },
 	by: map[string]func(*api.Operation) string{
 		"finished": func(o *api.Operation) string {
 			if !o.State.Done() {

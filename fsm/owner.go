@@ -39,9 +39,10 @@ type sighting struct {
 }
 
 var sightings = &table[sighting]{
-	name: "sightings",
-	key:  func(s *sighting) string { return s.VM + "/" + s.Peer },
-	by:   map[string]func(*sighting) string{"vm": func(s *sighting) string { return s.VM }},
+	name:        "sightings",
+	bookkeeping: true,
+	key:         func(s *sighting) string { return s.VM + "/" + s.Peer },
+	by:          map[string]func(*sighting) string{"vm": func(s *sighting) string { return s.VM }},
 }
 
 type vmEpoch struct {

@@ -24,7 +24,7 @@ type redfishEndpoint struct {
 	UUID               string    `json:"UUID,omitempty" cbor:"8,keyasint,omitempty"`
 	URI                string    `json:"URI,omitempty" cbor:"9,keyasint,omitempty"`
 	User               string    `json:"User,omitempty" cbor:"10,keyasint,omitempty"`
-	Password           []byte    `json:"Password,omitempty" cbor:"11,keyasint,omitempty"`
+	Password           []byte    `json:"Password,omitempty" cbor:"11,keyasint,omitempty" secret:"true"`
 	UseSSDP            bool      `json:"UseSSDP,omitempty" cbor:"12,keyasint,omitempty"`
 	MACRequired        bool      `json:"MACRequired,omitempty" cbor:"13,keyasint,omitempty"`
 	MACAddr            string    `json:"MACAddr,omitempty" cbor:"14,keyasint,omitempty"`

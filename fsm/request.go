@@ -33,8 +33,9 @@ const (
 )
 
 var requests = &table[request]{
-	name: "requests",
-	key:  func(q *request) string { return q.ID },
+	name:        "requests",
+	bookkeeping: true,
+	key:         func(q *request) string { return q.ID },
 	by: map[string]func(*request) string{
 		"command": func(q *request) string { return orderIf(q, "c/") },
 		"key":     func(q *request) string { return orderIf(q, "k/") },

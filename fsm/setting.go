@@ -12,8 +12,8 @@ import (
 type setting struct {
 	Name    string            `json:"name"`
 	Value   string            `json:"value,omitempty"`
-	Wrapped map[string][]byte `json:"wrapped,omitempty"` // by peer id: a key wrapped to that peer's wrap key
-	Sealed  []byte            `json:"sealed,omitempty"`  // in place of Value where that is a secret
+	Wrapped map[string][]byte `json:"wrapped,omitempty" secret:"true"` // by peer id: a key wrapped to that peer's wrap key
+	Sealed  []byte            `json:"sealed,omitempty" secret:"true"`  // in place of Value where that is a secret
 	Version uint64            `json:"version"`
 }
 

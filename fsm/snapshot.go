@@ -17,7 +17,7 @@ import (
 func (m *Machine) Snapshot() (raft.FSMSnapshot, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return &frozen{m.published.Load(), append([]*Mark(nil), m.marks...), m.unmarked}, nil
+	return &frozen{m.published.Load(), append([]*Mark(nil), m.marks...), m.unmarked, m.changes}, nil
 }
 
 // frozen is a state on its way into one of raft's own snapshots.
@@ -25,6 +25,8 @@ type frozen struct {
 	state *state
 	marks []*Mark // wanted before it
 	ended <-chan struct{}
+
+	changes *changeQueue
 }
 
 // filler is the sink of snapshot.Store: it takes tables, not a stream.
@@ -32,8 +34,9 @@ type filler interface {
 	Fill(snapshot.Content) error
 }
 
-// Persist writes the tables. It waits for the marks before it: once raft has
-// this snapshot it drops their log entries, and after a crash nobody would write them.
+// Persist writes the tables. It waits for the marks and the changes before it: once
+// raft has this snapshot it drops their log entries, and after a crash nobody
+// would write them.
 func (f *frozen) Persist(sink raft.SnapshotSink) error {
 	for _, m := range f.marks {
 		select {
@@ -41,6 +44,9 @@ func (f *frozen) Persist(sink raft.SnapshotSink) error {
 		case <-f.ended:
 			return errors.New("marked states are not written any more: this peer is stopping")
 		}
+	}
+	if err := f.changes.awaitDurable(f.state.index); err != nil {
+		return err
 	}
 	tables, ok := sink.(filler)
 	if !ok {
@@ -78,6 +84,7 @@ func (m *Machine) Restore(r io.ReadCloser) error {
 	for _, tree := range old.trees {
 		tree.supersede()
 	}
+	m.changes.skip(s.index)
 	return nil
 }
 

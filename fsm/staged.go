@@ -22,8 +22,9 @@ type chunk struct {
 }
 
 var staged = &table[chunk]{
-	name: "staged",
-	key:  func(c *chunk) string { return c.ID },
+	name:        "staged",
+	bookkeeping: true,
+	key:         func(c *chunk) string { return c.ID },
 }
 
 const (

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"reflect"
 	"strings"
 
 	"github.com/tidwall/btree"
@@ -23,13 +24,18 @@ type table[T any] struct {
 	// many are indexes by values of which a row may have several, or none.
 	many  map[string]func(*T) []string
 	large bool // in snapshots a folder of parts, not one file
+	// bookkeeping is for the machine alone: no changes are kept of the rows, and
+	// neither downloads nor queries offer them.
+	bookkeeping bool
+	account     func(*T) string // the account that a row belongs to; nil where rows belong to none
 	// derived keeps what is summed up over the rows; old or row is nil when there is none.
 	derived func(s *sums, old, row *T)
 	// whole is what an answer shows of all rows together, under the key "".
 	whole func(Reader) any
 
-	pos   int
-	codec *snapshot.Codec[T]
+	pos     int
+	codec   *snapshot.Codec[T]
+	hasJSON bool // pieces of JSON may be in a row
 }
 
 // item is a row in the store with its hash, so that taking it out costs no encoding.
@@ -61,6 +67,8 @@ type anyTable interface {
 	restore(tx *Txn, was rowBefore)
 	rehash(s *state) sum
 	size(s *state) int
+	recordable
+	exportable
 }
 
 // anyTree is a tree whose row type does not matter.
@@ -73,6 +81,7 @@ type anyTree interface {
 func (t *table[T]) number(pos int) {
 	t.pos = pos
 	t.codec = snapshot.MustCodec[T]()
+	t.hasJSON = typeHolds(reflect.TypeFor[T](), objectType)
 }
 
 func (t *table[T]) label() string { return t.name }
@@ -167,8 +176,10 @@ func (t *table[T]) put(tx *Txn, row T) T {
 	if key == "" {
 		panic("fsm: a row of " + t.name + " has no key")
 	}
-	old := t.set(tx, key, item[T]{&row, rowSum(t.name, &row)})
-	tx.changes = append(tx.changes, t.before(key, old))
+	sum, size := hashedRow(t.name, &row)
+	was := t.before(key, t.set(tx, key, item[T]{&row, sum}))
+	was.size = size
+	tx.changes = append(tx.changes, was)
 	return row
 }
 
@@ -192,7 +203,7 @@ func (t *table[T]) before(key string, old item[T]) rowBefore {
 	if old.row == nil {
 		return rowBefore{table: t, key: key}
 	}
-	return rowBefore{t, key, old.row, old.sum}
+	return rowBefore{table: t, key: key, row: old.row, sum: old.sum}
 }
 
 // restore makes a row what it was.

@@ -18,12 +18,13 @@ import (
 // token is a credential as it is stored: with the hash of its secret.
 type token struct {
 	api.Token
-	Hash []byte `json:"hash"` // SHA-256 of the secret, which has 160 random bits and so needs no salt
+	Hash []byte `json:"hash" secret:"true"` // SHA-256 of the secret, which has 160 random bits and so needs no salt
 }
 
 var tokens = &table[token]{
-	name: "tokens",
-	key:  func(t *token) string { return t.ID },
+	name:    "tokens",
+	key:     func(t *token) string { return t.ID },
+	account: func(t *token) string { return t.Account },
 }
 
 // Bounds of a token's life.

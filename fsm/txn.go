@@ -35,6 +35,10 @@ type Txn struct {
 	next    int         // number of the next object that the command makes
 	mark    bool        // a command wants the state after the entry to be kept as a snapshot
 	changes []rowBefore // what the command has changed, to be undone if it is refused
+	noting  bool        // what commands change is to be recorded
+	noted   []commandChanges
+
+	notedBytes int // what holding on to them takes, by estimate
 }
 
 // rowBefore is a row as it was before a command changed it; row is nil when there was none.
@@ -43,6 +47,7 @@ type rowBefore struct {
 	key   string
 	row   any
 	sum   sum
+	size  int // bytes of what the command put there, as it is hashed
 }
 
 func newTxn(from *state, index uint64, at time.Time) *Txn {

@@ -8,8 +8,9 @@ import (
 )
 
 var vms = &table[api.VM]{
-	name: "vms",
-	key:  func(v *api.VM) string { return v.ID },
+	name:    "vms",
+	key:     func(v *api.VM) string { return v.ID },
+	account: func(v *api.VM) string { return v.Account },
 	by: map[string]func(*api.VM) string{
 		"owner": func(v *api.VM) string { return v.Status.OwnerID },
 		"name":  func(v *api.VM) string { return v.Account + "/" + v.Name },
