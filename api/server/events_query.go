@@ -37,7 +37,7 @@ func describeEvents(h huma.API, op *huma.Operation) {
 		queryParameter("follow", "false: end, with an event named end, once all is told that had happened when the request came", &huma.Schema{Type: huma.TypeBoolean, Default: true}),
 		queryParameter("consistency", "What now is, for the default of since and for follow=false: linearizable, or local: as far as this peer has come",
 			&huma.Schema{Type: huma.TypeString, Enum: []any{"linearizable", "local"}, Default: "linearizable"}),
-		{Name: "Last-Event-ID", In: "header", Description: "Goes before since: what a browser sends when it connects again", Schema: text},
+		{Name: "Last-Event-ID", In: "header", Description: "Go on behind this event: what a browser sends when it connects again", Schema: text},
 	}
 	event := h.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[api.Event](), true, "")
 	op.Responses["200"] = &huma.Response{
@@ -55,14 +55,16 @@ func (s *Server) eventsQueryOf(r *http.Request) (q eventsQuery, err error) {
 	if err != nil {
 		return q, err
 	}
-	since, pointer := r.Header.Get("Last-Event-ID"), "/header/Last-Event-ID"
-	if since == "" {
-		since, pointer = asked.Get("since"), "/query/since"
-	}
-	if since == "" || !follow {
+	return q, s.bound(r, &q, follow)
+}
+
+// bound sets where the events begin and end.
+func (s *Server) bound(r *http.Request, q *eventsQuery, follow bool) (err error) {
+	since, last := r.URL.Query().Get("since"), r.Header.Get("Last-Event-ID")
+	if since == "" && last == "" || !follow {
 		now, err := s.indexNow(r)
 		if err != nil {
-			return q, err
+			return err
 		}
 		q.since = api.After(now)
 		if !follow {
@@ -70,9 +72,16 @@ func (s *Server) eventsQueryOf(r *http.Request) (q eventsQuery, err error) {
 		}
 	}
 	if since != "" {
-		err = s.begin(r.Context(), &q, since, pointer)
+		if err := s.begin(r.Context(), q, since); err != nil {
+			return err
+		}
 	}
-	return q, err
+	if last != "" { // who comes back says since what it asked for at first, too
+		if q.since, err = api.ParsePosition(last); err != nil {
+			return badParameter("/header/Last-Event-ID", "expected the id of an event, as 4711.3")
+		}
+	}
+	return nil
 }
 
 // indexNow is the log index of the state that a read would see now.
@@ -89,12 +98,12 @@ func (s *Server) indexNow(r *http.Request) (uint64, error) {
 }
 
 // begin sets where the events begin: behind a position, or at a time.
-func (s *Server) begin(ctx context.Context, q *eventsQuery, since, pointer string) (err error) {
+func (s *Server) begin(ctx context.Context, q *eventsQuery, since string) (err error) {
 	if q.since, err = api.ParsePosition(since); err == nil {
 		return nil
 	}
 	if q.from, err = time.Parse(time.RFC3339, since); err != nil {
-		return badParameter(pointer, "expected INDEX or INDEX.N, as 4711 or 4711.3, or a time, as 2026-11-01T03:12:00Z")
+		return badParameter("/query/since", "expected INDEX or INDEX.N, as 4711 or 4711.3, or a time, as 2026-11-01T03:12:00Z")
 	}
 	ranges, err := s.backend.ChangeRanges(ctx)
 	q.since = behindAllBefore(q.from, ranges)

@@ -84,6 +84,7 @@ func TestEventsFromAPosition(t *testing.T) {
 		{"", nil, ""}, // now
 		{"consistency=local", nil, ""},
 		{"since=0", []string{"Last-Event-ID", "7.2"}, "7.3 9.1"},
+		{"since=2026-01-02T03:04:06Z", []string{"Last-Event-ID", "4.1"}, "9.1"},
 		{"since=0&table=vms", nil, "7.1 9.1"},
 		{"since=0&table=vms,images", nil, "4.1 7.1 9.1"},
 		{"since=0&table=vms&table=images", nil, "4.1 7.1 9.1"},
