@@ -144,15 +144,15 @@ func (p *Peer) sayIfOtherwise(ctx context.Context) error {
 		case <-time.After(currentWait):
 		}
 	}
-	for _, name := range p.otherwise(p.machine.Read().Auth()) {
+	for _, name := range p.otherwise(p.machine.Read()) {
 		p.log.Warn("the configuration says otherwise than the cluster's setting, and the setting holds; it was seeded when the cluster was made", "setting", name)
 	}
 	return nil
 }
 
 // otherwise names the settings of which this peer was told another value.
-func (p *Peer) otherwise(a fsm.AuthSettings) (names []string) {
-	told := p.cfg.Auth
+func (p *Peer) otherwise(r fsm.Reader) (names []string) {
+	told, a := p.cfg.Auth, r.Auth()
 	differs := func(name string, is bool) {
 		if is {
 			names = append(names, name)

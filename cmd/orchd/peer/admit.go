@@ -182,6 +182,8 @@ func (p *Peer) channel() http.Handler {
 		a, err := p.admit(r.Context(), q)
 		answerPeer(w, a, err)
 	})
+	mux.HandleFunc("GET /peer/changes", p.serveKept)
+	mux.HandleFunc("GET /peer/changes/{range}", p.serveChanges)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !p.isOpen() {
 			answerPeer(w, nil, api.Errorf(api.Unavailable, "peer", "this peer is starting"))

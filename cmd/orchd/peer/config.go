@@ -40,8 +40,9 @@ type Config struct {
 	Voters            int           // seed of the setting: 1, 3 or 5
 	SnapshotThreshold uint64        // log entries between two of raft's own snapshots
 	TrailingLogs      uint64        // log entries kept behind a snapshot for peers that lag
-	SnapshotInterval  time.Duration // between two marked snapshots; 0: only on demand
-	SnapshotRetain    int           // marked snapshots kept on this peer, the newest; 0: 24
+	SnapshotInterval  time.Duration // seed of the setting: between two marked snapshots; 0: only on demand
+	SnapshotRetain    int           // seed of the setting: how many of the newest stay; 0: 24
+	HistoryLook       time.Duration // how often missing changes are looked for; 0: every 15 s
 
 	Now     func() time.Time // the clock; nil: the machine's
 	Version string           // of this program
@@ -63,6 +64,7 @@ func (c Config) withDefaults() Config {
 	c.SnapshotThreshold = cmp.Or(c.SnapshotThreshold, 8192)
 	c.TrailingLogs = cmp.Or(c.TrailingLogs, 10240)
 	c.SnapshotRetain = cmp.Or(c.SnapshotRetain, 24)
+	c.HistoryLook = cmp.Or(c.HistoryLook, 15*time.Second)
 	c.Version = cmp.Or(c.Version, "dev")
 	if c.Now == nil {
 		c.Now = time.Now
@@ -108,6 +110,8 @@ const maxSocketPath = 100
 func (c Config) socket() string        { return filepath.Join(c.DataDir, "orchd.sock") }
 func (c Config) raftSnapshots() string { return filepath.Join(c.DataDir, "raft", "snapshots") }
 func (c Config) markedDir() string     { return filepath.Join(c.DataDir, "snapshots") }
+func (c Config) changesDir() string    { return filepath.Join(c.DataDir, "changes") }
+func (c Config) exportsDir() string    { return filepath.Join(c.DataDir, "exports") }
 
 // addresses are where the others reach this peer, given where it listens.
 func (c Config) addresses(apiAt, raftAt, gossipAt net.Addr) api.PeerAddresses {

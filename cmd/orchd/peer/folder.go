@@ -14,7 +14,7 @@ import (
 
 // modes of the folders in the data folder: its own content is private but for
 // what QEMU's user must reach.
-var folders = map[string]os.FileMode{"": 0o711, "raft": 0o700, "snapshots": 0o700, "tls": 0o711, "disks": 0o711, "images": 0o711}
+var folders = map[string]os.FileMode{"": 0o711, "raft": 0o700, "snapshots": 0o700, "changes": 0o700, "exports": 0o700, "tls": 0o711, "disks": 0o711, "images": 0o711}
 
 // makeFolders makes the data folder and what is always in it.
 func makeFolders(dataDir string) error {
@@ -62,7 +62,7 @@ func wantUnused(dataDir string) error {
 // folder comes last: with known.json in it the folder belongs to a cluster.
 func settle(dataDir string) error {
 	workshop := filepath.Join(dataDir, unfinished)
-	for _, name := range []string{"snapshots", "tls", "raft"} {
+	for _, name := range []string{"snapshots", "changes", "tls", "raft"} {
 		to := filepath.Join(dataDir, name)
 		if err := os.Remove(to); err != nil && !errors.Is(err, fs.ErrNotExist) && name != "tls" {
 			return fmt.Errorf("settle: %w", err)

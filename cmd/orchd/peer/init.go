@@ -157,6 +157,9 @@ func (f *founder) write(ctx context.Context, log *slog.Logger) (err error) {
 		fsm.SettingCA:      string(f.identity.CA),
 		fsm.SettingVoters:  strconv.Itoa(f.cfg.Voters),
 		fsm.SettingLevel:   strconv.Itoa(level),
+
+		fsm.SettingSnapshotInterval: fsm.SettingDuration(f.cfg.SnapshotInterval),
+		fsm.SettingSnapshotRetain:   strconv.Itoa(f.cfg.SnapshotRetain),
 	}, f.keys)
 	if err != nil {
 		return err

@@ -45,7 +45,9 @@ func (p *Peer) writeMarks(ctx context.Context) error {
 
 // retireSnapshots deletes the oldest snapshots, if more are there than are to be kept.
 func (p *Peer) retireSnapshots() {
-	gone, err := p.marks.files.Retire(snapshot.Retention{Newest: p.cfg.SnapshotRetain}, time.Now())
+	now := p.machine.Read()
+	keep := now.Settings().Snapshot
+	gone, err := p.marks.files.Retire(snapshot.Retention{Newest: keep.Retain, Daily: keep.Daily, Monthly: keep.Monthly}, now.Now())
 	if err != nil {
 		p.log.Warn("old snapshots not deleted; tried again after the next", "err", err)
 	}
@@ -123,13 +125,10 @@ func (p *Peer) Snapshots(context.Context) ([]api.Snapshot, error) {
 	return list, nil
 }
 
-// Snapshot finds one of this peer's marked snapshots.
-func (p *Peer) Snapshot(_ context.Context, id string) (api.Snapshot, error) {
-	folder, err := p.marks.files.Open(id)
-	if err != nil {
-		return api.Snapshot{}, api.Errorf(api.NotFound, "snapshot", "no snapshot %q on this peer: %w", id, err)
-	}
-	return describeSnapshot(id, p.marks.files.Path(id), folder.Manifest()), nil
+// Snapshot finds one of this peer's marked snapshots, or the state as it is now.
+func (p *Peer) Snapshot(ctx context.Context, id string) (api.Snapshot, error) {
+	s, err := p.state(ctx, id)
+	return s.describe, err
 }
 
 func describeSnapshot(id, path string, m snapshot.Manifest) api.Snapshot {

@@ -28,12 +28,15 @@ type Peer struct {
 	addresses api.PeerAddresses
 	ports     *cluster.Ports
 
-	machine *fsm.Machine
-	node    *cluster.Node
-	writer  *fsm.Writer
-	marks   *marks
-	keyring keyring
-	access  access
+	machine   *fsm.Machine
+	node      *cluster.Node
+	writer    *fsm.Writer
+	marks     *marks
+	chronicle *chronicle
+	moments   *moments
+	exports   exports
+	keyring   keyring
+	access    access
 
 	hypervisor vmm.Hypervisor // nil: this peer runs no virtual machines
 	loop       *vmm.Loop      // nil: the same
@@ -136,21 +139,37 @@ func openCore(ctx context.Context, cfg Config, identity cluster.Identity, before
 		return nil, fmt.Errorf("open snapshots: %w", err)
 	}
 	p.marks = newMarks(files)
-	if p.ports, err = cluster.Listen(api.PeerAddresses{API: cfg.APIListen, Raft: cfg.RaftListen, Gossip: cfg.GossipListen}); err != nil {
+	if p.exports, err = openExports(cfg.exportsDir()); err != nil {
 		return nil, err
+	}
+	p.moments = newMoments(cfg.Now)
+	if p.chronicle, err = openChronicle(cfg.changesDir(), p.machine, p.log); err != nil {
+		return nil, err
+	}
+	if err := p.openNode(ctx, before, snapshots); err != nil {
+		return nil, errors.Join(err, p.chronicle.close())
+	}
+	return p, nil
+}
+
+// openNode opens the ports and joins in with the others.
+func (p *Peer) openNode(ctx context.Context, before func(cluster.Config) error, snapshots *snapshot.Store) (err error) {
+	cfg := p.cfg
+	if p.ports, err = cluster.Listen(api.PeerAddresses{API: cfg.APIListen, Raft: cfg.RaftListen, Gossip: cfg.GossipListen}); err != nil {
+		return err
 	}
 	p.addresses = cfg.addresses(p.ports.API.Addr(), p.ports.Raft.Addr(), p.ports.Gossip.Addr())
 	c := p.clusterConfig(snapshots)
 	if before != nil {
 		if err := before(c); err != nil {
-			return nil, errors.Join(err, p.ports.Close())
+			return errors.Join(err, p.ports.Close())
 		}
 	}
 	p.writer = fsm.NewWriter(p, p, p)
 	if p.node, err = cluster.Open(ctx, c, p.machine, roster{p.machine}, p.log); err != nil {
-		return nil, errors.Join(err, p.ports.Close())
+		return errors.Join(err, p.ports.Close())
 	}
-	return p, nil
+	return nil
 }
 
 func (p *Peer) clusterConfig(snapshots *snapshot.Store) cluster.Config {
@@ -187,6 +206,7 @@ func (p *Peer) Run(ctx context.Context) error {
 	g.Go(func() error { return p.gossip(ctx) })
 	g.Go(func() error { return p.introduce(ctx) })
 	g.Go(func() error { return p.audit(ctx) })
+	g.Go(func() error { return p.keepChronicle(ctx) })
 	g.Go(func() error { return p.awaitLeave(ctx) })
 	if p.alone {
 		g.Go(func() error { return collect(ctx) })
@@ -211,6 +231,7 @@ func (p *Peer) Close() error {
 	if p.node != nil {
 		errs = append(errs, p.node.Close())
 	}
+	errs = append(errs, p.chronicle.close())
 	if p.hypervisor != nil {
 		errs = append(errs, p.hypervisor.Close())
 	}
