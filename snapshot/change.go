@@ -88,6 +88,9 @@ func (r Range) without(others []Range) []Range {
 		}
 		r.From = o.To + 1
 	}
+	if r.empty() {
+		return out
+	}
 	return append(out, r)
 }
 
