@@ -57,6 +57,7 @@ func permit(a api.Actor, v api.Verb, o api.Object) error {
 type intake struct {
 	need
 	body     bool                                         // a JSON body
+	optional bool                                         // which may be missing
 	versions bool                                         // If-Match
 	limit    int64                                        // bytes of a body; 0: maxBody
 	identify func(*http.Request, need) (api.Actor, error) // nil: (*Server).identify
@@ -89,7 +90,7 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, in intake) (*http
 	if err != nil {
 		return r, err
 	}
-	if in.body {
+	if in.body && !(in.optional && len(body) == 0) {
 		if err := checkJSON(body); err != nil {
 			return r, err
 		}

@@ -75,7 +75,7 @@ func pageOfDocs(doc *huma.OpenAPI) docsPage {
 	for kind := range statusOf {
 		page.Codes = append(page.Codes, docsCode{kind.Code(), statusOf[kind], http.StatusText(statusOf[kind])})
 	}
-	for _, e := range []*httpError{errMethod, errUnsupported} {
+	for _, e := range []*httpError{errMethod, errUnsupported, errRange} {
 		page.Codes = append(page.Codes, docsCode{e.code, e.status, http.StatusText(e.status)})
 	}
 	slices.SortFunc(page.Codes, func(a, b docsCode) int {

@@ -91,7 +91,8 @@ func (a adapter) Handle(op *huma.Operation, h func(huma.Context)) {
 	run := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h(humago.NewContext(op, r, w)) })
 	need, _ := op.Metadata["need"].(need)
 	versions := slices.ContainsFunc(op.Parameters, func(p *huma.Param) bool { return p.Name == "If-Match" })
-	a.mux.Handle(op.Method+" "+op.Path, a.admitted(intake{need: need, body: op.RequestBody != nil, versions: versions}, run))
+	body := op.RequestBody != nil
+	a.mux.Handle(op.Method+" "+op.Path, a.admitted(intake{need: need, body: body, optional: body && !op.RequestBody.Required, versions: versions}, run))
 }
 
 // ServeHTTP is the bare mux.

@@ -81,6 +81,13 @@ var routes = []route{
 	{get, "/v1/snapshots", need{api.Read, "snapshot"}, []int{200}, "list-snapshots", "List the snapshots of this peer", on((*Server).listSnapshots)},
 	{post, "/v1/snapshots", need{api.Create, "snapshot"}, []int{201}, "take-snapshot", "Take a snapshot; answered once this peer's files are verified", on((*Server).takeSnapshot)},
 	{get, "/v1/snapshots/{id}", need{api.Read, "snapshot"}, []int{200}, "show-snapshot", "Show a snapshot of this peer", on((*Server).showSnapshot)},
+	{del, "/v1/snapshots/{id}", need{api.Delete, "snapshot"}, []int{204}, "delete-snapshot", "Delete this peer's files of a snapshot; never its newest whole one", on((*Server).deleteSnapshot)},
+	{post, "/v1/snapshots/{id}/verify", need{api.Read, "snapshot"}, []int{200}, "verify-snapshot", "Read a snapshot of this peer whole and say what is wrong with it", on((*Server).verifySnapshot)},
+	{post, "/v1/snapshots/{id}/restore", need{api.Update, "snapshot"}, []int{200}, "restore-snapshot", "Roll the cluster back to a snapshot, or tell what that would change", on((*Server).restoreSnapshot)},
+	{get, "/v1/snapshots/{id}/{file}", need{api.Read, "snapshot"}, []int{200}, "download-snapshot", "A table of a snapshot as parquet, or all of them as tar, without secrets", plain(describeSnapshotFile, (*Server).snapshotFile)},
+
+	{get, "/v1/changes", need{api.Read, "snapshot"}, []int{200}, "list-changes", "List the files of changes that this peer keeps, oldest first", on((*Server).listChanges)},
+	{get, "/v1/changes/{file}", need{api.Read, "snapshot"}, []int{200}, "download-changes", "The changes of a stretch of the log as parquet, without secrets", plain(describeChangesFile, (*Server).changesFile)},
 
 	{get, "/v1/status", need{api.Read, "status"}, []int{200}, "status", "The health of the cluster, as this peer sees it", on((*Server).status)},
 	{get, "/healthz", need{}, []int{200}, "healthz", "The process lives", on((*Server).healthz)},

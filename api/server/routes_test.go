@@ -67,6 +67,11 @@ var examples = map[string]example{
 	"GET /v1/snapshots":              {"/v1/snapshots", "", 200, "", readers},
 	"POST /v1/snapshots":             {"/v1/snapshots", "", 201, "snapshot.create", admins},
 	"GET /v1/snapshots/{id}":         {"/v1/snapshots/12", "", 200, "", readers},
+	"DELETE /v1/snapshots/{id}":      {"/v1/snapshots/9", "", 204, "snapshot.delete 9", admins},
+	"POST /v1/snapshots/{id}/verify": {"/v1/snapshots/12/verify", "", 200, "", readers},
+	"GET /v1/snapshots/{id}/{file}":  {"/v1/snapshots/12/vms.parquet", "", 200, "", readers},
+	"GET /v1/changes":                {"/v1/changes?limit=1", "", 200, "", readers},
+	"GET /v1/changes/{file}":         {"/v1/changes/1-9.parquet", "", 200, "", readers},
 	"GET /v1/status":                 {"/v1/status", "", 200, "", readers},
 	"GET /healthz":                   {"/healthz", "", 200, "", nil},
 	"GET /readyz":                    {"/readyz", "", 200, "", nil},
@@ -77,6 +82,8 @@ var examples = map[string]example{
 	"GET /openapi.yaml":   {"/openapi.yaml", "", 200, "", nil},
 	"GET /docs":           {"/docs", "", 200, "", nil},
 	"GET /schemas/{file}": {"/schemas/VM.json", "", 200, "", nil},
+
+	"POST /v1/snapshots/{id}/restore": {"/v1/snapshots/12/restore", `{"dry_run":false}`, 200, "snapshot.restore 12", admins},
 }
 
 const joinBody = `{"token":"ID.SECRET","csr":"AAAA","wrap_key":"AAAA","name":"h2","nonce":"n","clock":"2026-01-02T03:04:05Z","host":{
