@@ -18,11 +18,16 @@ import (
 )
 
 // TestReplicasAgree is the test that guards the house: one log, two machines,
-// one of them through a snapshot half way.
+// one of them through a snapshot half way. What they say of changes is the same,
+// but for those that the snapshot stands for.
 func TestReplicasAgree(t *testing.T) {
 	accepted := map[Type]int{}
 	for seed := range uint64(40) {
 		s, b := newScribe(seed), New()
+		s.m.KeepChanges(0)
+		b.KeepChanges(0)
+		var ours, before, behind stream
+		var jumped uint64
 		for i := range 400 {
 			e := s.next(t)
 			want := s.m.Read()
@@ -39,12 +44,20 @@ func TestReplicasAgree(t *testing.T) {
 				want = s.m.Read()
 			}
 			if i == 200 {
+				before.drain(b)
+				jumped = b.Index()
 				b = throughSnapshot(t, b)
 			}
 			if want.Hash() != b.Read().Hash() {
 				t.Fatalf("seed %d, entry %d: state hashes are %s and %s", seed, e.index, want.Hash(), b.Read().Hash())
 			}
 			ledgerHolds(t, seed, want)
+		}
+		ours.drain(s.m)
+		behind.drain(b)
+		sameChanges(t, fmt.Sprintf("seed %d", seed), append(before.changes, behind.changes...), ours.changes)
+		if want := fmt.Sprintf("[skip %d to %d]", jumped, b.Index()); fmt.Sprint(behind.calls) != want {
+			t.Errorf("seed %d: after the snapshot the sink is told %v, want %s", seed, behind.calls, want)
 		}
 		fleetHolds(t, seed, b.Read())
 		compareStates(t, seed, s.m, b)
@@ -65,6 +78,9 @@ func TestEntriesAppliedWhole(t *testing.T) {
 	refused := 0
 	for seed := range uint64(10) {
 		s, b := newScribe(seed), New()
+		s.m.KeepChanges(0)
+		b.KeepChanges(0)
+		var single, whole stream
 		for range 60 {
 			e := s.next(t)
 			group := [][]byte{e.command}
@@ -82,6 +98,9 @@ func TestEntriesAppliedWhole(t *testing.T) {
 			}
 			ledgerHolds(t, seed, b.Read())
 		}
+		single.drain(s.m)
+		whole.drain(b)
+		sameChanges(t, fmt.Sprintf("seed %d", seed), whole.changes, single.changes)
 		fleetHolds(t, seed, b.Read())
 		compareStates(t, seed, s.m, b)
 		if err := b.Verify(); err != nil {
@@ -221,6 +240,17 @@ func dump(t *testing.T, table anyTable, m *Machine) []byte {
 // throughSnapshot writes a machine as raft would and restores another from it.
 func throughSnapshot(t *testing.T, m *Machine) *Machine {
 	t.Helper()
+	fresh := New()
+	if m.changes.kept {
+		fresh.KeepChanges(0)
+	}
+	restoreFrom(t, m, fresh)
+	return fresh
+}
+
+// restoreFrom replaces the state of a machine by that of another.
+func restoreFrom(t *testing.T, m, into *Machine) {
+	t.Helper()
 	store, err := snapshot.OpenStore(t.TempDir(), slog.New(slog.NewTextHandler(t.Output(), nil)))
 	if err != nil {
 		t.Fatal(err)
@@ -233,6 +263,7 @@ func throughSnapshot(t *testing.T, m *Machine) *Machine {
 		close(k.written)
 	}
 	m.marks = nil
+	m.ChangesDurable(m.Index())
 	frozen, _ := m.Snapshot()
 	if err := frozen.Persist(sink); err != nil {
 		t.Fatal(err)
@@ -244,11 +275,9 @@ func throughSnapshot(t *testing.T, m *Machine) *Machine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fresh := New()
-	if err := fresh.Restore(io.NopCloser(r)); err != nil {
+	if err := into.Restore(io.NopCloser(r)); err != nil {
 		t.Fatal(err)
 	}
-	return fresh
 }
 
 // indexFault compares the indexes of a table, and what is derived from it, with
