@@ -13,7 +13,7 @@ import (
 	"github.com/orchd/orchd/api"
 )
 
-// changesOf makes n changes of the entry at index, which has the time index hours after the first.
+// changesOf makes n changes of the entry at index, which came index minutes after the first.
 func changesOf(index uint64, n int) []Change {
 	var out []Change
 	for i := range n {
@@ -29,7 +29,7 @@ func changesOf(index uint64, n int) []Change {
 }
 
 func timeOf(index uint64) time.Time {
-	return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(index) * time.Hour)
+	return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(index) * time.Minute)
 }
 
 // truth is what the entry at index changed, in all histories of these tests: nothing in one of four.
