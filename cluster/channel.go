@@ -31,6 +31,9 @@ const (
 // errNotLeader is what a peer answers that was taken for the leader.
 var errNotLeader = errors.New("that peer does not lead")
 
+// errRemoved is what a peer hears that has been removed.
+var errRemoved = api.Errorf(api.Forbidden, "", "this peer does not belong to the cluster any more")
+
 // statusNotLeader says it on the wire (421, Misdirected Request).
 const statusNotLeader = http.StatusMisdirectedRequest
 
@@ -38,12 +41,9 @@ const statusNotLeader = http.StatusMisdirectedRequest
 func (n *Node) newServer() *http.Server {
 	mux := http.NewServeMux()
 	for pattern, handle := range map[string]func(*http.Request) (any, error){
-		"POST /peer/proposals": n.servePropose,
-		"POST /peer/term":      n.serveTerm,
-		"GET /peer/readindex":  n.serveReadIndex,
-		"POST /peer/ping":      n.servePing,
-		"GET /peer/known":      n.serveKnown,
-		"POST /peer/suffrage":  n.serveSuffrage,
+		"POST /peer/ping":     n.servePing,
+		"GET /peer/known":     n.serveKnown,
+		"POST /peer/suffrage": n.serveSuffrage,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			r.Body = http.MaxBytesReader(w, r.Body, maxMessage)
@@ -94,7 +94,7 @@ func CallerPeer(r *http.Request) string {
 func (n *Node) members(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, ok := n.book.find(CallerPeer(r)); !ok {
-			n.answer(w, r, nil, api.Errorf(api.Forbidden, "", "this peer does not belong to the cluster any more"))
+			n.answer(w, r, nil, errRemoved)
 			return
 		}
 		if !n.begin() {
@@ -114,13 +114,8 @@ func (n *Node) answer(w http.ResponseWriter, r *http.Request, v any, err error) 
 		return
 	}
 	if err != nil {
-		e, ok := errors.AsType[*api.Error](err)
-		if !ok {
-			n.log.Warn("request of a peer failed", "peer", CallerPeer(r), "path", r.URL.Path, "err", err)
-			e = api.Errorf(api.Internal, "", "internal error")
-		}
 		w.WriteHeader(http.StatusConflict)
-		json.NewEncoder(w).Encode(e)
+		w.Write(n.errorFor(CallerPeer(r), err))
 		return
 	}
 	if raw, ok := v.([]byte); ok {
@@ -128,6 +123,26 @@ func (n *Node) answer(w http.ResponseWriter, r *http.Request, v any, err error) 
 		return
 	}
 	json.NewEncoder(w).Encode(v)
+}
+
+// errorFor is an error as it travels to a peer: the details of one that is no
+// *api.Error stay here.
+func (n *Node) errorFor(peer string, err error) []byte {
+	e, ok := errors.AsType[*api.Error](err)
+	if !ok {
+		n.log.Warn("request of a peer failed", "peer", peer, "err", err)
+		e = api.Errorf(api.Internal, "", "internal error")
+	}
+	return encodeError(e)
+}
+
+// encodeError is an api.Error as it travels between peers.
+func encodeError(e *api.Error) []byte {
+	b, err := json.Marshal(e)
+	if err != nil {
+		panic(fmt.Sprintf("an api.Error cannot be encoded: %v", err))
+	}
+	return b
 }
 
 // newClient reaches peers by id: https://<peer id>/peer/...

@@ -15,6 +15,7 @@ import (
 const (
 	protoRaft = "orchd-raft/1" // raft's own messages
 	protoPeer = "orchd-peer/1" // HTTP/2 between peers
+	protoCall = "orchd-call/1" // the questions on the way of every read and write
 )
 
 // door decides who is let in and whom we talk to: TLS 1.3 on both sides, a
@@ -35,7 +36,7 @@ func (d *door) server() *tls.Config {
 		Certificates:           []tls.Certificate{d.cert},
 		ClientAuth:             tls.RequireAndVerifyClientCert,
 		ClientCAs:              d.roots,
-		NextProtos:             []string{protoRaft, protoPeer},
+		NextProtos:             []string{protoRaft, protoPeer, protoCall},
 		Time:                   d.now,
 		SessionTicketsDisabled: true, // a ticket would outlive a peer's removal
 		VerifyConnection: func(s tls.ConnectionState) error {
@@ -65,7 +66,7 @@ func (d *door) client(id, proto string) *tls.Config {
 // it must be. The chain and its dates have been verified by then.
 func (d *door) check(s tls.ConnectionState, want string) (string, error) {
 	if s.NegotiatedProtocol == "" {
-		return "", fmt.Errorf("the other side speaks neither %s nor %s", protoRaft, protoPeer)
+		return "", fmt.Errorf("the other side speaks none of %s, %s and %s", protoRaft, protoPeer, protoCall)
 	}
 	if len(s.PeerCertificates) == 0 {
 		return "", errors.New("the other side shows no certificate")

@@ -91,7 +91,7 @@ func TestRaftPortIsForPeersOnly(t *testing.T) {
 	elsewhere, err := ca.New(uuid.NewString(), time.Now())
 	must(t, err)
 
-	for _, proto := range []string{protoRaft, protoPeer} {
+	for _, proto := range []string{protoRaft, protoPeer, protoCall} {
 		if err := knock(t, p, pair(t, friend.identity), proto); err != nil {
 			t.Errorf("%s: a peer is refused: %v", proto, err)
 		}

@@ -25,8 +25,8 @@ const (
 )
 
 // hall is the one raft port: it takes connections, has the door look at them,
-// and leads each to raft or to the peer channel. It also dials, and knows every
-// connection that is open.
+// and leads each to raft, to the peer channel or to the calls. It also dials, and
+// knows every connection that is open.
 type hall struct {
 	door     *door
 	dialer   func(ctx context.Context, network, address string) (net.Conn, error)
@@ -36,8 +36,8 @@ type hall struct {
 	maxPerIP int
 	refused  said // a stranger who knocks again and again is worth a line a minute
 
-	raft, peers queue       // accepted connections, by protocol
-	stalled     atomic.Bool // the disk does not answer: take no part in raft
+	raft, peers, calls queue       // accepted connections, by protocol
+	stalled            atomic.Bool // the disk does not answer: take no part in raft
 
 	mu     sync.Mutex
 	conns  map[*conn]struct{} // all that are open, in and out
@@ -64,6 +64,7 @@ func newHall(d *door, cfg Config, log *slog.Logger) *hall {
 	}
 	h.raft.init(cfg.Ports.Raft.Addr())
 	h.peers.init(cfg.Ports.Raft.Addr())
+	h.calls.init(cfg.Ports.Raft.Addr())
 	return h
 }
 
@@ -131,15 +132,21 @@ func (h *hall) greet(c *conn) error {
 	if err := c.secure(context.Background(), tls.Server(c.Conn, h.door.server()), ""); err != nil {
 		return err
 	}
-	queue := &h.peers
-	if c.proto == protoRaft {
-		queue = &h.raft
-		if h.stalled.Load() {
-			return errStalled
-		}
+	if h.stalled.Load() && ofRaft(c.proto) {
+		return errStalled
 	}
-	return queue.put(c)
+	switch c.proto {
+	case protoRaft:
+		return h.raft.put(c)
+	case protoCall:
+		return h.calls.put(c)
+	}
+	return h.peers.put(c)
 }
+
+// ofRaft tells whether a protocol is part of how the peers agree: calls are about
+// the term, the log's index and what comes into the log.
+func ofRaft(proto string) bool { return proto == protoRaft || proto == protoCall }
 
 // secure runs the handshake on t and notes who is there.
 func (c *conn) secure(ctx context.Context, t *tls.Conn, want string) error {
@@ -207,7 +214,7 @@ var errStalled = errors.New("this peer's disk does not answer: it takes no part 
 
 // dial connects to a peer, and to nobody else, at the address the book has for it.
 func (h *hall) dial(ctx context.Context, id, proto string) (net.Conn, error) {
-	if proto == protoRaft && h.stalled.Load() {
+	if ofRaft(proto) && h.stalled.Load() {
 		return nil, errStalled
 	}
 	m, ok := h.door.book.find(id)
@@ -239,7 +246,7 @@ func (h *hall) sweep() {
 func (h *hall) setStalled(stalled bool) {
 	h.stalled.Store(stalled)
 	if stalled {
-		h.closeWhere(func(c *conn) bool { return c.proto == protoRaft })
+		h.closeWhere(func(c *conn) bool { return ofRaft(c.proto) })
 	}
 }
 
@@ -273,6 +280,7 @@ func (h *hall) close() error {
 	err := closed(h.listener.Close())
 	h.raft.Close()
 	h.peers.Close()
+	h.calls.Close()
 	h.closeWhere(func(*conn) bool { return true })
 	h.active.Wait()
 	return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"slices"
 	"sync"
@@ -30,6 +31,7 @@ type Node struct {
 	roster    Roster
 
 	client   *http.Client
+	calls    *callers
 	server   *http.Server
 	gossip   *gossip // nil: none
 	contacts *contacts
@@ -130,6 +132,9 @@ func (n *Node) open() (err error) {
 	}
 	n.hall = newHall(&door{n.cfg.Identity.ClusterID, cert, roots, n.book, n.cfg.Now}, n.cfg, n.log)
 	n.client = n.newClient()
+	n.calls = newCallers(n.ctx, n.start, func(ctx context.Context, id string) (net.Conn, error) {
+		return n.hall.dial(ctx, id, protoCall)
+	})
 	if err := n.startRaft(); err != nil {
 		return err
 	}
@@ -137,7 +142,7 @@ func (n *Node) open() (err error) {
 		return errors.Join(n.failed(), fmt.Errorf("replay the log: %w", err))
 	}
 	n.server = n.newServer()
-	n.start(n.hall.run, n.serve, n.followRoster, n.lead, n.pingLoop, n.watchDisk, n.noteLoop, n.suffrageLoop)
+	n.start(n.hall.run, n.serve, n.serveCalls, n.followRoster, n.lead, n.pingLoop, n.watchDisk, n.noteLoop, n.suffrageLoop)
 	return n.startGossip()
 }
 

@@ -52,6 +52,7 @@ func (n *Node) pingLoop() {
 		changed, turned := n.book.changed.wait(), n.term.changed.wait()
 		began := time.Now()
 		n.pingAll()
+		n.hall.sweep() // who has left may have been spoken to until it was out of raft as well
 		pause := otherPings
 		if n.IsLeader() {
 			pause = leaderPings

@@ -7,8 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"sync"
 	"time"
 
@@ -153,7 +151,7 @@ func (n *Node) forward(commands [][]byte) []verdict {
 	ctx, cancel := context.WithTimeout(n.ctx, n.cfg.ProposeTimeout)
 	defer cancel()
 	defer n.whenDeposed(leader, cancel)()
-	answer, err := n.call(ctx, leader, http.MethodPost, "/peer/proposals", frame)
+	answer, err := n.calls.call(ctx, leader, askPropose, frame)
 	if err != nil {
 		return all(len(commands), verdict{err: err})
 	}
@@ -187,21 +185,15 @@ func (n *Node) whenDeposed(leader string, f func()) (done func()) {
 	return func() { close(stop) }
 }
 
-// servePropose takes a group that another peer passes on. It goes no further from here.
-func (n *Node) servePropose(r *http.Request) (any, error) {
-	if !n.book.belongs(CallerPeer(r)) {
-		return nil, api.Errorf(api.Forbidden, "cluster.propose", "this peer does not belong to the cluster any more")
-	}
-	frame, err := io.ReadAll(r.Body)
-	if err != nil {
-		return nil, api.Errorf(api.TooLarge, "cluster.propose", "the change is larger than a log entry: %w", err)
+// answerPropose takes a group that another peer passes on. It goes no further from here.
+func (n *Node) answerPropose(ctx context.Context, from string, frame []byte) ([]byte, error) {
+	if !n.book.belongs(from) {
+		return nil, errRemoved
 	}
 	_, commands, err := decodeFrame(frame)
 	if err != nil {
-		return nil, api.Errorf(api.Malformed, "cluster.propose", "the message of peer %s cannot be read: %w", CallerPeer(r), err)
+		return nil, api.Errorf(api.Malformed, "cluster.propose", "the message of peer %s cannot be read: %w", from, err)
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), n.cfg.ProposeTimeout)
-	defer cancel()
 	return encodeVerdicts(n.append(ctx, commands...)), nil
 }
 
@@ -253,11 +245,7 @@ func refusal(err error) []byte {
 	if !known || e.Kind == api.Unavailable {
 		e = api.Errorf(api.Unavailable, "cluster.propose", "the leader could not complete the change: %w", err)
 	}
-	content, err := json.Marshal(e)
-	if err != nil {
-		panic(fmt.Sprintf("an api.Error cannot be encoded: %v", err))
-	}
-	return content
+	return encodeError(e)
 }
 
 func decodeVerdicts(b []byte) (verdicts []verdict, err error) {

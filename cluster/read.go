@@ -2,11 +2,9 @@ package cluster
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/json"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"net/http"
 	"sync"
 	"time"
 
@@ -71,44 +69,30 @@ func (n *Node) askIndex(ctx context.Context) (uint64, error) {
 	case n.id:
 		return n.proofs.join(ctx)
 	}
-	answer, err := n.call(ctx, leader, http.MethodGet, "/peer/readindex", nil)
+	return n.callNumber(ctx, leader, askReadIndex)
+}
+
+// callNumber asks a peer for a number.
+func (n *Node) callNumber(ctx context.Context, id string, kind callKind) (uint64, error) {
+	answer, err := n.calls.call(ctx, id, kind, nil)
 	if err != nil {
 		return 0, err
 	}
-	var index uint64
-	if err := json.Unmarshal(answer, &index); err != nil {
-		return 0, fmt.Errorf("read index of peer %s: %w", leader, err)
+	if len(answer) != 8 {
+		return 0, fmt.Errorf("peer %s answered %d bytes where 8 are a number", id, len(answer))
 	}
-	return index, nil
+	return binary.BigEndian.Uint64(answer), nil
 }
 
-func (n *Node) serveReadIndex(r *http.Request) (any, error) {
-	index, err := n.proofs.join(r.Context())
+func (n *Node) answerReadIndex(ctx context.Context, _ string, _ []byte) ([]byte, error) {
+	index, err := n.proofs.join(ctx)
 	if errors.Is(err, errNotLeader) {
 		return nil, err
 	}
 	if err != nil {
 		return nil, api.Errorf(api.Unavailable, "cluster.read", "the leader cannot prove that it leads: %w", err)
 	}
-	return index, nil
-}
-
-// termQuestion asks a voter for its term. The nonce ties the answer to the question.
-type termQuestion struct {
-	Nonce string `json:"nonce"`
-}
-
-type termAnswer struct {
-	Nonce string `json:"nonce"`
-	Term  uint64 `json:"term"`
-}
-
-func (n *Node) serveTerm(r *http.Request) (any, error) {
-	var q termQuestion
-	if err := read(r, &q); err != nil {
-		return nil, err
-	}
-	return termAnswer{q.Nonce, n.raft.CurrentTerm()}, nil
+	return binary.BigEndian.AppendUint64(nil, index), nil
 }
 
 // proveIndex notes what the machine holds and then proves that this peer led
@@ -157,17 +141,11 @@ func (n *Node) confirmAt(ctx context.Context, id string, term uint64) error {
 	if id == n.id {
 		return nil
 	}
-	q := termQuestion{rand.Text()}
-	a, err := exchange[termAnswer](ctx, n, id, "/peer/term", q)
-	switch {
-	case err != nil:
-		return err
-	case a.Nonce != q.Nonce:
-		return fmt.Errorf("peer %s answered another question", id)
-	case a.Term != term:
-		return fmt.Errorf("peer %s is in term %d", id, a.Term)
+	there, err := n.callNumber(ctx, id, askTerm)
+	if err == nil && there != term {
+		err = fmt.Errorf("peer %s is in term %d", id, there)
 	}
-	return nil
+	return err
 }
 
 // awaitTime is how long Await waits at most.
