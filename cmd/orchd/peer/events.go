@@ -30,6 +30,9 @@ func (p *Peer) Events(ctx context.Context, since api.Position, until uint64, fil
 // is fetched first from a peer that has it.
 func (p *Peer) reachable(ctx context.Context, since api.Position) error {
 	files := p.chronicle.files
+	if since.Index > p.machine.Index() && p.node.ReadIndex(ctx) == nil && since.Index > p.machine.Index() {
+		return api.Errorf(api.Invalid, "events", "position %s lies in the future: the newest index is %d", since, p.machine.Index())
+	}
 	if since.Index+1 >= files.Oldest() {
 		return nil
 	}

@@ -1,0 +1,300 @@
+package onehost
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/api/inventory"
+	"github.com/orchd/orchd/cmd/orchd/peer"
+	"github.com/orchd/orchd/fsm"
+	"github.com/orchd/orchd/snapshot"
+	"github.com/orchd/orchd/test/ask"
+	"github.com/orchd/orchd/test/lab"
+)
+
+// plainNodes is n nodes, the first number from.
+func plainNodes(from, n int) []inventory.ComputeNode {
+	nodes := make([]inventory.ComputeNode, n)
+	for k := range nodes {
+		i := from + k
+		nodes[k] = inventory.ComputeNode{Hostname: fmt.Sprintf("n%d", i), Architecture: "x86_64", XName: fmt.Sprintf("x1000c%ds%db%dn0", i>>12&63, i>>6&63, i&63)}
+	}
+	return nodes
+}
+
+// post stores nodes in one request.
+func (p *Peer) post(nodes []inventory.ComputeNode) {
+	p.t.Helper()
+	if a := p.Do("POST", "/ComputeNode", nodes); a.Status != http.StatusCreated {
+		p.t.Fatalf("%d nodes at %s: %d %.300s", len(nodes), p.Name, a.Status, a.Body)
+	}
+}
+
+// events reads events of a table behind a position until there are n, or enough
+// says so, and gives them.
+func (p *Peer) events(since api.Position, n int, table string) (events []api.Event) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.t.Context(), 60*time.Second)
+	defer cancel()
+	for e, err := range p.Client().Events(ctx, since, api.EventFilter{Tables: []string{table}}, true) {
+		if err != nil {
+			p.t.Fatalf("events at %s behind %s, after %d of %d: %v", p.Name, since, len(events), n, err)
+		}
+		if events = append(events, e); len(events) == n {
+			break
+		}
+	}
+	return events
+}
+
+// TestEventsOfAnArrayCutInTheMiddle: a stream is cut behind event 5,000 of an
+// array of 10,000 nodes and goes on at another peer, the leader having stopped
+// meanwhile: in order, none missing, none twice, the same on every peer.
+func TestEventsOfAnArrayCutInTheMiddle(t *testing.T) {
+	t.Parallel()
+	c := Start(t, 3, nil)
+	leader := c.Leader()
+	others := c.without(leader)
+	leader.post(plainNodes(0, 10_000))
+	first := leader.events(api.After(0), 5000, "compute_nodes")
+	cut := first[4999].Position()
+	leader.stop()
+	others[0].post(plainNodes(10_000, 100))
+	all := append(first, others[1].events(cut, 5100, "compute_nodes")...)
+	seen := map[string]bool{}
+	for i, e := range all {
+		if i > 0 && !all[i-1].Position().Before(e.Position()) {
+			t.Fatalf("event %s comes behind %s", e.Position(), all[i-1].Position())
+		}
+		if seen[e.Key] || e.Verb != api.Created || len(e.Value) == 0 {
+			t.Fatalf("event %s, of %s: %s again, or without its row: %.100s", e.Position(), e.Key, e.Verb, e.Value)
+		}
+		seen[e.Key] = true
+	}
+	same := others[0].events(api.After(0), 10_100, "compute_nodes")
+	for i := range same {
+		if same[i].Position() != all[i].Position() || !bytes.Equal(same[i].Value, all[i].Value) {
+			t.Fatalf("event %d is %s at one peer and %s at another", i, all[i].Position(), same[i].Position())
+		}
+	}
+}
+
+// without is all peers but that one.
+func (c *Cluster) without(p *Peer) (rest []*Peer) {
+	for _, o := range c.Peers {
+		if o != p {
+			rest = append(rest, o)
+		}
+	}
+	return rest
+}
+
+// TestNewcomerFetchesWhatChanged: a peer whose state came out of a snapshot has
+// the whole history all the same, row for row, and so answers for any moment alike.
+func TestNewcomerFetchesWhatChanged(t *testing.T) {
+	t.Parallel()
+	c := Start(t, 1, func(_ int, cfg *peer.Config) { cfg.TrailingLogs, cfg.HistoryLook = 2, 100*time.Millisecond })
+	first := c.Peers[0]
+	for i := range 10 {
+		first.post(plainNodes(10*i, 10))
+	}
+	if err := first.Running.Node().Snapshot(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	second := c.NewPeer()
+	if err := second.Join(first, c.JoinToken("1h")); err != nil {
+		t.Fatal(err)
+	}
+	second.Start()
+	second.WaitReady()
+	first.post(plainNodes(100, 10))
+	want := first.events(api.After(0), 110, "compute_nodes")
+	got := second.events(api.After(0), 110, "compute_nodes")
+	for i := range want {
+		if want[i].Position() != got[i].Position() || !bytes.Equal(want[i].Value, got[i].Value) {
+			t.Fatalf("change %d: %s at the first, %s at the newcomer", i, want[i].Position(), got[i].Position())
+		}
+	}
+	overlay := func(p *Peer) []byte {
+		var out bytes.Buffer
+		if _, err := fsm.Overlay("compute_nodes", nil, 0, p.changes(t, want[54].Index), &out); err != nil {
+			t.Fatal(err)
+		}
+		return out.Bytes()
+	}
+	if !bytes.Equal(overlay(first), overlay(second)) {
+		t.Error("the tables of one moment differ between the peers")
+	}
+}
+
+// loseChanges deletes the change files of a peer that does not run.
+func (p *Peer) loseChanges() {
+	p.t.Helper()
+	if err := os.RemoveAll(filepath.Join(p.Config.DataDir, "changes")); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// changes are those that a peer offers for download, up to an index.
+func (p *Peer) changes(t *testing.T, to uint64) func(func(*snapshot.Change, error) bool) {
+	return func(yield func(*snapshot.Change, error) bool) {
+		next := uint64(1)
+		for _, r := range ask.Decode[api.Page[api.ChangeRange]](t, p.Do("GET", "/v1/changes?limit=10000", nil)).Items {
+			if r.From != next {
+				yield(nil, fmt.Errorf("a file begins at %d, %d is next", r.From, next))
+				return
+			}
+			next = r.To + 1
+			a := p.Do("GET", "/v1/changes/"+r.File, nil)
+			if a.Status != http.StatusOK {
+				yield(nil, fmt.Errorf("%s: %d %s", r.File, a.Status, a.Body))
+				return
+			}
+			for c, err := range snapshot.ReadChanges(bytes.NewReader(a.Body), int64(len(a.Body))) {
+				if err == nil && c.Index > to || !yield(c, err) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// TestEventsThatNobodyKeepsAreGone: 410 with the oldest index that is kept.
+func TestEventsThatNobodyKeepsAreGone(t *testing.T) {
+	t.Parallel()
+	c := Start(t, 1, func(_ int, cfg *peer.Config) { cfg.TrailingLogs = 2 })
+	p := c.Peers[0]
+	p.post(plainNodes(0, 10))
+	if err := p.Running.Node().Snapshot(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p.stop()
+	p.loseChanges()
+	p.Start()
+	p.WaitReady()
+	p.post(plainNodes(10, 10))
+	a := p.Do("GET", "/v1/events?since=1&follow=false", nil)
+	if a.Status != http.StatusGone || !strings.Contains(a.Problem(t).Detail, "the oldest that are kept are those of index") {
+		t.Errorf("what nobody keeps: %d %s", a.Status, a.Body)
+	}
+	if a := p.Do("GET", "/v1/events?since=99999999&follow=false", nil); a.Status < 400 || a.Status >= 500 {
+		t.Errorf("a position that has not come: %d %s", a.Status, a.Body)
+	}
+}
+
+// TestRollback: a snapshot is verified, compared, and rolled back to, through a
+// peer that does not lead; what is not the fleet's stays; a second time there is nothing to do.
+func TestRollback(t *testing.T) {
+	t.Parallel()
+	c := Start(t, 3, nil)
+	p := c.without(c.Leader())[0]
+	p.post(plainNodes(0, 50))
+	p.Do("POST", "/v1/vms", ask.VM("gone", 1, 64))
+	id := ask.Decode[api.Snapshot](t, p.Do("POST", "/v1/snapshots", nil)).ID
+	if a := p.Do("DELETE", "/ComputeNode/x1000c0s0b3n0", nil); a.Status >= 300 {
+		t.Fatalf("delete: %d %s", a.Status, a.Body)
+	}
+	if a := p.Do("PATCH", "/ComputeNode/x1000c0s0b4n0", `{"hostname":"changed"}`); a.Status != http.StatusOK {
+		t.Fatalf("patch: %d %s", a.Status, a.Body)
+	}
+	p.post(plainNodes(50, 7))
+	p.Do("DELETE", "/v1/vms/gone?wait=30s", nil)
+	token := ask.Decode[api.NewToken](t, p.Do("POST", "/v1/tokens", `{"role":"viewer","ttl":"1h"}`))
+
+	check := ask.Decode[api.SnapshotCheck](t, p.Do("POST", "/v1/snapshots/"+id+"/verify", nil))
+	if !check.OK || check.Rows["compute_nodes"] != 50 || len(check.StateHash) != 32 {
+		t.Errorf("verify: %+v", check)
+	}
+	want := []api.TableDifference{{Table: "compute_nodes", Create: 1, Update: 1, Delete: 7}, {Table: "bmcs", Create: 1, Delete: 7}}
+	dry := ask.Decode[api.Restore](t, p.Do("POST", "/v1/snapshots/"+id+"/restore", `{"dry_run":true}`))
+	if !slices.Equal(dry.Tables, want) || dry.Applied != 0 || len(dry.MissingVMs) != 1 || dry.MissingVMs[0].Name != "gone" {
+		t.Errorf("dry run: %+v", dry)
+	}
+	if n := len(p.nodes()); n != 56 {
+		t.Fatalf("a dry run left %d nodes, want 56", n)
+	}
+	a := p.Do("POST", "/v1/snapshots/"+id+"/restore", nil)
+	if done := ask.Decode[api.Restore](t, a); a.Status != http.StatusOK || !slices.Equal(done.Tables, want) || done.Applied == 0 {
+		t.Fatalf("rollback: %d %s", a.Status, a.Body)
+	}
+	for _, o := range c.Peers {
+		if n := len(o.nodes()); n != 50 {
+			t.Errorf("%s has %d nodes, want 50", o.Name, n)
+		}
+		if a := o.Do("GET", "/ComputeNode/x1000c0s0b4n0", nil); ask.Decode[inventory.ComputeNode](t, a).Hostname != "n4" {
+			t.Errorf("%s: %s", o.Name, a.Body)
+		}
+	}
+	if a := p.Do("GET", "/v1/tokens", nil); !bytes.Contains(a.Body, []byte(token.ID)) {
+		t.Errorf("the token that was made since is gone: %s", a.Body)
+	}
+	if again := ask.Decode[api.Restore](t, p.Do("POST", "/v1/snapshots/"+id+"/restore", nil)); len(again.Tables) != 0 {
+		t.Errorf("a second rollback: %+v", again)
+	}
+}
+
+// TestDownloadsOfOneMoment: the tables of "now" are all of the index that it named,
+// whatever is written meanwhile; ranges and ETags hold for the file.
+func TestDownloadsOfOneMoment(t *testing.T) {
+	t.Parallel()
+	c := Start(t, 1, nil)
+	p := c.Peers[0]
+	p.post(plainNodes(0, 20))
+	now := ask.Decode[api.Snapshot](t, p.Do("GET", "/v1/snapshots/now", nil))
+	p.post(plainNodes(20, 20))
+	whole := p.Do("GET", "/v1/snapshots/"+now.ID+"/compute_nodes.parquet", nil)
+	if whole.Status != http.StatusOK || now.Rows["compute_nodes"] != 20 {
+		t.Fatalf("download: %d, %v", whole.Status, now.Rows)
+	}
+	etag := whole.Header.Get("ETag")
+	part := p.Do("GET", "/v1/snapshots/"+now.ID+"/compute_nodes.parquet", nil, "Range: bytes=10-19", "If-Range: "+etag)
+	if part.Status != http.StatusPartialContent || !bytes.Equal(part.Body, whole.Body[10:20]) {
+		t.Errorf("a range: %d %q", part.Status, part.Body)
+	}
+	if a := p.Do("GET", "/v1/snapshots/"+now.ID+"/compute_nodes.parquet", nil, "If-None-Match: "+etag); a.Status != http.StatusNotModified {
+		t.Errorf("the same file again: %d", a.Status)
+	}
+	if a := p.Do("GET", "/v1/snapshots/at-1/compute_nodes.parquet", nil); a.Status != http.StatusNotFound {
+		t.Errorf("a state that nobody holds: %d %s", a.Status, a.Body)
+	}
+	if a := p.Do("GET", "/v1/snapshots/"+now.ID+"/all.tar", nil); a.Status != http.StatusOK || !bytes.Contains(a.Body, []byte("snapshot.json")) {
+		t.Errorf("all tables: %d, %d bytes", a.Status, len(a.Body))
+	}
+}
+
+// TestSettingsHoldOnEveryPeer: what is patched at one peer is in force at all.
+func TestSettingsHoldOnEveryPeer(t *testing.T) {
+	t.Parallel()
+	c := Start(t, 3, nil)
+	if a := c.Peers[1].Do("PATCH", "/v1/settings", `{"snapshot":{"retain":2,"daily":0,"monthly":0}}`); a.Status != http.StatusOK {
+		t.Fatalf("patch: %d %s", a.Status, a.Body)
+	}
+	for range 4 {
+		if a := c.Peers[0].Do("POST", "/v1/snapshots", nil); a.Status != http.StatusCreated {
+			t.Fatalf("snapshot: %d %s", a.Status, a.Body)
+		}
+	}
+	for _, p := range c.Peers {
+		if got := ask.Decode[api.Settings](t, p.Do("GET", "/v1/settings", nil)).Snapshot.Retain; got != 2 {
+			t.Errorf("%s keeps %d", p.Name, got)
+		}
+		lab.Eventually(t, 20*time.Second, func() error {
+			if n := len(ask.Decode[api.Page[api.Snapshot]](t, p.Do("GET", "/v1/snapshots", nil)).Items); n != 2 {
+				return fmt.Errorf("%s has %d snapshots", p.Name, n)
+			}
+			return nil
+		})
+	}
+	if a := c.Peers[2].Do("PATCH", "/v1/settings", `{"snapshot":{"retain":0}}`); a.Status != http.StatusUnprocessableEntity || a.Problem(t).Errors[0].Pointer != "/snapshot/retain" {
+		t.Errorf("no snapshots at all: %d %s", a.Status, a.Body)
+	}
+}
