@@ -40,8 +40,8 @@ type callKind byte
 // What a frame is: a question, or an answer.
 const (
 	askTerm      callKind = 1  // no body; the answer is raft's term, 8 bytes
-	askReadIndex callKind = 2  // no body; the answer is an index, 8 bytes
-	askPropose   callKind = 3  // commands in a frame; the answer is their verdicts
+	askReadIndex callKind = 2  // no body; the answer is news of the index
+	askPropose   callKind = 3  // commands in a frame; the answer is news of their entry, and verdicts
 	answerGood   callKind = 16 // what was asked for
 	answerOther  callKind = 17 // no body: this peer does not lead
 	answerError  callKind = 18 // an api.Error as JSON

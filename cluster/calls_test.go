@@ -187,6 +187,11 @@ func TestManyCallsShareAConnection(t *testing.T) {
 					t.Error(err)
 					return
 				}
+				_, answer, err = decodeNews(answer)
+				if err != nil {
+					t.Error(err)
+					return
+				}
 				verdicts, err := decodeVerdicts(answer)
 				if err != nil || len(verdicts) != 1 {
 					t.Errorf("%d verdicts, %v", len(verdicts), err)
@@ -195,7 +200,7 @@ func TestManyCallsShareAConnection(t *testing.T) {
 				if got, err := verdicts[0].encode(); err != nil || string(got) != key+"=v" {
 					t.Errorf("%s was answered %q, %v", key, got, err)
 				}
-				if term, err := follower.callNumber(within(t, 10*time.Second), leader.id, askTerm); err != nil || term != leader.raft.CurrentTerm() {
+				if term, err := follower.callTerm(within(t, 10*time.Second), leader.id); err != nil || term != leader.raft.CurrentTerm() {
 					t.Errorf("term %d, %v", term, err)
 				}
 			}

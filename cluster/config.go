@@ -40,6 +40,7 @@ type Config struct {
 
 	Profile           string        // LAN (default) or WAN
 	ProposeTimeout    time.Duration // how long a write waits out an election; default 10 s
+	CommitTimeout     time.Duration // how long a follower that does not ask may be left in the dark about what was committed last, once or twice over: raft tells it with the next entries, or after that time; default 50 ms
 	SnapshotThreshold uint64        // entries since the last snapshot that make another one; default 8192
 	SnapshotInterval  time.Duration // how often that is looked at, up to twice as long; default 2 min
 	TrailingLogs      uint64        // entries kept behind a snapshot for peers that were away; default 10240
@@ -58,6 +59,7 @@ func DefaultConfig() Config {
 		VotersWanted:      func() int { return 3 },
 		Profile:           LAN,
 		ProposeTimeout:    10 * time.Second,
+		CommitTimeout:     50 * time.Millisecond,
 		SnapshotThreshold: 8192,
 		SnapshotInterval:  2 * time.Minute,
 		TrailingLogs:      10240,
@@ -91,6 +93,7 @@ func (c Config) Validate() error {
 	need(c.VotersWanted != nil, "nothing says how many voters are wanted")
 	need(c.Profile == LAN || c.Profile == WAN, "raft.profile is %q, it can be %q or %q", c.Profile, LAN, WAN)
 	need(c.ProposeTimeout > 0, "the propose timeout is not positive")
+	need(c.CommitTimeout >= time.Millisecond, "the time after which followers are told what is committed is under a millisecond")
 	need(c.SnapshotInterval > 0, "the interval of raft's snapshots is not positive")
 	need(c.SnapshotThreshold > 0, "the threshold of raft's snapshots is not positive")
 	need(c.MaxConns > 0 && c.MaxConnsPerIP > 0, "no connections are allowed")

@@ -28,7 +28,8 @@ type proposal struct {
 
 // verdict is what became of a proposal.
 type verdict struct {
-	answer any // the machine's
+	answer any    // the machine's
+	index  uint64 // of its entry, which is committed; 0: not known
 	err    error
 }
 

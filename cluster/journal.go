@@ -115,6 +115,7 @@ type journal struct {
 	stable raft.StableStore
 	staged atomic.Uint64
 	noted  atomic.Uint64 // commit index that is on disk
+	stored func()        // is called when entries have been stored; may be nil
 }
 
 var _ raft.CommitTrackingLogStore = (*journal)(nil)
@@ -197,7 +198,17 @@ func (j *journal) StoreLogs(logs []*raft.Log) error {
 		return err
 	}
 	j.noted.Store(max(j.noted.Load(), index))
+	if j.stored != nil {
+		j.stored()
+	}
 	return nil
+}
+
+// termOf is the term of the entry at an index, if it is here.
+func (j *journal) termOf(index uint64) (term uint64, ok bool) {
+	var l raft.Log
+	err := j.LogStore.GetLog(index, &l)
+	return l.Term, err == nil
 }
 
 // GetLog reads an entry without our mark, which concerns this disk and no other peer.

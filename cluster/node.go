@@ -25,6 +25,7 @@ type Node struct {
 
 	raft      *raft.Raft
 	transport raft.Transport
+	news      *newsTransport     // it, if it can be one; else nil
 	endRaft   func() raft.Future // shuts raft down; a second call gives the same future
 	stores    *stores
 	replica   *replica
@@ -80,12 +81,6 @@ func Bootstrap(cfg Config) (err error) {
 	}
 	return nil
 }
-
-// commitTimeout is how long a follower may be left in the dark about what was
-// committed last, once or twice over: raft tells it with the next entries, or
-// after that time. Raft's own 50 ms are what a client of a follower then waits for
-// its own write to be seen there; each halving doubles what an idle leader sends.
-const commitTimeout = 10 * time.Millisecond
 
 // Open starts this peer. When it returns, the machine holds what this peer
 // knew to be committed, whether there is a quorum or not. The ports of cfg and
@@ -190,12 +185,19 @@ func (n *Node) startRaft() (err error) {
 	if n.transport == nil {
 		n.transport = n.newTransport()
 	}
+	if t, able := n.transport.(raftTransport); able {
+		n.news = newNewsTransport(t)
+		n.transport, n.stores.logs.stored = n.news, n.news.look
+	}
 	n.start(func() { n.drain(changes) })
 	n.raft, err = raft.NewRaft(raftConfig(n.cfg, changes, newRaftLog(n.ctx, n.log)), n.replica, n.stores.logs, n.stores.stable, n.stores.snapshots, n.transport)
 	if err != nil {
 		return fmt.Errorf("start raft: %w", err)
 	}
 	n.endRaft = sync.OnceValue(n.raft.Shutdown)
+	if n.news != nil {
+		n.start(func() { n.news.run(n.ctx, n.hears) })
+	}
 	n.book.watchRaft(func(id string) bool {
 		return slices.ContainsFunc(n.Servers(), func(s Server) bool { return s.ID == id })
 	})
@@ -208,7 +210,7 @@ func raftConfig(cfg Config, changes chan<- bool, log hclog.Logger) *raft.Config 
 	c := raft.DefaultConfig()
 	c.LocalID = raft.ServerID(cfg.Identity.PeerID)
 	c.HeartbeatTimeout, c.ElectionTimeout = cfg.timeout(), cfg.timeout()
-	c.CommitTimeout = commitTimeout
+	c.CommitTimeout = cfg.CommitTimeout
 	c.LeaderLeaseTimeout = cfg.timeout()
 	c.SnapshotThreshold, c.SnapshotInterval, c.TrailingLogs = cfg.SnapshotThreshold, cfg.SnapshotInterval, cfg.TrailingLogs
 	c.NotifyCh = changes

@@ -126,7 +126,7 @@ func (n *Node) writeEntry(commands [][]byte) []verdict {
 	if err := await(n.able, f); err != nil {
 		return all(len(commands), verdict{err: fmt.Errorf("append to the log: %w", err)})
 	}
-	verdicts := make([]verdict, len(commands)) // without answers if the replay at the start was faster
+	verdicts := all(len(commands), verdict{index: f.Index()}) // without answers if the replay at the start was faster
 	switch r := f.Response().(type) {
 	case error: // this peer has halted
 		return all(len(commands), verdict{err: r})
@@ -155,6 +155,11 @@ func (n *Node) forward(commands [][]byte) []verdict {
 	if err != nil {
 		return all(len(commands), verdict{err: err})
 	}
+	m, answer, err := decodeNews(answer)
+	if err != nil {
+		return all(len(commands), verdict{err: err})
+	}
+	n.tell(leader, m)
 	verdicts, err := decodeVerdicts(answer)
 	if err == nil && len(verdicts) != len(commands) {
 		err = fmt.Errorf("peer %s answered to %d commands, it was sent %d", leader, len(verdicts), len(commands))
@@ -194,7 +199,12 @@ func (n *Node) answerPropose(ctx context.Context, from string, frame []byte) ([]
 	if err != nil {
 		return nil, api.Errorf(api.Malformed, "cluster.propose", "the message of peer %s cannot be read: %w", from, err)
 	}
-	return encodeVerdicts(n.append(ctx, commands...)), nil
+	verdicts := n.append(ctx, commands...)
+	var last uint64
+	for _, v := range verdicts {
+		last = max(last, v.index)
+	}
+	return n.newsOf(last).encode(encodeVerdicts(verdicts)), nil
 }
 
 // encode gives the machine's answer as its proposer gets it.

@@ -69,17 +69,26 @@ func (n *Node) askIndex(ctx context.Context) (uint64, error) {
 	case n.id:
 		return n.proofs.join(ctx)
 	}
-	return n.callNumber(ctx, leader, askReadIndex)
+	answer, err := n.calls.call(ctx, leader, askReadIndex, nil)
+	if err != nil {
+		return 0, err
+	}
+	m, _, err := decodeNews(answer)
+	if err != nil {
+		return 0, err
+	}
+	n.tell(leader, m)
+	return m.index, nil
 }
 
-// callNumber asks a peer for a number.
-func (n *Node) callNumber(ctx context.Context, id string, kind callKind) (uint64, error) {
-	answer, err := n.calls.call(ctx, id, kind, nil)
+// callTerm asks a peer for its term.
+func (n *Node) callTerm(ctx context.Context, id string) (uint64, error) {
+	answer, err := n.calls.call(ctx, id, askTerm, nil)
 	if err != nil {
 		return 0, err
 	}
 	if len(answer) != 8 {
-		return 0, fmt.Errorf("peer %s answered %d bytes where 8 are a number", id, len(answer))
+		return 0, fmt.Errorf("peer %s answered %d bytes, a term has 8", id, len(answer))
 	}
 	return binary.BigEndian.Uint64(answer), nil
 }
@@ -92,7 +101,7 @@ func (n *Node) answerReadIndex(ctx context.Context, _ string, _ []byte) ([]byte,
 	if err != nil {
 		return nil, api.Errorf(api.Unavailable, "cluster.read", "the leader cannot prove that it leads: %w", err)
 	}
-	return binary.BigEndian.AppendUint64(nil, index), nil
+	return n.newsOf(index).encode(nil), nil
 }
 
 // proveIndex notes what the machine holds and then proves that this peer led
@@ -141,7 +150,7 @@ func (n *Node) confirmAt(ctx context.Context, id string, term uint64) error {
 	if id == n.id {
 		return nil
 	}
-	there, err := n.callNumber(ctx, id, askTerm)
+	there, err := n.callTerm(ctx, id)
 	if err == nil && there != term {
 		err = fmt.Errorf("peer %s is in term %d", id, there)
 	}
