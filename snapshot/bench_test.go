@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"runtime"
 	"slices"
 	"strings"
@@ -320,4 +321,74 @@ type countingWriter int64
 func (c *countingWriter) Write(p []byte) (int, error) {
 	*c += countingWriter(len(p))
 	return len(p), nil
+}
+
+// BenchmarkBesideMark asks a server in this process over loopback every 2 ms while 250,000 nodes are
+// written, and reports how long the answers took, against those when nothing is written.
+func BenchmarkBesideMark(b *testing.B) {
+	rows := largeNodes()
+	conn := echo(b)
+	var alone, beside []time.Duration
+	for b.Loop() {
+		quiet := make(chan struct{})
+		time.AfterFunc(time.Second, func() { close(quiet) })
+		alone = append(alone, answers(b, conn, quiet)...)
+		m, written := openMarks(b, b.TempDir()), make(chan struct{})
+		go func() {
+			defer close(written)
+			if _, err := m.Write(largeContent(1, rows)); err != nil {
+				b.Error(err)
+			}
+		}()
+		beside = append(beside, answers(b, conn, written)...)
+	}
+	for name, took := range map[string][]time.Duration{"alone": alone, "beside": beside} {
+		slices.Sort(took)
+		b.ReportMetric(float64(took[len(took)/2].Microseconds()), name+"-p50-us")
+		b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), name+"-p99-us")
+	}
+}
+
+// echo is a connection to what answers with what it is told.
+func echo(b *testing.B) net.Conn {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { conn.Close() })
+	other, err := l.Accept()
+	if err != nil {
+		b.Fatal(err)
+	}
+	go func() {
+		defer other.Close()
+		io.Copy(other, other)
+	}()
+	return conn
+}
+
+// answers asks for an echo every 2 ms until done, and tells how long each took from when it was due.
+func answers(b *testing.B, conn net.Conn, done <-chan struct{}) (out []time.Duration) {
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	buf := make([]byte, 1)
+	for {
+		select {
+		case <-done:
+			return out
+		case due := <-tick.C:
+			if _, err := conn.Write(buf); err != nil {
+				b.Fatal(err)
+			}
+			if _, err := io.ReadFull(conn, buf); err != nil {
+				b.Fatal(err)
+			}
+			out = append(out, time.Since(due))
+		}
+	}
 }

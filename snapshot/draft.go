@@ -22,6 +22,7 @@ type draft struct {
 	path     string
 	manifest Manifest // what was written, once it was
 	earlier  *earlier // whose parts may be shared; nil if none may
+	turns    turns
 }
 
 // isDraft tells whether a name is that of a draft, which nobody may read.
@@ -33,7 +34,7 @@ func newDraft(dir, name string) (*draft, error) {
 	if err := os.Mkdir(path, 0o700); err != nil {
 		return nil, err
 	}
-	return &draft{path: path}, nil
+	return &draft{path: path, turns: newTurns(nil)}, nil
 }
 
 // fill writes every table of c, and the manifest last.
@@ -76,7 +77,9 @@ func (d *draft) file(path string, write func(io.Writer) (int64, error)) (File, e
 	if err != nil {
 		return File{}, err
 	}
+	done := d.turns.take()
 	rows, err := write(w)
+	done()
 	if err = errors.Join(err, w.finish()); err != nil {
 		return File{}, err
 	}

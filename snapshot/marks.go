@@ -20,6 +20,8 @@ import (
 type Marks struct {
 	// Space tells how full the disk is before a snapshot is written. OpenMarks sets it to SpaceOf.
 	Space func(dir string) (Space, error)
+	// Busy tells whether others want the processors now; nil: always.
+	Busy func() bool
 
 	dir  string
 	log  *slog.Logger
@@ -78,7 +80,7 @@ func (m *Marks) writeLocked(c Content, replace bool) (*Folder, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.earlier = m.sharedLocked(earlier)
+	d.earlier, d.turns = m.sharedLocked(earlier), newTurns(m.Busy)
 	var f *Folder
 	err = d.fill(c)
 	if err == nil && replace {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 )
 
 // A folder travels as a tar stream (USTAR): manifest.json, then the files that
@@ -31,9 +32,9 @@ func tarEntry(size int64) int64 { return tarBlock + size + tarPadding(size) }
 func tarPadding(size int64) int64 { return (tarBlock - size%tarBlock) % tarBlock }
 
 // tarHeader is the header of a file of a stream.
-func tarHeader(name string, size int64) ([]byte, error) {
+func tarHeader(name string, size int64, modified time.Time) ([]byte, error) {
 	var b bytes.Buffer
-	err := tar.NewWriter(&b).WriteHeader(&tar.Header{Name: name, Size: size, Mode: 0o600, Typeflag: tar.TypeReg, Format: tar.FormatUSTAR})
+	err := tar.NewWriter(&b).WriteHeader(&tar.Header{Name: name, Size: size, Mode: 0o600, ModTime: modified, Typeflag: tar.TypeReg, Format: tar.FormatUSTAR})
 	if err == nil && b.Len() != tarBlock {
 		err = fmt.Errorf("%s does not fit one tar header", name)
 	}
@@ -42,14 +43,14 @@ func tarHeader(name string, size int64) ([]byte, error) {
 
 // pack gives the stream of a folder. Files are opened as their turn comes.
 func pack(f *Folder) (io.ReadCloser, error) {
-	head, err := tarHeader(manifestName, int64(len(f.encoded)))
+	head, err := tarHeader(manifestName, int64(len(f.encoded)), time.Time{})
 	if err != nil {
 		return nil, err
 	}
 	parts := []io.Reader{bytes.NewReader(head), bytes.NewReader(f.encoded), zeros(tarPadding(int64(len(f.encoded))))}
 	var files closers
 	for _, e := range f.manifest.Files {
-		head, err := tarHeader(e.Path, e.Bytes)
+		head, err := tarHeader(e.Path, e.Bytes, time.Time{})
 		if err != nil {
 			return nil, err
 		}
