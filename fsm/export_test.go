@@ -117,7 +117,7 @@ func TestNothingSecretLeaves(t *testing.T) {
 			t.Errorf("table %s has %d secrets, want %d", name, secrets[name], want)
 		}
 	}
-	folder := folderOf(t, m)
+	folder := markedFolder(t, m)
 	for i := range out.changes {
 		c := &out.changes[i]
 		what := func(kind string) string { return kind + " of " + c.Table }
@@ -153,8 +153,8 @@ func noLeak(t *testing.T, what, table string, write func(io.Writer) (int64, erro
 	}
 }
 
-// folderOf writes a machine's state as a marked snapshot.
-func folderOf(t *testing.T, m *Machine) *snapshot.Folder {
+// markedFolder writes a machine's state as a marked snapshot.
+func markedFolder(t *testing.T, m *Machine) *snapshot.Folder {
 	t.Helper()
 	marks, err := snapshot.OpenMarks(t.TempDir(), slog.New(slog.NewTextHandler(t.Output(), nil)))
 	if err != nil {
@@ -180,7 +180,7 @@ func TestExportOfAFolder(t *testing.T) {
 	for range 300 {
 		s.next(t)
 	}
-	folder := folderOf(t, s.m)
+	folder := markedFolder(t, s.m)
 	read := recordRead(t, s.m.Read())
 	for _, table := range RecordedTables() {
 		var b bytes.Buffer
@@ -195,7 +195,7 @@ func TestExportOfAFolder(t *testing.T) {
 
 // TestBookkeepingIsNotOffered: remembered answers and staged chunks are for nobody's eyes.
 func TestBookkeepingIsNotOffered(t *testing.T) {
-	r, folder := newLog(t, "a").m.Read(), folderOf(t, New())
+	r, folder := newLog(t, "a").m.Read(), markedFolder(t, New())
 	for _, table := range []string{"requests", "staged", "sightings", "no_such_table", ""} {
 		_, event := PublicChange(&snapshot.Change{Table: table, Value: []byte("{}")})
 		_, export := r.Export(table, io.Discard)
