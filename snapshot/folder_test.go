@@ -3,6 +3,7 @@ package snapshot
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -37,15 +38,60 @@ func TestFolderRoundTrip(t *testing.T) {
 	}
 }
 
-// TestFolderEveryByte flips one bit of each byte, and cuts at each length, of each file of a small folder.
+// inParts is a folder with a small table and a large one that has two parts, smaller ones than plan would make.
+func inParts(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	d, err := newDraft(dir, "small")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := content(7, 3)
+	if err := d.fill(Content{Index: 7, Time: c.Time, Tables: c.Tables[:1]}); err != nil {
+		t.Fatal(err)
+	}
+	l := c.Tables[1].large
+	for i, p := range []part{{"thing-0000000", 2, strings.Repeat("a", 64)}, {"thing-0000002", 1, strings.Repeat("b", 64)}} {
+		f, err := d.part(partPath("nodes", i), l, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.manifest.Files = append(d.manifest.Files, f)
+	}
+	data, err := encodeSealed(&d.manifest)
+	if err = errors.Join(err, os.Remove(filepath.Join(d.path, manifestName))); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.small(manifestName, data); err != nil {
+		t.Fatal(err)
+	}
+	f, err := d.commit("whole", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rows, err := collect(thingCodec.Rows(f, "nodes")); err != nil || !reflect.DeepEqual(rows, things(3)) {
+		t.Fatalf("got %s, %v", show(rows), err)
+	}
+	return f.Path()
+}
+
+// TestFolderEveryByte flips one bit of each byte, and cuts at each length, of each file of a small folder:
+// its manifest, a small table, and the parts of a large one.
 func TestFolderEveryByte(t *testing.T) {
-	path := mark(t, openMarks(t, t.TempDir()), content(7, 2))
-	for _, file := range filesBelow(t, path) {
+	path := inParts(t)
+	files := filesBelow(t, path)
+	if len(files) != 4 {
+		t.Fatalf("got %v", files)
+	}
+	for _, file := range files {
 		whole, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		name := filepath.Base(file)
+		name, err := filepath.Rel(path, file)
+		if err != nil {
+			t.Fatal(err)
+		}
 		notice := func(altered []byte, how string, at int) {
 			if err := os.WriteFile(file, altered, 0o600); err != nil {
 				t.Fatal(err)

@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"io/fs"
@@ -102,9 +103,9 @@ func TestStoreKeepsWhatIsRead(t *testing.T) {
 	}
 }
 
-// TestStoreEveryByte alters each byte of each file of the newest snapshot: it is
-// refused by Open, left out by List with a warning that names it, and told by
-// Usable; the one before is used.
+// TestStoreEveryByte alters each byte of each file of the newest snapshot, raft.json too, and cuts
+// the file there: it is refused by Open, left out by List with a warning that names it, and
+// told by Usable; the one before is used.
 func TestStoreEveryByte(t *testing.T) {
 	log, said := testLog(t)
 	s, err := OpenStore(t.TempDir(), log)
@@ -119,12 +120,14 @@ func TestStoreEveryByte(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i := range whole {
-			alter(t, file, flip(i))
-			if _, _, err := s.Open(newer); err == nil {
-				t.Fatalf("open: byte %d of %s went unnoticed", i, file)
-			}
-			if got := ids(t, s); !slices.Equal(got, []string{older}) {
-				t.Fatalf("list, byte %d of %s: got %v", i, file, got)
+			for how, altered := range map[string][]byte{"flipped": flip(i)(bytes.Clone(whole)), "cut": whole[:i]} {
+				alter(t, file, func([]byte) []byte { return altered })
+				if _, _, err := s.Open(newer); err == nil {
+					t.Fatalf("open: byte %d of %s, %s, went unnoticed", i, file, how)
+				}
+				if got := ids(t, s); !slices.Equal(got, []string{older}) {
+					t.Fatalf("list, byte %d of %s, %s: got %v", i, file, how, got)
+				}
 			}
 			alter(t, file, func([]byte) []byte { return whole })
 		}
