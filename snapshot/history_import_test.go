@@ -40,6 +40,9 @@ func TestImportFillsGaps(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			if h.Durable() != 60 {
+				t.Errorf("got durable %d: a crash would leave what was filled and lose what came before", h.Durable())
+			}
 			if err := h.Flush(); err != nil {
 				t.Fatal(err)
 			}

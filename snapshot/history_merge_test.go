@@ -99,7 +99,7 @@ func TestMergesKeepFilesFew(t *testing.T) {
 func TestHistoryMerges(t *testing.T) {
 	dir := t.TempDir()
 	h := openTestHistory(t, dir)
-	const flushes = 2_000
+	const flushes = 1_000
 	for index := uint64(1); index <= flushes; index++ {
 		if err := errors.Join(h.Append(index, truth(index)), h.Flush()); err != nil {
 			t.Fatal(err)
