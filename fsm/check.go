@@ -36,3 +36,6 @@ func CheckFolder(f *snapshot.Folder) api.SnapshotCheck {
 	c.OK = len(c.Problems) == 0
 	return c
 }
+
+// Content is the state as the snapshot package writes it; the caller adds the term.
+func (r Reader) Content() snapshot.Content { return content(r.state) }

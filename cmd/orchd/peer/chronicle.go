@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/orchd/orchd/fsm"
@@ -17,6 +18,22 @@ type chronicle struct {
 	files *snapshot.History
 	stop  context.CancelFunc
 	ended chan struct{}
+
+	mu   sync.Mutex
+	lost error // why changes could not be kept, while they cannot
+}
+
+// losing is why changes are not kept just now; nil when they are.
+func (c *chronicle) losing() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.lost
+}
+
+func (c *chronicle) setLosing(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lost = err
 }
 
 // openChronicle begins where the change files in dir end.
@@ -27,8 +44,12 @@ func openChronicle(dir string, machine *fsm.Machine, log *slog.Logger) (*chronic
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	c := &chronicle{files: files, stop: stop, ended: make(chan struct{})}
-	files.OnDurable(machine.ChangesDurable)
+	files.OnDurable(func(index uint64) {
+		c.setLosing(nil)
+		machine.ChangesDurable(index)
+	})
 	machine.OnLostChanges(func(to uint64, err error) {
+		c.setLosing(err)
 		log.Error("changes cannot be kept: what is missed is fetched from another peer later", "index", to, "err", err)
 	})
 	machine.KeepChanges(files.End())

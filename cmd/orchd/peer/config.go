@@ -43,6 +43,7 @@ type Config struct {
 	SnapshotInterval  time.Duration // seed of the setting: between two marked snapshots; 0: only on demand
 	SnapshotRetain    int           // seed of the setting: how many of the newest stay; 0: 24
 	HistoryLook       time.Duration // how often missing changes are looked for; 0: every 15 s
+	RereadEvery       time.Duration // how often snapshots are read again from the disk; 0: every 24 h
 
 	Now     func() time.Time // the clock; nil: the machine's
 	Version string           // of this program
@@ -65,6 +66,7 @@ func (c Config) withDefaults() Config {
 	c.TrailingLogs = cmp.Or(c.TrailingLogs, 10240)
 	c.SnapshotRetain = cmp.Or(c.SnapshotRetain, 24)
 	c.HistoryLook = cmp.Or(c.HistoryLook, 15*time.Second)
+	c.RereadEvery = cmp.Or(c.RereadEvery, 24*time.Hour)
 	c.Version = cmp.Or(c.Version, "dev")
 	if c.Now == nil {
 		c.Now = time.Now

@@ -17,7 +17,15 @@ type marks struct {
 
 	mu     sync.Mutex
 	done   map[uint64]error // how the last ones went
+	newest error            // how the newest went
 	change chan struct{}    // closed when done gets another
+}
+
+// failed is why the newest marked state is not on this peer's disk; nil when it is.
+func (m *marks) failed() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.newest
 }
 
 // keptOutcomes bounds done.
@@ -62,7 +70,7 @@ func (m *marks) finish(index uint64, err error) {
 	if len(m.done) >= keptOutcomes {
 		clear(m.done)
 	}
-	m.done[index] = err
+	m.done[index], m.newest = err, err
 	close(m.change)
 	m.change = make(chan struct{})
 }

@@ -62,6 +62,12 @@ func (p *Peer) warnings(r fsm.Reader, st api.Status) (list []api.Warning) {
 	case st.Leader == "":
 		add("no-leader", "", "", fmt.Sprintf("no leader in sight: a majority of the %d voters must run and reach each other", st.Voters), "start the silent peers, or mend the network between them")
 	}
+	if err := p.marks.failed(); err != nil {
+		add("snapshot-failed", st.Peer, "", fmt.Sprintf("this peer's newest snapshot could not be written: %v", err), "make room under its data folder, then: orchd snapshot take")
+	}
+	if err := p.chronicle.losing(); err != nil {
+		add("changes-lost", st.Peer, "", fmt.Sprintf("this peer cannot keep what changes: %v", err), "make room under its data folder; what is missed is fetched from another peer then")
+	}
 	for _, v := range st.Peers {
 		p.peerWarnings(r, v, add)
 	}
