@@ -8,6 +8,9 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PARQUET_READER := github.com/apache/arrow/go/v15/parquet/cmd/parquet_reader@v15.0.2
 VERSION     ?= dev
 export ORCHD_BIN := $(CURDIR)/bin/orchd
+export ORCHD_SQL_BIN := $(CURDIR)/bin/orchd-sql
+# The SQL engine is a module of its own: the static programs never see what it needs.
+SQL := cd cmd/orchd-sql &&
 
 .PHONY: help
 help: ## list the targets
@@ -19,12 +22,12 @@ demo: deps build bin/parquet_reader ## three peers, a guest that boots, a dead l
 	exec bin/demo
 
 .PHONY: test
-test: deps build bin/parquet_reader lint ## everything that CI checks: lint, then all tests, with real guests if this is root
+test: deps build sql bin/parquet_reader lint ## everything that CI checks: lint, then all tests, with real guests if this is root
 	go build -o bin/summary ./test/summary
-	go test -p 4 -json -count=1 -timeout 10m ./... | bin/summary # -p 4: the long ones mostly wait
+	{ failed=0; go test -p 4 -json -count=1 -timeout 10m ./... || failed=1; $(SQL) go test -json -count=1 ./... || failed=1; exit $$failed; } | bin/summary # -p 4: the long ones mostly wait
 
 .PHONY: race
-race: build ## the tests of one process, with the race detector
+race: build sql ## the tests of one process, with the race detector
 	go build -o bin/summary ./test/summary
 	go test -json -count=1 -race -timeout 20m $$(go list ./... | grep -v -e /test/story -e /test/lab) | bin/summary
 
@@ -41,6 +44,10 @@ bench-fleet: build ## the inventory with FLEET=250000 nodes: posts, bulk load, l
 build: ## bin/orchd, a static program
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X github.com/orchd/orchd/cmd/orchd/cli.release=$(VERSION)" -o $(ORCHD_BIN) ./cmd/orchd
 
+.PHONY: sql
+sql: ## bin/orchd-sql, the engine of orchd sql: needs g++ and, the first time, a download of 40 MB
+	$(SQL) CGO_ENABLED=1 go build -trimpath -ldflags "-s -w" -o $(ORCHD_SQL_BIN) .
+
 bin/parquet_reader:
 	GOBIN=$(CURDIR)/bin go install $(PARQUET_READER)
 
@@ -50,6 +57,7 @@ lint: ## gofmt, go vet, staticcheck
 	[ -z "$$unformatted" ] || { echo "not formatted (make fmt): $$unformatted"; exit 1; }
 	go vet ./...
 	go run $(STATICCHECK) ./...
+	$(SQL) go vet ./... && go run $(STATICCHECK) ./...
 
 .PHONY: fmt
 fmt: ## gofmt everything

@@ -9,6 +9,7 @@ packages=(
 	iproute2 iptables dnsmasq-base procps                            # networks between hosts
 	busybox-static cpio xz-utils                                     # the small guest
 	strace                                                           # a test counts fdatasync
+	gcc g++ libc6-dev                                                # the SQL engine is C++
 )
 
 missing=()
