@@ -110,12 +110,19 @@ func TestNewcomerFetchesWhatChanged(t *testing.T) {
 	if err := first.Running.Node().Snapshot(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	taken := ask.Decode[api.Snapshot](t, first.Do("POST", "/v1/snapshots", nil))
 	second := c.NewPeer()
 	if err := second.Join(first, c.JoinToken("1h")); err != nil {
 		t.Fatal(err)
 	}
 	second.Start()
 	second.WaitReady()
+	lab.Eventually(t, 20*time.Second, func() error {
+		if a := second.Do("GET", "/v1/snapshots/"+taken.ID, nil); a.Status != http.StatusOK || ask.Decode[api.Snapshot](t, a).StateHash != taken.StateHash {
+			return fmt.Errorf("the snapshot that was taken before it came: %d %s", a.Status, a.Body)
+		}
+		return nil
+	})
 	first.post(plainNodes(100, 10))
 	want := first.events(api.After(0), 110, "compute_nodes")
 	got := second.events(api.After(0), 110, "compute_nodes")

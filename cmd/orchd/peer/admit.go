@@ -184,6 +184,7 @@ func (p *Peer) channel() http.Handler {
 	})
 	mux.HandleFunc("GET /peer/changes", p.serveKept)
 	mux.HandleFunc("GET /peer/changes/{range}", p.serveChanges)
+	mux.HandleFunc("GET /peer/snapshots", p.serveSnapshots)
 	mux.HandleFunc("GET /peer/snapshots/{id}", p.serveSnapshotFile)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !p.isOpen() {

@@ -208,6 +208,7 @@ func (p *Peer) Run(ctx context.Context) error {
 	g.Go(func() error { return p.audit(ctx) })
 	g.Go(func() error { return p.keepChronicle(ctx) })
 	g.Go(func() error { return p.rereadSnapshots(ctx) })
+	g.Go(func() error { return p.takeOverSnapshots(ctx) })
 	g.Go(func() error { return p.awaitLeave(ctx) })
 	if p.alone {
 		g.Go(func() error { return collect(ctx) })

@@ -52,12 +52,21 @@ func (p *Peer) reread(ctx context.Context) {
 func (p *Peer) fetchSnapshotFile(ctx context.Context, index uint64, path string) (io.ReadCloser, error) {
 	err := fmt.Errorf("no other peer is there to ask")
 	for id := range p.node.Contacts() {
-		var resp *http.Response
-		if resp, err = p.download(ctx, id, "/peer/snapshots/"+strconv.FormatUint(index, 10)+"?file="+url.QueryEscape(path)); err == nil {
-			return resp.Body, nil
+		var file io.ReadCloser
+		if file, err = p.downloadSnapshotFile(ctx, id, index, path); err == nil {
+			return file, nil
 		}
 	}
 	return nil, err
+}
+
+// downloadSnapshotFile opens a file of a snapshot as a peer has it.
+func (p *Peer) downloadSnapshotFile(ctx context.Context, id string, index uint64, path string) (io.ReadCloser, error) {
+	resp, err := p.download(ctx, id, "/peer/snapshots/"+strconv.FormatUint(index, 10)+"?file="+url.QueryEscape(path))
+	if err != nil {
+		return nil, err
+	}
+	return resp.Body, nil
 }
 
 // serveSnapshotFile gives a file of a marked snapshot as it lies there: who asks compares its sum.

@@ -1,0 +1,128 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// Import takes a marked snapshot over from another peer, whose files fetch opens
+// by their paths below the folder, manifest.json too. A file that lies here in
+// another snapshot is shared with it, not fetched. Nothing is believed: the folder
+// is there only if all of it has the sums that its manifest names.
+func (m *Marks) Import(ctx context.Context, index uint64, fetch func(ctx context.Context, index uint64, path string) (io.ReadCloser, error)) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	open := func(path string) (io.ReadCloser, error) { return fetch(ctx, index, path) }
+	if err := m.importLocked(index, open); err != nil {
+		return fmt.Errorf("take over snapshot %d: %w", index, err)
+	}
+	return nil
+}
+
+func (m *Marks) importLocked(index uint64, open func(path string) (io.ReadCloser, error)) error {
+	data, err := fetchSmall(open)
+	if err != nil {
+		return err
+	}
+	manifest, err := parseManifest(data)
+	if err != nil {
+		return err
+	}
+	if manifest.Index != index {
+		return fmt.Errorf("%s: it is of index %d", manifestName, manifest.Index)
+	}
+	name := markName(index)
+	if err := os.RemoveAll(filepath.Join(m.dir, "."+name)); err != nil { // of an attempt that was cut off
+		return err
+	}
+	d, err := newDraft(m.dir, name)
+	if err != nil {
+		return err
+	}
+	d.manifest = manifest
+	here := m.filesBySum()
+	for _, f := range manifest.Files {
+		if err = d.takeOver(f, here[f.SHA256], open); err != nil {
+			break
+		}
+	}
+	if err == nil {
+		err = d.small(manifestName, data)
+	}
+	if err == nil {
+		_, err = d.commit(name, "")
+	}
+	if err != nil {
+		return errors.Join(err, d.discard())
+	}
+	return nil
+}
+
+// fetchSmall reads the manifest.
+func fetchSmall(open func(path string) (io.ReadCloser, error)) ([]byte, error) {
+	r, err := open(manifestName)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	data, err := io.ReadAll(io.LimitReader(r, maxManifest+1))
+	if err == nil && len(data) > maxManifest {
+		err = fmt.Errorf("%s is larger than %d bytes", manifestName, maxManifest)
+	}
+	return data, err
+}
+
+// filesBySum is where files of the snapshots here lie, by the sums that their
+// manifests name.
+func (m *Marks) filesBySum() map[string]string {
+	here := map[string]string{}
+	indexes, err := m.indexes()
+	if err != nil {
+		return here // then everything is fetched
+	}
+	for _, index := range indexes {
+		path := filepath.Join(m.dir, markName(index))
+		manifest, _, err := readManifest(path)
+		if err != nil {
+			continue
+		}
+		for _, f := range manifest.Files {
+			here[f.SHA256] = below(path, f.Path)
+		}
+	}
+	return here
+}
+
+// takeOver links a file that lies here, or fetches it.
+func (d *draft) takeOver(f File, here string, open func(path string) (io.ReadCloser, error)) error {
+	if here != "" {
+		to := below(d.path, f.Path)
+		if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+			return err
+		}
+		if os.Link(here, to) == nil {
+			return nil // it is read, like all others, before the folder gets its name
+		}
+	}
+	r, err := open(f.Path)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	w, err := d.create(f.Path)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(w, io.LimitReader(r, f.Bytes+1))
+	if err = errors.Join(err, w.finish()); err != nil {
+		return fmt.Errorf("%s: %w", f.Path, err)
+	}
+	if w.bytes != f.Bytes || w.sum() != f.SHA256 {
+		return fmt.Errorf("%s: what came is not what the manifest names", f.Path)
+	}
+	return nil
+}

@@ -1,0 +1,95 @@
+package snapshot
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+)
+
+// from opens files of another peer's snapshots, and counts them.
+func from(m *Marks, opened *[]string) func(context.Context, uint64, string) (io.ReadCloser, error) {
+	return func(_ context.Context, index uint64, path string) (io.ReadCloser, error) {
+		*opened = append(*opened, path)
+		return os.Open(filepath.Join(m.dir, markName(index), filepath.FromSlash(path)))
+	}
+}
+
+func TestImport(t *testing.T) {
+	there, here := openMarks(t, t.TempDir()), openMarks(t, t.TempDir())
+	mark(t, there, content(7, 20_000))
+	mark(t, there, content(8, 20_000))
+	var opened []string
+	for _, index := range []uint64{7, 8} {
+		if err := here.Import(t.Context(), index, from(there, &opened)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, id := range []string{"7", "8"} {
+		got, err := here.Open(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want, err := there.Open(id); err != nil || !slices.Equal(got.Manifest().Files, want.Manifest().Files) {
+			t.Errorf("snapshot %s: got %+v, %v", id, got.Manifest().Files, err)
+		}
+	}
+	second := opened[slices.Index(opened[1:], manifestName)+1:]
+	if !slices.Equal(second, []string{manifestName}) {
+		t.Errorf("of the second, whose files are those of the first, were fetched: %v", second)
+	}
+}
+
+func TestImportBelievesNothing(t *testing.T) {
+	there, here := openMarks(t, t.TempDir()), openMarks(t, t.TempDir())
+	mark(t, there, content(7, 100))
+	var opened []string
+	good := from(there, &opened)
+	for name, bad := range map[string]func(r io.ReadCloser, path string) (io.ReadCloser, error){
+		"altered": func(r io.ReadCloser, path string) (io.ReadCloser, error) {
+			data, err := io.ReadAll(r)
+			data[len(data)/2] ^= 1
+			return io.NopCloser(bytes.NewReader(data)), errors.Join(err, r.Close())
+		},
+		"cut": func(r io.ReadCloser, path string) (io.ReadCloser, error) {
+			data, err := io.ReadAll(r)
+			return io.NopCloser(bytes.NewReader(data[:len(data)-1])), errors.Join(err, r.Close())
+		},
+		"refused": func(r io.ReadCloser, path string) (io.ReadCloser, error) {
+			return nil, errors.Join(errors.New("no"), r.Close())
+		},
+	} {
+		files := append([]string{manifestName}, filesOf(t, there, "7")...)
+		for _, file := range files {
+			err := here.Import(t.Context(), 7, func(ctx context.Context, index uint64, path string) (io.ReadCloser, error) {
+				r, err := good(ctx, index, path)
+				if path != file || err != nil {
+					return r, err
+				}
+				return bad(r, path)
+			})
+			if err == nil || len(names(t, here.dir)) > 0 {
+				t.Errorf("%s %s: %v, on disk %v", file, name, err, names(t, here.dir))
+			}
+		}
+	}
+	if err := here.Import(t.Context(), 9, func(ctx context.Context, _ uint64, path string) (io.ReadCloser, error) { return good(ctx, 7, path) }); err == nil {
+		t.Error("the snapshot of another index was taken")
+	}
+}
+
+func filesOf(t *testing.T, m *Marks, id string) (paths []string) {
+	t.Helper()
+	f, err := m.Open(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range f.Manifest().Files {
+		paths = append(paths, file.Path)
+	}
+	return paths
+}
