@@ -109,7 +109,7 @@ func (d *download) giveUp(err error) error {
 	var lost *lostError
 	switch {
 	case d.etag != "":
-		return &Error{Kind: Unavailable, Op: "client", Err: fmt.Errorf("%w: %w", ErrUnreachable, err),
+		return &Error{Kind: Unavailable, Op: "client", Err: err,
 			Msg: fmt.Sprintf("%s broke off after %d of %d bytes, and no peer could go on with it", d.path, d.done, d.total)}
 	case errors.As(err, &lost):
 		return d.client.unreachable(err)
