@@ -44,7 +44,7 @@ type Config struct {
 	SnapshotThreshold uint64        // entries since the last snapshot that make another one; default 8192
 	SnapshotInterval  time.Duration // how often that is looked at, up to twice as long; default 2 min
 	TrailingLogs      uint64        // entries kept behind a snapshot for peers that were away; default 10240
-	MaxConns          int           // open connections on the raft port; default 256
+	MaxConns          int           // open connections on the raft port; default 1024: the leader of 100 peers has about 500
 	MaxConnsPerIP     int           // of those, from one address; default 64
 
 	Now             func() time.Time                                                     // the clock that stamps entries and judges certificates
@@ -63,7 +63,7 @@ func DefaultConfig() Config {
 		SnapshotThreshold: 8192,
 		SnapshotInterval:  2 * time.Minute,
 		TrailingLogs:      10240,
-		MaxConns:          256,
+		MaxConns:          1024,
 		MaxConnsPerIP:     64,
 		Now:               time.Now,
 		Dial:              (&net.Dialer{}).DialContext,

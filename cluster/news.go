@@ -148,8 +148,8 @@ func (t *newsTransport) message(m told) raft.RPC {
 	return raft.RPC{
 		RespChan: make(chan raft.RPCResponse, 1), // raft answers, and nobody asks
 		Command: &raft.AppendEntriesRequest{
-			RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: id, Addr: leader},
-			Term:      m.term, Leader: leader,
+			RPCHeader:    raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: id, Addr: leader},
+			Term:         m.term,
 			PrevLogEntry: m.index, PrevLogTerm: m.term,
 			LeaderCommitIndex: m.index,
 		},

@@ -37,6 +37,7 @@ type Node struct {
 	gossip   *gossip // nil: none
 	contacts *contacts
 	turn     bell // rings when leader, term or raft's state may have changed
+	sight    sight
 	reads    *rounds
 	proofs   *rounds
 

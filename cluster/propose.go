@@ -140,7 +140,7 @@ func (n *Node) writeEntry(commands [][]byte) []verdict {
 
 // forward sends a group to the leader, and stops waiting for it when another leads.
 func (n *Node) forward(commands [][]byte) []verdict {
-	leader, _ := n.Leader()
+	leader, led := n.sight.now()
 	if leader == "" || leader == n.id {
 		return all(len(commands), verdict{err: errNotLeader})
 	}
@@ -148,9 +148,8 @@ func (n *Node) forward(commands [][]byte) []verdict {
 	if err != nil {
 		return all(len(commands), verdict{err: err})
 	}
-	ctx, cancel := context.WithTimeout(n.ctx, n.cfg.ProposeTimeout)
+	ctx, cancel := context.WithTimeout(led, n.cfg.ProposeTimeout)
 	defer cancel()
-	defer n.whenDeposed(leader, cancel)()
 	answer, err := n.calls.call(ctx, leader, askPropose, frame)
 	if err != nil {
 		return all(len(commands), verdict{err: err})
@@ -168,26 +167,6 @@ func (n *Node) forward(commands [][]byte) []verdict {
 		return all(len(commands), verdict{err: err})
 	}
 	return verdicts
-}
-
-// whenDeposed calls f once this peer sees another leader, or none, until done is called.
-func (n *Node) whenDeposed(leader string, f func()) (done func()) {
-	stop := make(chan struct{})
-	go func() {
-		for {
-			turned := n.turn.wait()
-			if now, _ := n.Leader(); now != leader {
-				f()
-				return
-			}
-			select {
-			case <-turned:
-			case <-stop:
-				return
-			}
-		}
-	}()
-	return func() { close(stop) }
 }
 
 // answerPropose takes a group that another peer passes on. It goes no further from here.

@@ -133,6 +133,10 @@ func (n *Node) confirm(ctx context.Context, term uint64) error {
 	defer cancel()
 	answers := make(chan error, len(ids))
 	for _, id := range ids {
+		if id == n.id {
+			answers <- nil
+			continue
+		}
 		go func() { answers <- n.confirmAt(ctx, id, term) }()
 	}
 	yes, last := 0, errNotLeader
@@ -147,9 +151,6 @@ func (n *Node) confirm(ctx context.Context, term uint64) error {
 }
 
 func (n *Node) confirmAt(ctx context.Context, id string, term uint64) error {
-	if id == n.id {
-		return nil
-	}
 	there, err := n.callTerm(ctx, id)
 	if err == nil && there != term {
 		err = fmt.Errorf("peer %s is in term %d", id, there)

@@ -43,6 +43,35 @@ func (h *termHolder) now() (*reign, bool) {
 	return h.reign, true
 }
 
+// sight is the leader that this peer sees.
+type sight struct {
+	mu     sync.Mutex
+	leader string
+	led    context.Context // ends when another is seen, or none
+	end    context.CancelFunc
+}
+
+// now is the leader, empty without one, and a context that ends when that changes.
+func (s *sight) now() (leader string, led context.Context) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.leader, s.led
+}
+
+// turned takes note that leader, term or raft's state may have changed.
+func (n *Node) turned() {
+	n.sight.mu.Lock()
+	if leader, _ := n.Leader(); n.sight.led == nil || leader != n.sight.leader {
+		if n.sight.end != nil {
+			n.sight.end()
+		}
+		n.sight.leader = leader
+		n.sight.led, n.sight.end = context.WithCancel(n.ctx)
+	}
+	n.sight.mu.Unlock()
+	n.turn.ring()
+}
+
 // drain empties raft's channel of leadership changes. Raft waits for it in its
 // main loop, so nothing else happens here.
 func (n *Node) drain(changes <-chan bool) {
@@ -67,12 +96,13 @@ func (n *Node) observe() {
 		return false
 	})
 	n.raft.RegisterObserver(o)
+	n.turned() // raft has been running for a moment
 	n.start(func() {
 		defer n.raft.DeregisterObserver(o)
 		for {
 			select {
 			case <-seen:
-				n.turn.ring()
+				n.turned()
 			case <-n.ctx.Done():
 				return
 			}
