@@ -1,8 +1,8 @@
 package peer
 
 import (
-	"archive/tar"
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -14,8 +14,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"crypto/sha256"
 
 	"github.com/orchd/orchd/api"
 	"github.com/orchd/orchd/api/server"
@@ -155,7 +153,7 @@ func (p *Peer) SnapshotTable(ctx context.Context, id, table string) (server.Docu
 	if err != nil {
 		return server.Document{}, err
 	}
-	return p.exports.document(table+".parquet", s.describe.CreatedAt, func(w io.Writer) error { return s.export(table, w) })
+	return p.exports.document(table+".parquet", s.describe.CreatedAt, func(f io.WriteSeeker) error { return s.export(table, f) })
 }
 
 // SnapshotArchive opens all tables of a state as one tar file, without secrets.
@@ -164,7 +162,7 @@ func (p *Peer) SnapshotArchive(ctx context.Context, id string) (server.Document,
 	if err != nil {
 		return server.Document{}, err
 	}
-	return p.exports.document("orchd-"+s.describe.ID+".tar", s.describe.CreatedAt, func(w io.Writer) error { return p.archive(w, s) })
+	return p.exports.document("orchd-"+s.describe.ID+".tar", s.describe.CreatedAt, func(f io.WriteSeeker) error { return archive(f, s) })
 }
 
 // archived is what snapshot.json in an archive tells.
@@ -183,56 +181,37 @@ type archivedFile struct {
 }
 
 // archive writes the tables one by one, then the list of them.
-func (p *Peer) archive(w io.Writer, s tablesOf) error {
-	out := tar.NewWriter(w)
+func archive(w io.WriteSeeker, s tablesOf) error {
 	about := archived{Index: s.describe.Index, Time: s.describe.CreatedAt, StateHash: s.describe.StateHash, Files: []archivedFile{}}
-	dir := "orchd-" + s.describe.ID + "/"
+	const list, ending = "snapshot.json", ".parquet"
+	var names []string
 	for _, table := range fsm.RecordedTables() {
-		f, err := p.archiveTable(out, dir+table+".parquet", s, table)
-		if err != nil {
+		names = append(names, table+ending)
+	}
+	return snapshot.WriteArchive(w, s.describe.CreatedAt, append(names, list), func(name string, w io.Writer) error {
+		if name == list {
+			text, err := json.MarshalIndent(about, "", "  ")
+			if err == nil {
+				_, err = w.Write(append(text, '\n'))
+			}
+			return err
+		}
+		table, sum := strings.TrimSuffix(name, ending), sha256.New()
+		var size counter
+		if err := s.export(table, io.MultiWriter(w, sum, &size)); err != nil {
 			return fmt.Errorf("table %s: %w", table, err)
 		}
-		f.Rows = s.describe.Rows[table]
-		about.Files = append(about.Files, f)
-	}
-	text, err := json.MarshalIndent(about, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := putFile(out, dir+"snapshot.json", s.describe.CreatedAt, int64(len(text)), strings.NewReader(string(text))); err != nil {
-		return err
-	}
-	return out.Close()
+		about.Files = append(about.Files, archivedFile{name, s.describe.Rows[table], int64(size), hex.EncodeToString(sum.Sum(nil))})
+		return nil
+	})
 }
 
-// archiveTable needs a scratch file, for a tar says before a file how long it is.
-func (p *Peer) archiveTable(out *tar.Writer, name string, s tablesOf, table string) (about archivedFile, err error) {
-	f, err := p.exports.scratch()
-	if err != nil {
-		return about, err
-	}
-	defer f.Close()
-	sum := sha256.New()
-	if err := s.export(table, io.MultiWriter(f, sum)); err != nil {
-		return about, err
-	}
-	size, err := f.Seek(0, io.SeekEnd)
-	if err == nil {
-		_, err = f.Seek(0, io.SeekStart)
-	}
-	if err != nil {
-		return about, err
-	}
-	_, short, _ := strings.Cut(name, "/")
-	return archivedFile{Name: short, Bytes: size, SHA256: hex.EncodeToString(sum.Sum(nil))}, putFile(out, name, s.describe.CreatedAt, size, f)
-}
+// counter counts what is written to it.
+type counter int64
 
-func putFile(out *tar.Writer, name string, at time.Time, size int64, content io.Reader) error {
-	if err := out.WriteHeader(&tar.Header{Name: name, Size: size, Mode: 0o600, ModTime: at.Truncate(time.Second), Format: tar.FormatPAX}); err != nil {
-		return err
-	}
-	_, err := io.Copy(out, content)
-	return err
+func (c *counter) Write(p []byte) (int, error) {
+	*c += counter(len(p))
+	return len(p), nil
 }
 
 // ChangesFile opens a stretch of changes, FROM-TO.parquet, without secrets.

@@ -37,17 +37,29 @@ func (e exports) scratch() (*os.File, error) {
 }
 
 // document writes a file to be sent; its ETag is the sum of its bytes.
-func (e exports) document(name string, modified time.Time, write func(io.Writer) error) (server.Document, error) {
+func (e exports) document(name string, modified time.Time, write func(io.WriteSeeker) error) (server.Document, error) {
 	f, err := e.scratch()
 	if err != nil {
 		return server.Document{}, err
 	}
 	sum := sha256.New()
-	if err = write(io.MultiWriter(f, sum)); err == nil {
-		_, err = f.Seek(0, io.SeekStart)
+	if err = write(f); err == nil {
+		err = reread(f, sum)
 	}
 	if err != nil {
 		return server.Document{}, errors.Join(err, f.Close())
 	}
 	return server.Document{ReadSeekCloser: f, ETag: hex.EncodeToString(sum.Sum(nil)[:16]), Modified: modified, Name: name}, nil
+}
+
+// reread copies a file from its beginning, and goes back there.
+func reread(f io.ReadSeeker, to io.Writer) error {
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	if _, err := io.Copy(to, f); err != nil {
+		return err
+	}
+	_, err := f.Seek(0, io.SeekStart)
+	return err
 }
