@@ -4,7 +4,8 @@
 // hand it to a peer.
 //
 // What always holds: stdout carries data only, everything else goes to stderr;
-// nothing prompts; exit codes are decided in errors.go and nowhere else.
+// nothing prompts but for a yes, at a terminal, where --yes would do; exit codes
+// are decided in errors.go and nowhere else.
 // To add a verb, read account.go and do the same.
 package cli
 
@@ -74,12 +75,14 @@ func (a *App) root() *cobra.Command {
 	root.SetHelpTemplate(helpTemplate)
 	root.SetFlagErrorFunc(flagError)
 	root.CompletionOptions.DisableDefaultCmd = true
+	root.Flags().BoolP("help", "h", false, "")
+	_ = root.Flags().MarkHidden("help") // whoever reads this has found it
 	a.flags.register(root, cmp.Or(a.env("ORCHD_OUTPUT"), "table"))
 	a.completeGlobals(root)
 	root.AddGroup(&cobra.Group{ID: "peer", Title: "This host"}, &cobra.Group{ID: "cluster", Title: "The cluster"},
 		&cobra.Group{ID: "inventory", Title: "The inventory of a fleet"}, &cobra.Group{ID: "other", Title: "Other"})
 	add(root, "peer", a.initCluster(), a.join(), a.serve(), a.leave(), a.dev(), a.config())
-	add(root, "cluster", a.status(), a.vm(), a.peer(), a.image(), a.account(), a.token(), a.operation(), a.snapshot(), a.capacity())
+	add(root, "cluster", a.status(), a.vm(), a.peer(), a.image(), a.account(), a.token(), a.operation(), a.snapshot(), a.events(), a.settings(), a.capacity(), a.sql())
 	add(root, "inventory", a.inventoryCreate(), a.inventoryGet(), a.inventoryUpdate(), a.inventoryDelete(), a.schemas())
 	add(root, "other", a.raw(), a.version(), a.completion())
 	root.SetHelpCommandGroupID("other")
@@ -160,8 +163,7 @@ const usageTemplate = `{{if .HasExample}}Examples:
 {{end}}{{end}}{{if .HasParent}}Usage:
   {{if .HasAvailableSubCommands}}{{.CommandPath}} COMMAND{{else}}{{.UseLine}}{{end}}{{if .HasAvailableLocalFlags}} [flags]{{end}}
 {{end}}{{if .HasAvailableSubCommands}}{{$cmds := .Commands}}{{if .Groups}}{{range $group := .Groups}}
-{{.Title}}:{{if eq .ID "inventory"}}
- {{range $cmds}}{{if eq .GroupID $group.ID}} {{.Name}}{{end}}{{end}}   of nodes, BMCs and collections: orchd create --help{{else}}{{range $cmds}}{{if and (eq .GroupID $group.ID) .IsAvailableCommand}}
+{{.Title}}:{{if eq .ID "inventory"}}{{range $cmds}}{{if eq .GroupID $group.ID}} {{.Name}}{{end}}{{end}} (orchd create --help){{else}}{{range $cmds}}{{if and (eq .GroupID $group.ID) .IsAvailableCommand}}
   {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}
 {{end}}{{else}}
 Commands:{{range $cmds}}{{if .IsAvailableCommand}}

@@ -31,6 +31,7 @@ type call struct {
 	wait         time.Duration // how long the peer may wait before it answers
 	ifMatch      uint64        // version that it must still have; 0: any
 	in, out      any           // bodies; nil for none
+	answer       *api.Answer   // takes what came beside the body; nil: nobody asks
 }
 
 // client finds the cluster to talk to. It looks at the output format first, so
@@ -126,6 +127,9 @@ func (c client) options(k call) []api.CallOption {
 	}
 	if k.ifMatch != 0 {
 		options = append(options, api.WithVersion(k.ifMatch))
+	}
+	if k.answer != nil {
+		options = append(options, api.WithAnswer(k.answer))
 	}
 	return options
 }

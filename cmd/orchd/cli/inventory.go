@@ -27,6 +27,7 @@ type fleetKind struct {
 	aliases []string // lower case
 	batch   int      // how many objects one request may create
 	filters []string // query parameters of its list
+	table   string   // of which its objects are the rows
 	printer func(*App) printer
 }
 
@@ -49,10 +50,10 @@ const nodeBatch = 1000
 // fleetKinds are the kinds of the inventory. Those of the State Manager API are
 // not here: they have clients of their own.
 var fleetKinds = []fleetKind{
-	{name: "ComputeNode", aliases: []string{"node", "nodes", "computenodes"}, batch: nodeBatch, printer: nodePrinter,
+	{name: "ComputeNode", aliases: []string{"node", "nodes", "computenodes"}, batch: nodeBatch, printer: nodePrinter, table: "compute_nodes",
 		filters: []string{"xname", "hostname", "arch", "boot_mac", "bmc_mac", "missingIPV4", "missingIPV6"}},
-	{name: "BMC", aliases: []string{"bmcs"}, batch: 1, printer: bmcPrinter},
-	{name: "NodeCollection", aliases: []string{"collection", "collections", "nodecollections"}, batch: 1, printer: collectionPrinter, filters: []string{"node"}},
+	{name: "BMC", aliases: []string{"bmcs"}, batch: 1, printer: bmcPrinter, table: "bmcs"},
+	{name: "NodeCollection", aliases: []string{"collection", "collections", "nodecollections"}, batch: 1, printer: collectionPrinter, table: "node_collections", filters: []string{"node"}},
 }
 
 // fleetKindOf is the kind that a word of the command line names.
@@ -112,6 +113,7 @@ func (k fleetKind) refs(ctx context.Context, a *App) ([]string, error) {
 
 func (a *App) inventoryGet() *cobra.Command {
 	var filters []string
+	var follow *bool
 	cmd := a.verb(verb{
 		use:   "get KIND [ID]",
 		short: "List or show objects of the inventory",
@@ -130,8 +132,14 @@ orchd get collection "Partition 1" -o json`,
 			if err != nil {
 				return err
 			}
+			if len(args) == 1 && *follow {
+				return a.watch(ctx, k.watched(a, q))
+			}
 			if len(args) == 1 {
 				return a.listFleet(ctx, k, q)
+			}
+			if *follow {
+				return usagef("--watch is for lists: leave out the ID")
 			}
 			if len(q) > 0 {
 				return usagef("--filter is for lists: leave out the ID")
@@ -144,6 +152,7 @@ orchd get collection "Partition 1" -o json`,
 		},
 	})
 	cmd.Flags().StringArrayVar(&filters, "filter", nil, "only those with KEY=VALUE; may be repeated: xname, hostname, arch, boot_mac,\nbmc_mac, missingIPV4, missingIPV6 of nodes; node of collections")
+	follow = watchFlag(cmd)
 	a.completeKind(cmd, 1)
 	return cmd
 }
@@ -196,6 +205,7 @@ type printer interface {
 	cells(a *App, raw json.RawMessage) []string
 	some(a *App, raws []json.RawMessage) error
 	one(a *App, raw json.RawMessage) error
+	sort(raws []json.RawMessage) // in the order of a listing
 }
 
 // typed is the printer of a kind whose Go type is T.
@@ -235,12 +245,16 @@ func (p typed[T]) one(a *App, raw json.RawMessage) error {
 	return p.listing.one(a, p.read(raw))
 }
 
+func (p typed[T]) sort(raws []json.RawMessage) {
+	slices.SortStableFunc(raws, func(x, y json.RawMessage) int { return p.compare(p.read(x), p.read(y)) })
+}
+
 // pages prints a long list in pieces that make one text.
 type pages struct {
 	app     *App
 	printer printer
 	any     bool
-	widths  []int // of the columns of a table, as the first piece needs them
+	widths  []int // of the columns of a table, at least; the first piece may need more
 }
 
 // add prints the next objects.
@@ -288,7 +302,7 @@ func (p *pages) addTable(raws []json.RawMessage) error {
 		rows = append(rows, p.printer.cells(p.app, raw))
 	}
 	if !p.any {
-		p.widths = widthsOf(rows)
+		p.widths = widthsOf(rows, p.widths)
 	}
 	var text strings.Builder
 	for _, row := range rows {
@@ -302,9 +316,10 @@ func (p *pages) addTable(raws []json.RawMessage) error {
 	return err
 }
 
-// widthsOf is how wide each column is.
-func widthsOf(rows [][]string) []int {
+// widthsOf is how wide each column is, at least as wide as least says.
+func widthsOf(rows [][]string, least []int) []int {
 	widths := make([]int, len(rows[0]))
+	copy(widths, least)
 	for _, row := range rows {
 		for i, cell := range row {
 			widths[i] = max(widths[i], utf8.RuneCountInString(cell))

@@ -64,11 +64,16 @@ func steps(o api.Operation) string {
 }
 
 func (a *App) operationList() *cobra.Command {
-	return a.verb(verb{
+	var follow *bool
+	cmd := a.verb(verb{
 		use:     "list",
 		short:   "List the operations of the last seven days",
-		example: "orchd operation list\norchd operation list -o wide",
+		example: "orchd operation list -o wide\norchd operation list --watch",
 		run: func(ctx context.Context, _ []string) error {
+			if *follow {
+				return a.watch(ctx, watched{path: "/v1/operations", table: "operations", printer: typed[api.Operation]{a.operations()}, sorted: true,
+					again: below[api.Operation]("/v1/operations", nil)})
+			}
 			items, err := list[api.Operation](ctx, a, "/v1/operations", nil)
 			if err != nil {
 				return err
@@ -76,6 +81,8 @@ func (a *App) operationList() *cobra.Command {
 			return a.operations().all(a, items)
 		},
 	})
+	follow = watchFlag(cmd)
+	return cmd
 }
 
 func operationPath(id string) string { return "/v1/operations/" + url.PathEscape(id) }

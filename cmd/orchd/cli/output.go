@@ -188,6 +188,25 @@ func printObject(w io.Writer, format string, v any) error {
 	return err
 }
 
+// printLine writes JSON on one line.
+func printLine(w io.Writer, raw json.RawMessage) error {
+	var text bytes.Buffer
+	if err := json.Compact(&text, raw); err != nil {
+		return err
+	}
+	text.WriteByte('\n')
+	_, err := w.Write(text.Bytes())
+	return err
+}
+
+// printDocument writes JSON as a YAML document, one of several.
+func printDocument(w io.Writer, raw json.RawMessage) error {
+	if _, err := io.WriteString(w, "---\n"); err != nil {
+		return err
+	}
+	return printObject(w, "yaml", raw)
+}
+
 // printYAML writes JSON as YAML, with its names and their order. JSON is YAML
 // already; only the way it is written changes.
 func printYAML(w io.Writer, jsonText []byte) error {

@@ -57,11 +57,15 @@ func peerRole(p api.PeerView) string {
 }
 
 func (a *App) peerList() *cobra.Command {
+	var follow *bool
 	cmd := a.verb(verb{
 		use:     "list",
 		short:   "List the peers, what each has, and what of it is promised",
-		example: "orchd peer list\norchd peer list -o wide\norchd peer list --local      # also without quorum",
+		example: "orchd peer list\norchd peer list --watch\norchd peer list --local      # also without quorum",
 		run: func(ctx context.Context, _ []string) error {
+			if *follow {
+				return a.watchPeers(ctx)
+			}
 			items, err := list[api.PeerView](ctx, a, "/v1/peers", nil)
 			if err != nil {
 				return err
@@ -70,6 +74,7 @@ func (a *App) peerList() *cobra.Command {
 		},
 	})
 	cmd.Aliases = []string{"ls"}
+	follow = watchFlag(cmd)
 	return cmd
 }
 

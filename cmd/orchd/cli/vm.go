@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"net/url"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -97,13 +98,14 @@ func (a *App) createVM(ctx context.Context, want api.VMCreate, w waiting) error 
 func (a *App) vmList() *cobra.Command {
 	filters := map[string]*string{}
 	var labels map[string]string
+	var follow *bool
 	cmd := a.verb(verb{
 		use:   "list",
 		short: "List the virtual machines",
 		example: `
 orchd vm list
 orchd vm list --peer h1 --state running -o wide
-orchd vm list -l tier=web -o name`,
+orchd vm list -l tier=web --watch -o json`,
 		run: func(ctx context.Context, _ []string) error {
 			q := url.Values{}
 			for name, value := range filters {
@@ -114,6 +116,9 @@ orchd vm list -l tier=web -o name`,
 			for k, v := range labels {
 				q.Add("label", k+"="+v)
 			}
+			if *follow {
+				return a.watch(ctx, a.watchedVMs(q, labels))
+			}
 			items, err := list[api.VM](ctx, a, "/v1/vms", q)
 			if err != nil {
 				return err
@@ -122,6 +127,7 @@ orchd vm list -l tier=web -o name`,
 		},
 	})
 	cmd.Aliases = []string{"ls"}
+	follow = watchFlag(cmd)
 	filters["peer"] = cmd.Flags().String("peer", "", "only those that this peer owns")
 	filters["state"] = cmd.Flags().String("state", "", "only those in this state")
 	filters["account"] = cmd.Flags().String("account", "", "only those of this account")
@@ -130,6 +136,20 @@ orchd vm list -l tier=web -o name`,
 	a.completeFlag(cmd, "account", accountNames)
 	a.completeFlag(cmd, "state", vmStates)
 	return cmd
+}
+
+// watchedVMs is the list of the virtual machines that q asks for.
+func (a *App) watchedVMs(q url.Values, labels map[string]string) watched {
+	either := func(wanted string, values ...string) bool { return wanted == "" || slices.Contains(values, wanted) }
+	keep := func(v api.VM) bool {
+		for key, value := range labels {
+			if v.Labels[key] != value {
+				return false
+			}
+		}
+		return either(q.Get("peer"), v.Status.Owner, v.Status.OwnerID) && either(q.Get("state"), string(v.Status.State)) && either(q.Get("account"), v.Account)
+	}
+	return watched{path: "/v1/vms", table: "vms", query: q, printer: typed[api.VM]{a.vms()}, sorted: true, again: below("/v1/vms", keep)}
 }
 
 func (a *App) vmShow() *cobra.Command {
