@@ -3,9 +3,11 @@ package fsm
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -120,11 +122,47 @@ func (t *table[T]) spell(test *testing.T, file []byte) string {
 	return b.String()
 }
 
+// TestHistoryTakesChanges: what a machine hands to a snapshot.History is on disk
+// when a snapshot of raft's is, and gives the state again.
+func TestHistoryTakesChanges(t *testing.T) {
+	history, err := snapshot.OpenHistory(t.TempDir(), slog.New(slog.NewTextHandler(t.Output(), nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newScribe(21)
+	s.m.KeepChanges(history.End())
+	history.OnDurable(s.m.ChangesDurable)
+	ctx, cancel := context.WithCancel(t.Context())
+	written := make(chan error)
+	go func() { written <- s.m.WriteChanges(ctx, history) }()
+	for range 200 {
+		s.next(t)
+	}
+	frozen, err := s.m.Snapshot()
+	if err == nil {
+		err = frozen.Persist(nowhere{})
+	}
+	if err != nil || history.Durable() != s.m.Index() {
+		t.Errorf("raft's snapshot of entry %d: %v; the changes up to %d are durable", s.m.Index(), err, history.Durable())
+	}
+	then := recordRead(t, s.m.Read())
+	for _, table := range RecordedTables() {
+		got := overlaid(t, table, recordedRead{}, history.Changes(api.Position{}, then.index))
+		if !bytes.Equal(got, then.files[table]) {
+			t.Errorf("%s is\n%s\nit was\n%s", table, rowsIn(t, table, got), rowsIn(t, table, then.files[table]))
+		}
+	}
+	cancel()
+	if err := errors.Join(<-written, history.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestVersions: the versions of a table's rows are those of the base and then one for each change.
 func TestVersions(t *testing.T) {
-	s, out := newScribe(5), &stream{}
+	s, out := newScribe(6), &stream{}
 	s.m.KeepChanges(0)
-	for range 150 {
+	for i := 0; i < 150 || vms.size(s.m.published.Load()) < 2; i++ {
 		s.next(t)
 	}
 	base, from := recordRead(t, s.m.Read()), s.m.Time()

@@ -33,6 +33,7 @@ type scribe struct {
 	index uint64
 	at    time.Time
 	sent  []entry
+	kept  []*state // to which it may roll back
 }
 
 func newScribe(seed uint64) *scribe {
@@ -70,6 +71,7 @@ func (s *scribe) command(t *testing.T) []byte {
 		s.saw, s.reassign, s.label, s.image, s.unimage, s.token, s.untoken, s.join, s.host, s.cordon, s.unpeer, s.tidy, s.keep,
 		s.fleet, s.fleet, s.fleet, s.fleet, s.fleet, s.fleet, s.fleet, s.fleet, s.fleet, s.fleet,
 		s.smdCommand, s.smdCommand, s.smdCommand, s.smdCommand, s.smdCommand, s.smdCommand,
+		s.rollback, s.rollback, s.settle, s.allocate,
 	}
 	return all[s.rng.IntN(len(all))](t)
 }

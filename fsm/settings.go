@@ -158,8 +158,13 @@ func (c settingsPut) faults() (fields []api.FieldError) {
 	return fields
 }
 
-// settingPointer is the JSON pointer to a setting in api.Settings.
-func settingPointer(name string) string { return "/" + strings.ReplaceAll(name, ".", "/") }
+// settingPointer is the JSON pointer to a setting, or a section, in api.Settings.
+func settingPointer(name string) string {
+	if name == "" {
+		return ""
+	}
+	return "/" + strings.ReplaceAll(name, ".", "/")
+}
 
 func wrongSettings(fields []api.FieldError) error {
 	return &api.Error{Kind: api.Invalid, Op: settingsOp, Msg: "the settings are not valid, and none was changed: see errors", Fields: fields}
