@@ -337,7 +337,7 @@ func (f *fetch) changesView() string {
 // historyView makes spans of versions: each holds until the next of its row begins.
 func historyView(table string) string {
 	return fmt.Sprintf(`
-SELECT valid_from, valid_to, verb, "index", n, v.row.* FROM (
+SELECT valid_from, valid_to, verb, "index", n, "row".* FROM (
   SELECT *, "time" AS valid_from, lead("time") OVER (PARTITION BY "key" ORDER BY "index", n) AS valid_to
   FROM read_parquet(%s)) v WHERE verb IS DISTINCT FROM 'delete'`, sqlText(versionsFile(table)))
 }

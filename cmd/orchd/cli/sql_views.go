@@ -108,11 +108,14 @@ func wrapped(words []string) string {
 	column := len("Tables: ")
 	for i, w := range words {
 		if i > 0 {
-			b.WriteString(", ")
+			b.WriteByte(',')
 		}
 		if column += len(w) + 2; column > 88 {
-			b.WriteString("\n  ")
+			b.WriteString("\n ")
 			column = len(w) + 4
+		}
+		if i > 0 {
+			b.WriteByte(' ')
 		}
 		b.WriteString(w)
 	}
