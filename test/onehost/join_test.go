@@ -336,7 +336,7 @@ func TestWrongCredentials(t *testing.T) {
 			t.Fatal(err)
 		}
 		for what, certs := range map[string][]tls.Certificate{"no certificate": nil, "another cluster's certificate": {cert}} {
-			for _, proto := range []string{"orchd-raft/1", "orchd-peer/1"} {
+			for _, proto := range []string{"orchd-raft/1", "orchd-peer/1", "orchd-call/1"} {
 				if answered(t, h.Running.Addresses().Raft, &tls.Config{InsecureSkipVerify: true, Certificates: certs, NextProtos: []string{proto}}) {
 					t.Errorf("%s with %s was answered", proto, what)
 				}
