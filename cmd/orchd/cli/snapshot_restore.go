@@ -13,8 +13,8 @@ func (a *App) snapshotRestore() *cobra.Command {
 	var dryRun, yes bool
 	cmd := a.verb(verb{
 		use:   "restore ID",
-		short: "Roll the inventory, the catalogues and the services back to a snapshot",
-		long: "Roll the inventory, the catalogues and the services back to a snapshot, all at once or not at all.\n" +
+		short: "Roll the inventory and the catalogues back to a snapshot",
+		long: "Roll the inventory and the catalogues back to a snapshot, all at once or not at all.\n" +
 			"Guests, addresses, operations, tokens, accounts, peers and settings stay as they are. It shows what it would\n" +
 			"change and asks; it is refused, and nothing is changed, when somebody changed one of the rows meanwhile.",
 		example: `
