@@ -39,7 +39,7 @@ func settingsReply(settings api.Settings) *Reply[api.Settings] {
 
 // SettingsPatch is the body of PATCH /v1/settings; null gives a setting its default again.
 type SettingsPatch struct {
-	Voters   *int                  `json:"voters,omitempty" enum:"1,3,5" nullable:"true" doc:"How many peers should vote"`
+	Voters   *int                  `json:"voters,omitempty" minimum:"1" maximum:"5" nullable:"true" doc:"How many peers should vote: 1, 3 or 5"`
 	Snapshot SnapshotSettingsPatch `json:"snapshot,omitzero"`
 	History  HistorySettingsPatch  `json:"history,omitzero"`
 	Auth     AuthSettingsPatch     `json:"auth,omitzero"`
