@@ -2,6 +2,7 @@ package peer
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -143,7 +144,9 @@ func describeSnapshot(id, path string, m snapshot.Manifest) api.Snapshot {
 	s := api.Snapshot{ID: id, Index: m.Index, Term: m.Term, CreatedAt: m.Time, StateHash: m.StateHash, Rows: map[string]int64{}, Path: path}
 	for _, f := range m.Files {
 		s.Bytes += f.Bytes
-		s.Rows[f.Table()] += f.Rows
+		if slices.Contains(fsm.RecordedTables(), f.Table()) { // the others are of no use to people
+			s.Rows[f.Table()] += f.Rows
+		}
 	}
 	return s
 }
