@@ -70,9 +70,6 @@ func (r Range) has(index uint64) bool { return r.From <= index && index <= r.To 
 func (r Range) holds(o Range) bool    { return r.From <= o.From && o.To <= r.To }
 func (r Range) meets(o Range) bool    { return r.From <= o.To && o.From <= r.To }
 
-// common is what lies in both.
-func (r Range) common(o Range) Range { return Range{max(r.From, o.From), min(r.To, o.To)} }
-
 // without gives what of r lies in none of others, which are in order.
 func (r Range) without(others []Range) []Range {
 	var out []Range

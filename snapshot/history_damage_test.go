@@ -27,8 +27,8 @@ func missing(t testing.TB, h *History, after api.Position) Range {
 	return m.Range
 }
 
-// TestHistoryNoticesEveryFlip alters and cuts each byte of a folder. What was
-// altered is named and gone, the rest stays right, and what was there can be filled again.
+// TestHistoryNoticesEveryFlip alters each byte of a folder, and cuts its files in
+// many places (TestReadChangesNoticesEveryFlip in all). What was altered is named and gone, the rest stays right.
 func TestHistoryNoticesEveryFlip(t *testing.T) {
 	dir := t.TempDir()
 	historyOf(t, dir, Range{1, 3}, Range{4, 4}).Close()
@@ -39,7 +39,11 @@ func TestHistoryNoticesEveryFlip(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i := range good {
-			for _, bad := range [][]byte{flip(i)(bytes.Clone(good)), good[:i]} {
+			altered := [][]byte{flip(i)(bytes.Clone(good))}
+			if i%16 == 0 {
+				altered = append(altered, good[:i])
+			}
+			for _, bad := range altered {
 				if err := os.WriteFile(path, bad, 0o600); err != nil {
 					t.Fatal(err)
 				}
@@ -214,5 +218,20 @@ func TestOpenHistorySettlesOverlaps(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestOpenHistoryForgetsWhatWasFilled: a crash right behind an import leaves the damaged file beside the new one.
+func TestOpenHistoryForgetsWhatWasFilled(t *testing.T) {
+	dir := t.TempDir()
+	historyOf(t, dir, Range{1, 10}, Range{11, 20}).Close()
+	for _, r := range []Range{{1, 10}, {15, 18}, {15, 25}} {
+		if err := os.WriteFile(filepath.Join(dir, changesName(r)+damagedSuffix), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h := openTestHistory(t, dir)
+	if got := names(t, dir); len(got) != 3 || got[2] != changesName(Range{15, 25})+damagedSuffix || len(h.Gaps()) > 0 {
+		t.Errorf("got folder %v, gaps %v", got, h.Gaps())
 	}
 }

@@ -3,6 +3,7 @@ package snapshot
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/orchd/orchd/api"
@@ -186,10 +187,8 @@ func (s *changeSource) copy(d *changesDraft) error {
 func (h *History) exchange(files []*changeFile, merged *changeFile, d *changesDraft) error {
 	h.settling.Lock()
 	defer h.settling.Unlock()
-	for _, f := range files {
-		if !h.keeps(f) {
-			return errGone
-		}
+	if !h.keeps(files) {
+		return errGone
 	}
 	if err := h.place(merged, d); err != nil {
 		return err
@@ -203,4 +202,16 @@ func (h *History) exchange(files []*changeFile, merged *changeFile, d *changesDr
 		}
 	}
 	return nil
+}
+
+// keeps tells whether all files are still of the history.
+func (h *History) keeps(files []*changeFile) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, f := range files {
+		if !slices.Contains(h.files, f) {
+			return false
+		}
+	}
+	return true
 }

@@ -116,3 +116,31 @@ func TestHistoryMerges(t *testing.T) {
 		h = openTestHistory(t, dir)
 	}
 }
+
+// TestMergeOfWhatIsGone: what was deleted while it was merged does not come back.
+func TestMergeOfWhatIsGone(t *testing.T) {
+	h := historyOf(t, t.TempDir(), Range{1, 10}, Range{11, 20}, Range{21, 30})
+	h.mu.Lock()
+	files := h.files
+	h.mu.Unlock()
+	d, err := h.newDraft()
+	if err == nil {
+		err = h.copyAll(d, files)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	merged, err := d.finish(Range{1, 30})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Retire(timeOf(15)); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(h.exchange(files, merged, d), d.discard()); !errors.Is(err, errGone) {
+		t.Errorf("got %v", err)
+	}
+	if want := []Range{{11, 20}, {21, 30}}; !slices.Equal(ranges(h), want) || len(names(t, h.dir)) != len(want) {
+		t.Errorf("got %v, folder %v, want %v", ranges(h), names(t, h.dir), want)
+	}
+}

@@ -35,14 +35,12 @@ func (h *History) openFile(f *changeFile) (*changeSource, error) {
 	return &changeSource{f.To, each, in.Close}, nil
 }
 
-// openWhole opens a file that matches its sum. If it does not, or is missing and
-// should not be, the error is errDamaged.
+// openWhole opens a file that matches its sum. If it does not, or is missing, the
+// error is errDamaged.
 func (h *History) openWhole(f *changeFile) (*os.File, int64, error) {
 	in, err := os.Open(h.path(f))
 	if errors.Is(err, fs.ErrNotExist) {
-		if err = errGone; h.keeps(f) {
-			err = errDamaged{errors.New("it is missing")}
-		}
+		return nil, 0, errDamaged{errors.New("it is missing")}
 	}
 	if err != nil {
 		return nil, 0, err
@@ -52,13 +50,6 @@ func (h *History) openWhole(f *changeFile) (*os.File, int64, error) {
 		return nil, 0, errors.Join(err, in.Close())
 	}
 	return in, size, nil
-}
-
-// keeps tells whether a file is one of the history still.
-func (h *History) keeps(f *changeFile) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.fileLocked(f.From) == f
 }
 
 // verify compares the open file with its sum, unless it did when it was in the same state.
@@ -91,25 +82,26 @@ func damage(err error) error {
 	return errDamaged{err}
 }
 
-// setAside takes a damaged file out of the history.
-func (h *History) setAside(f *changeFile, why error) {
+// setAside takes a damaged file out of the history. It tells whether the file was
+// in it: one that was merged or deleted meanwhile is missing and not damaged.
+func (h *History) setAside(f *changeFile, why error) bool {
 	h.settling.Lock()
 	defer h.settling.Unlock()
-	if h.drop(f) {
+	kept := h.drop(f)
+	if kept {
 		h.rename(f, why)
 	}
+	return kept
 }
 
-// drop takes files off the list, and tells whether they all were on it.
-func (h *History) drop(files ...*changeFile) bool {
+// drop takes a file off the list, and tells whether it was on it.
+func (h *History) drop(f *changeFile) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	rest := slices.DeleteFunc(slices.Clone(h.files), func(f *changeFile) bool { return slices.Contains(files, f) })
-	if len(rest)+len(files) != len(h.files) {
-		return false
-	}
+	rest := slices.DeleteFunc(slices.Clone(h.files), func(o *changeFile) bool { return o == f })
+	kept := len(rest) < len(h.files)
 	h.files = rest
-	return true
+	return kept
 }
 
 // rename gives a damaged file, which is off the list, a name under which nobody
@@ -137,10 +129,10 @@ func (h *History) Verify(ctx context.Context) (damaged []Range, err error) {
 		}
 		f.doubt()
 		in, _, err := h.openWhole(f)
-		if _, bad := errors.AsType[errDamaged](err); bad {
-			h.setAside(f, err)
+		switch _, bad := errors.AsType[errDamaged](err); {
+		case bad && h.setAside(f, err):
 			damaged = append(damaged, f.Range)
-		} else if err != nil && !errors.Is(err, errGone) {
+		case err != nil && !bad:
 			return damaged, err
 		}
 		if in != nil {
