@@ -193,6 +193,10 @@ func TestEventsThatNobodyKeepsAreGone(t *testing.T) {
 	if a.Status != http.StatusGone || !strings.Contains(a.Problem(t).Detail, "the oldest that are kept are those of index") {
 		t.Errorf("what nobody keeps: %d %s", a.Status, a.Body)
 	}
+	kept := ask.Decode[api.Page[api.ChangeRange]](t, p.Do("GET", "/v1/changes", nil)).Items
+	if a := p.Do("GET", fmt.Sprintf("/v1/events?since=%d.3&follow=false", kept[0].From-1), nil); a.Status != http.StatusGone {
+		t.Errorf("the rest of an entry that nobody keeps: %d %s", a.Status, a.Body)
+	}
 	if a := p.Do("GET", "/v1/events?since=99999999&follow=false", nil); a.Status < 400 || a.Status >= 500 {
 		t.Errorf("a position that has not come: %d %s", a.Status, a.Body)
 	}

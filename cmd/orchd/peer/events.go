@@ -33,17 +33,25 @@ func (p *Peer) reachable(ctx context.Context, since api.Position) error {
 	if since.Index > p.machine.Index() && p.node.ReadIndex(ctx) == nil && since.Index > p.machine.Index() {
 		return api.Errorf(api.Invalid, "events", "position %s lies in the future: the newest index is %d", since, p.machine.Index())
 	}
-	if since.Index+1 >= files.Oldest() {
+	if next(since) >= files.Oldest() {
 		return nil
 	}
 	err := p.backfill(ctx)
-	if oldest := files.Oldest(); since.Index+1 < oldest {
+	if oldest := files.Oldest(); next(since) < oldest {
 		if err != nil {
 			return api.Errorf(api.Unavailable, "events", "the changes behind %s are not kept on this peer, and not every other peer could be asked: try again, or ask another peer: %w", since, err)
 		}
 		return api.Errorf(api.Gone, "events", "the changes behind %s are not kept any more; the oldest that are kept are those of index %d: read the present state, and go on from its index", since, oldest)
 	}
 	return nil
+}
+
+// next is the first entry that may have changes behind a position.
+func next(since api.Position) uint64 {
+	if since == api.After(since.Index) {
+		return since.Index + 1
+	}
+	return max(since.Index, 1)
 }
 
 // eventStream walks through the change files, and on through what is appended.
