@@ -60,6 +60,7 @@ type tree[T any] struct {
 type anyTable interface {
 	number(pos int)
 	label() string
+	layout() Layout
 	empty() anyTree
 	find(s *state, key string) (any, bool)
 	content(s *state) snapshot.Table

@@ -194,6 +194,7 @@ type structColumn struct {
 	offset     uintptr // in the outermost struct
 	typ        reflect.Type
 	zeroIsNull bool
+	secret     bool
 	err        error
 }
 
@@ -223,7 +224,7 @@ func columnsOf(t reflect.Type) []structColumn {
 		if !tagged || name == "" {
 			name = f.Name
 		}
-		col := structColumn{name: name, offset: f.Offset, typ: f.Type}
+		col := structColumn{name: name, offset: f.Offset, typ: f.Type, secret: isSecret(f)}
 		given := strings.Split(options, ",")
 		col.zeroIsNull = slices.Contains(given, "omitzero") ||
 			slices.Contains(given, "omitempty") && scalarOf(f.Type) != nil
