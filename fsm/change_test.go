@@ -466,6 +466,7 @@ func TestApplyWaitsForTheSink(t *testing.T) {
 		sink := &gated{open: make(chan struct{})}
 		ctx, cancel := context.WithCancel(t.Context())
 		go l.m.WriteChanges(ctx, sink)
+		synctest.Wait() // before it has begun nobody takes changes, and apply waits for nobody
 		applied := 0
 		go func() {
 			for range 100 {

@@ -135,6 +135,7 @@ func TestHistoryTakesChanges(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	written := make(chan error)
 	go func() { written <- s.m.WriteChanges(ctx, history) }()
+	go func() { written <- s.m.WriteMarks(ctx, func(*Mark) {}) }()
 	for range 200 {
 		s.next(t)
 	}
@@ -153,7 +154,7 @@ func TestHistoryTakesChanges(t *testing.T) {
 		}
 	}
 	cancel()
-	if err := errors.Join(<-written, history.Close()); err != nil {
+	if err := errors.Join(<-written, <-written, history.Close()); err != nil {
 		t.Error(err)
 	}
 }
