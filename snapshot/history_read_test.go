@@ -127,7 +127,7 @@ func TestChangesGoOnWhenTheirFileGoes(t *testing.T) {
 			t.Fatal(err)
 		}
 		switch got = append(got, c); {
-		case c.Index == 4 && c.N == 1:
+		case c.Index == 5:
 			if err := h.mergeAll(); err != nil || len(h.Files()) != 1 {
 				t.Fatalf("got %v, %d files", err, len(h.Files()))
 			}
