@@ -29,8 +29,14 @@ func (p *Peer) rereadSnapshots(ctx context.Context) error {
 	}
 }
 
-// reread looks once, and says what it found.
+// reread looks once, and says what it found. Damaged files of changes become gaps,
+// which are filled like any other.
 func (p *Peer) reread(ctx context.Context) {
+	if damaged, err := p.chronicle.files.Verify(ctx); err != nil && ctx.Err() == nil {
+		p.log.Warn("the changes were not all read again; tried again at the next time", "err", err)
+	} else if len(damaged) > 0 {
+		p.log.Warn("files of changes were damaged and are fetched from another peer; look at the disk", "ranges", damaged)
+	}
 	found, err := p.marks.files.Reread(ctx, snapshot.Mending{
 		State: func(uint64) (snapshot.Content, bool) { return p.machine.Read().Content(), true },
 		Fetch: p.fetchSnapshotFile,
