@@ -50,6 +50,9 @@ func (tx *Txn) note() {
 	c := commandChanges{actor: tx.Actor.ID, request: tx.Request}
 	for was := range tx.touched() {
 		if change, real := tx.changeOf(was); real {
+			if c.rows == nil {
+				c.rows = make([]rowChange, 0, len(tx.changes))
+			}
 			c.rows = append(c.rows, change)
 			tx.notedBytes += was.size + changedRowBytes
 		}

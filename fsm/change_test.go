@@ -44,15 +44,6 @@ func (s *stream) told(what string, to uint64) {
 	s.end = to
 }
 
-// behind are the changes of the entries after index.
-func (s *stream) behind(index uint64) []snapshot.Change {
-	k := slices.IndexFunc(s.changes, func(c snapshot.Change) bool { return c.Index > index })
-	if k < 0 {
-		return nil
-	}
-	return s.changes[k:]
-}
-
 // drain hands what waits in the machine to the stream.
 func (s *stream) drain(m *Machine) {
 	w := changeWriter{sink: s, lost: m.changes.lost}
