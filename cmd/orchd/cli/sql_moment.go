@@ -67,7 +67,7 @@ type way struct {
 }
 
 // exact tells whether the base is the state itself.
-func (w way) exact() bool { return len(w.ranges) == 0 }
+func (w way) exact() bool { return w.base.ID != "" && len(w.ranges) == 0 }
 
 // to finds the way to an instant that is not in the future.
 func (p past) to(i instant) (way, error) {
@@ -81,7 +81,7 @@ func (p past) to(i instant) (way, error) {
 			w.base = s
 		}
 	}
-	if w.base.ID == "" && (len(p.ranges) == 0 || p.ranges[0].From > 1) {
+	if w.base.ID == "" && (len(p.ranges) == 0 || p.ranges[0].From > 1 || i.index == 0 && p.begin().After(i.time)) {
 		return w, p.tooOld(i)
 	}
 	next := w.base.Index + 1
@@ -112,11 +112,24 @@ func (p past) to(i instant) (way, error) {
 	return w, nil
 }
 
+// begin is the time of the oldest change that is kept; that of the newest state without one.
+func (p past) begin() time.Time {
+	for _, r := range p.ranges {
+		if r.Rows > 0 {
+			return r.Since
+		}
+	}
+	return p.newest.CreatedAt
+}
+
 // tooOld is the error of an instant before all that is kept.
 func (p past) tooOld(i instant) error {
 	msg, oldest := fmt.Sprintf("%v is before all that is kept", i), p.newest
 	if len(p.snapshots) > 0 {
 		oldest = p.snapshots[0]
+	}
+	if len(p.ranges) > 0 && p.ranges[0].From == 1 {
+		oldest = api.Snapshot{CreatedAt: p.begin(), Index: 1}
 	}
 	return &failure{exitNotFound, msg, fmt.Sprintf("the oldest moment that can be asked about is %s, index %d", precise(oldest.CreatedAt), oldest.Index)}
 }

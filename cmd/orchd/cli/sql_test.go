@@ -166,6 +166,22 @@ func TestOnlyWhatIsNeeded(t *testing.T) {
 	}
 }
 
+// TestMomentsAroundTheFirstChange: before it there was no cluster, which is said;
+// at an index whose entries changed no rows the tables are empty.
+func TestMomentsAroundTheFirstChange(t *testing.T) {
+	w := randomWorld(t, 7, 20)
+	w.files(20)
+	w.ranges[0].From = 1
+	r := w.ask("select 1 from vms", "--at", "2020-01-01T00:00:00Z")
+	if r.code != exitNotFound || !strings.Contains(r.stderr, "is before all that is kept") || !strings.Contains(r.stderr, "index 1") {
+		t.Errorf("before the cluster: %d %s", r.code, r.stderr)
+	}
+	p := past{newest: api.Snapshot{ID: "at-9", Index: 9}, ranges: []api.ChangeRange{{From: 1, To: 9}}}
+	if way, err := p.to(instant{index: 3}); err != nil || way.exact() {
+		t.Errorf("entries that changed nothing: %+v, %v", way, err)
+	}
+}
+
 func TestMomentsThatCannotBeAsked(t *testing.T) {
 	w := randomWorld(t, 31, 40)
 	w.snapshots = []api.Snapshot{w.described("10", 10)}
