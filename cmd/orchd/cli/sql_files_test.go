@@ -107,6 +107,7 @@ SELECT string_agg(DISTINCT "verb", ',') FROM 'changes/*.parquet';`)
 			t.Errorf("%s cannot be read", path)
 		}
 	}
+	tryFormatPage(t, dir)
 }
 
 // overFiles runs statements in a folder, with no other names than those of its files.
