@@ -3,6 +3,7 @@ package onehost
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net/http"
 	"os"
@@ -279,6 +280,41 @@ func TestDownloadsOfOneMoment(t *testing.T) {
 	}
 	if a := p.Do("GET", "/v1/snapshots/"+now.ID+"/all.tar", nil); a.Status != http.StatusOK || !bytes.Contains(a.Body, []byte("snapshot.json")) {
 		t.Errorf("all tables: %d, %d bytes", a.Status, len(a.Body))
+	}
+}
+
+// TestWhoMaySeeTheTokens: the tables that tell who may do what are for admins, in
+// every form in which tables leave a peer; the rest is there for a viewer.
+func TestWhoMaySeeTheTokens(t *testing.T) {
+	t.Parallel()
+	c := Start(t, 1, nil)
+	p := c.Peers[0]
+	p.post(plainNodes(0, 3))
+	token := ask.Decode[api.NewToken](t, p.Do("POST", "/v1/tokens", `{"role":"viewer","ttl":"1h"}`))
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	defer client.CloseIdleConnections()
+	viewer := func(path string) ask.Answer {
+		a, err := ask.Send(t.Context(), client, "GET", "https://"+p.Address()+path, nil, "Authorization: Bearer "+token.Token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	now := ask.Decode[api.Snapshot](t, viewer("/v1/snapshots/now")).ID
+	kept := ask.Decode[api.Page[api.ChangeRange]](t, viewer("/v1/changes")).Items
+	for _, path := range []string{"/v1/snapshots/" + now + "/all.tar", "/v1/changes/" + kept[len(kept)-1].File, "/v1/events?since=0&follow=false"} {
+		if a := viewer(path); a.Status != http.StatusOK || bytes.Contains(a.Body, []byte(token.ID)) {
+			t.Errorf("%s shows a viewer the tokens: %d", path, a.Status)
+		}
+		if a := p.Do("GET", path, nil); a.Status != http.StatusOK || !bytes.Contains(a.Body, []byte(token.ID)) {
+			t.Errorf("%s does not show an admin the tokens: %d", path, a.Status)
+		}
+	}
+	if a := viewer("/v1/snapshots/" + now + "/tokens.parquet"); a.Status != http.StatusForbidden {
+		t.Errorf("the table itself: %d", a.Status)
+	}
+	if a := viewer("/v1/events?since=0&follow=false&table=compute_nodes"); bytes.Count(a.Body, []byte("event: change")) != 3 {
+		t.Errorf("the nodes: %d %s", a.Status, a.Body)
 	}
 }
 

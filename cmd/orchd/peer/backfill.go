@@ -154,7 +154,7 @@ func (p *Peer) serveKept(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (p *Peer) serveChanges(w http.ResponseWriter, r *http.Request) {
-	f, size, err := p.changesBetween(r.PathValue("range"), func(c *snapshot.Change) error { return nil })
+	f, size, err := p.changesBetween(r.PathValue("range"), func(*snapshot.Change) (bool, error) { return true, nil })
 	if err != nil {
 		answerPeer(w, nil, err)
 		return
@@ -166,9 +166,9 @@ func (p *Peer) serveChanges(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// changesBetween writes the changes of a stretch, FROM-TO, each as edit leaves it,
-// into a scratch file, whose length it gives. NotFound when any of it is missing.
-func (p *Peer) changesBetween(name string, edit func(*snapshot.Change) error) (*os.File, int64, error) {
+// changesBetween writes the changes of a stretch, FROM-TO, those that edit keeps as
+// edit leaves them, into a scratch file, whose length it gives. NotFound when any is missing.
+func (p *Peer) changesBetween(name string, edit func(*snapshot.Change) (keep bool, err error)) (*os.File, int64, error) {
 	r, ok := parseRange(name)
 	if !ok {
 		return nil, 0, api.Errorf(api.NotFound, "changes", "a stretch of changes is named FROM-TO, two log indexes, the first from 1 and not after the second")
@@ -182,11 +182,13 @@ func (p *Peer) changesBetween(name string, edit func(*snapshot.Change) error) (*
 	}
 	edited := func(yield func(*snapshot.Change, error) bool) {
 		for c, err := range p.chronicle.files.Changes(api.After(r.From-1), r.To) {
+			keep := true
 			if err == nil {
 				own := *c
-				c, err = &own, edit(&own)
+				c = &own
+				keep, err = edit(c)
 			}
-			if !yield(c, err) {
+			if (keep || err != nil) && !yield(c, err) {
 				return
 			}
 		}

@@ -149,6 +149,9 @@ func (p *Peer) SnapshotTable(ctx context.Context, id, table string) (server.Docu
 	if !slices.Contains(fsm.RecordedTables(), table) {
 		return server.Document{}, api.Errorf(api.NotFound, "snapshot.download", "no table %q; there are: %s", table, strings.Join(fsm.RecordedTables(), ", "))
 	}
+	if hidden(ctx)(table) {
+		return server.Document{}, api.Errorf(api.Forbidden, "snapshot.download", "the table %s is for admins only", table)
+	}
 	s, err := p.state(ctx, id)
 	if err != nil {
 		return server.Document{}, err
@@ -162,7 +165,7 @@ func (p *Peer) SnapshotArchive(ctx context.Context, id string) (server.Document,
 	if err != nil {
 		return server.Document{}, err
 	}
-	return p.exports.document("orchd-"+s.describe.ID+".tar", s.describe.CreatedAt, func(f io.WriteSeeker) error { return archive(f, s) })
+	return p.exports.document("orchd-"+s.describe.ID+".tar", s.describe.CreatedAt, func(f io.WriteSeeker) error { return archive(f, s, hidden(ctx)) })
 }
 
 // archived is what snapshot.json in an archive tells.
@@ -180,13 +183,15 @@ type archivedFile struct {
 	SHA256 string `json:"sha256"`
 }
 
-// archive writes the tables one by one, then the list of them.
-func archive(w io.WriteSeeker, s tablesOf) error {
+// archive writes the tables that are not hidden one by one, then the list of them.
+func archive(w io.WriteSeeker, s tablesOf, hidden func(table string) bool) error {
 	about := archived{Index: s.describe.Index, Time: s.describe.CreatedAt, StateHash: s.describe.StateHash, Files: []archivedFile{}}
 	const list, ending = "snapshot.json", ".parquet"
 	var names []string
 	for _, table := range fsm.RecordedTables() {
-		names = append(names, table+ending)
+		if !hidden(table) {
+			names = append(names, table+ending)
+		}
 	}
 	return snapshot.WriteArchive(w, s.describe.CreatedAt, append(names, list), func(name string, w io.Writer) error {
 		if name == list {
@@ -214,22 +219,30 @@ func (c *counter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// ChangesFile opens a stretch of changes, FROM-TO.parquet, without secrets.
-func (p *Peer) ChangesFile(_ context.Context, name string) (server.Document, error) {
+// ChangesFile opens a stretch of changes, FROM-TO.parquet, without secrets and
+// without the tables that who asks may not see.
+func (p *Peer) ChangesFile(ctx context.Context, name string) (server.Document, error) {
 	stretch, ok := strings.CutSuffix(name, ".parquet")
 	if !ok {
 		return server.Document{}, api.Errorf(api.NotFound, "changes", "no file %q; a stretch of changes is named FROM-TO.parquet", name)
 	}
-	f, _, err := p.changesBetween(stretch, withoutSecrets)
+	hidden := hidden(ctx)
+	f, _, err := p.changesBetween(stretch, func(c *snapshot.Change) (bool, error) {
+		if hidden(c.Table) {
+			return false, nil
+		}
+		e, err := fsm.PublicChange(c)
+		c.Value = e.Value
+		return true, err
+	})
 	if err != nil {
 		return server.Document{}, err
 	}
-	// What an index changed stays as it is for ever: its name says which file it is.
-	return server.Document{ReadSeekCloser: f, ETag: "changes-" + stretch + "-" + p.identity.ClusterID[:8], Name: name}, nil
-}
-
-func withoutSecrets(c *snapshot.Change) error {
-	e, err := fsm.PublicChange(c)
-	c.Value = e.Value
-	return err
+	// What an index changed stays as it is for ever: the name says which file it is,
+	// and who asks how much of it.
+	etag := "changes-" + stretch + "-" + p.identity.ClusterID[:8]
+	if hidden("tokens") {
+		etag += "-public"
+	}
+	return server.Document{ReadSeekCloser: f, ETag: etag, Name: name}, nil
 }

@@ -23,7 +23,20 @@ func (p *Peer) Events(ctx context.Context, since api.Position, until uint64, fil
 	if err := p.reachable(ctx, since); err != nil {
 		return nil, err
 	}
-	return &eventStream{files: p.chronicle.files, at: since, until: until, filter: filter}, nil
+	return &eventStream{files: p.chronicle.files, at: since, until: until, filter: filter, hidden: hidden(ctx)}, nil
+}
+
+// guarded are the tables of which a reader must be allowed more than to read
+// snapshots, and what: they tell who may do what.
+var guarded = map[string]string{"tokens": "token", "settings": "setting"}
+
+// hidden tells of a table whether who asks may not see it.
+func hidden(ctx context.Context) func(table string) bool {
+	actor := api.CallerOf(ctx).Actor
+	return func(table string) bool {
+		kind, is := guarded[table]
+		return is && !api.Allowed(actor, api.Read, api.Object{Kind: kind, Account: actor.Account})
+	}
 }
 
 // reachable is nil when what comes next after a position is kept here; what is not
@@ -60,6 +73,7 @@ type eventStream struct {
 	at     api.Position // all that is wanted up to here has been given
 	until  uint64       // the last entry; 0: for ever
 	filter api.EventFilter
+	hidden func(table string) bool
 
 	target uint64 // the walk in hand goes up to there
 	next   func() (*snapshot.Change, error, bool)
@@ -129,7 +143,7 @@ func (s *eventStream) await(ctx context.Context) error {
 
 func (s *eventStream) wants(c *snapshot.Change) bool {
 	f := s.filter
-	return (len(f.Tables) == 0 || slices.Contains(f.Tables, c.Table)) &&
+	return !s.hidden(c.Table) && (len(f.Tables) == 0 || slices.Contains(f.Tables, c.Table)) &&
 		(len(f.Keys) == 0 || slices.Contains(f.Keys, c.Key)) &&
 		(f.Account == "" || f.Account == c.Account)
 }
