@@ -36,7 +36,7 @@ func folderWith(t *testing.T, s *state, more snapshot.Table) *snapshot.Folder {
 	return folderFrom(t, c)
 }
 
-func folderFrom(t *testing.T, c snapshot.Content) *snapshot.Folder {
+func folderFrom(t testing.TB, c snapshot.Content) *snapshot.Folder {
 	t.Helper()
 	marks, err := snapshot.OpenMarks(t.TempDir(), slog.New(slog.NewTextHandler(t.Output(), nil)))
 	if err != nil {

@@ -130,8 +130,8 @@ func TestWhoMayRollBack(t *testing.T) {
 	p.must(admin, restoreState, d.command)
 }
 
-// TestRollbackIsRefused: each change that contradicts a rollback, and one of each
-// sort that does not.
+// TestRollbackIsRefused: each sort of change that contradicts a rollback stops it,
+// and one that is compared anew goes through.
 func TestRollbackIsRefused(t *testing.T) {
 	someBMC := func() *inventory.BMC {
 		return &inventory.BMC{Username: "root", Password: new("p"), MACAddress: "02:00:00:00:00:01"}
