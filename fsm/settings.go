@@ -42,7 +42,7 @@ const (
 // choices are all of them but the secrets of JSON Web Tokens, which are sealed.
 var choices = []choice{
 	{SettingVoters, asNumber, "3", oneOfVoters},
-	{SettingSnapshotInterval, asText, "1h", durationFrom(time.Minute, true)},
+	{SettingSnapshotInterval, asText, "1h", durationFrom(time.Second, true)},
 	{SettingSnapshotRetain, asNumber, "24", numberFrom(1)},
 	{SettingSnapshotDaily, asNumber, "30", numberFrom(0)},
 	{SettingSnapshotMonthly, asNumber, "12", numberFrom(0)},
@@ -67,6 +67,16 @@ func choiceNamed(name string) (choice, bool) {
 		return choice{}, false
 	}
 	return choices[k], true
+}
+
+// SettingFault says what is wrong with a value for one of those settings, as whoever
+// seeds them should ask: a wrong seed is as good as none. Empty: nothing.
+func SettingFault(name, value string) string {
+	c, known := choiceNamed(name)
+	if !known {
+		return "is no setting that can be changed"
+	}
+	return c.wrong(value)
 }
 
 func oneOfVoters(value string) string {
@@ -146,9 +156,7 @@ func applyPutSettings(tx *Txn, c settingsPut) (object, error) {
 // faults says what is wrong with the values.
 func (c settingsPut) faults() (fields []api.FieldError) {
 	for name, value := range ordered(c.Values) {
-		if known, ok := choiceNamed(name); !ok {
-			fields = append(fields, api.FieldError{Pointer: settingPointer(name), Detail: "is no setting that can be changed"})
-		} else if detail := known.wrong(value); detail != "" {
+		if detail := SettingFault(name, value); detail != "" {
 			fields = append(fields, api.FieldError{Pointer: settingPointer(name), Detail: detail})
 		}
 	}

@@ -103,22 +103,22 @@ func TestPatchesThatAreNone(t *testing.T) {
 	l := newLog(t, "a")
 	w, before := NewWriter(atOnce{l}, nil, marking{}), l.m.Index()
 	for patch, want := range map[string]map[string]string{
-		`{"voter":3}`:                     {"/voter": "did you mean voters?"},
-		`{"quorum":3}`:                    {"/quorum": "is no setting"},
-		`{"auth.jwt_role":"viewer"}`:      {"": `has no setting "auth.jwt_role"`},
-		`{"snapshot":{"a/b":1}}`:          {"/snapshot": `has no setting "a/b"`},
-		`{"voters":4}`:                    {"/voters": "must be 1, 3 or 5"},
-		`{"voters":"3"}`:                  {"/voters": "must be a whole number"},
-		`{"voters":3.5}`:                  {"/voters": "must be a whole number"},
-		`{"voters":{"voters":3}}`:         {"/voters": "must be a whole number"},
-		`{"snapshot":3}`:                  {"/snapshot": "must be an object"},
-		`{"snapshot":[]}`:                 {"/snapshot": "must be an object"},
-		`{"snapshot":{"retian":3}}`:       {"/snapshot/retian": "did you mean retain?"},
-		`{"snapshot":{"retain":0}}`:       {"/snapshot/retain": "must be a whole number from 1 to 100000"},
-		`{"snapshot":{"daily":-1}}`:       {"/snapshot/daily": "from 0 to 100000"},
-		`{"snapshot":{"monthly":1e5}}`:    {"/snapshot/monthly": "must be a whole number"},
-		`{"snapshot":{"interval":"59s"}}`: {"/snapshot/interval": "must be 0s, or a duration from 1m to 876000h"},
-		`{"snapshot":{"interval":3600}}`:  {"/snapshot/interval": "must be a string"},
+		`{"voter":3}`:                       {"/voter": "did you mean voters?"},
+		`{"quorum":3}`:                      {"/quorum": "is no setting"},
+		`{"auth.jwt_role":"viewer"}`:        {"": `has no setting "auth.jwt_role"`},
+		`{"snapshot":{"a/b":1}}`:            {"/snapshot": `has no setting "a/b"`},
+		`{"voters":4}`:                      {"/voters": "must be 1, 3 or 5"},
+		`{"voters":"3"}`:                    {"/voters": "must be a whole number"},
+		`{"voters":3.5}`:                    {"/voters": "must be a whole number"},
+		`{"voters":{"voters":3}}`:           {"/voters": "must be a whole number"},
+		`{"snapshot":3}`:                    {"/snapshot": "must be an object"},
+		`{"snapshot":[]}`:                   {"/snapshot": "must be an object"},
+		`{"snapshot":{"retian":3}}`:         {"/snapshot/retian": "did you mean retain?"},
+		`{"snapshot":{"retain":0}}`:         {"/snapshot/retain": "must be a whole number from 1 to 100000"},
+		`{"snapshot":{"daily":-1}}`:         {"/snapshot/daily": "from 0 to 100000"},
+		`{"snapshot":{"monthly":1e5}}`:      {"/snapshot/monthly": "must be a whole number"},
+		`{"snapshot":{"interval":"999ms"}}`: {"/snapshot/interval": "must be 0s, or a duration from 1s to 876000h"},
+		`{"snapshot":{"interval":3600}}`:    {"/snapshot/interval": "must be a string"},
 		`{"snapshot":{"interval":"1 hour"},"history":{"retain_for":"0s"}}`:   {"/snapshot/interval": "must be 0s", "/history/retain_for": "must be a duration from 1h"},
 		`{"history":{"retain_for":"-9600h"}}`:                                {"/history/retain_for": "must be a duration"},
 		`{"auth":{"jwt_secret_set":true}}`:                                   {"/auth/jwt_secret_set": "only to be read"},
@@ -161,7 +161,7 @@ func TestPatchesThatAreNone(t *testing.T) {
 // TestApplyChecksSettings: whatever proposed them.
 func TestApplyChecksSettings(t *testing.T) {
 	l := newLog(t, "a")
-	for name, value := range map[string]string{SettingVoters: "2", SettingSnapshotRetain: "007", SettingSnapshotInterval: "1s", SettingHistoryRetainFor: "", SettingJWTRole: "peer",
+	for name, value := range map[string]string{SettingVoters: "2", SettingSnapshotRetain: "007", SettingSnapshotInterval: "1ms", SettingHistoryRetainFor: "", SettingJWTRole: "peer",
 		SettingLevel: "2", KeySeal: "x", SettingCluster: "d", SettingJWTSecret: "in clear"} {
 		err := l.refused(api.Invalid, admin, putSettings, settingsPut{Values: map[string]string{SettingAudience: "must not come in alone", name: value}})
 		if len(err.Fields) != 1 || err.Fields[0].Pointer != settingPointer(name) {
