@@ -43,6 +43,7 @@ type Config struct {
 	CommitTimeout     time.Duration // how long a follower that does not ask may be left in the dark about what was committed last, once or twice over: raft tells it with the next entries, or after that time; default 50 ms
 	SnapshotThreshold uint64        // entries since the last snapshot that make another one; default 8192
 	SnapshotInterval  time.Duration // how often that is looked at, up to twice as long; default 2 min
+	SnapshotAtEnd     bool          // Close makes one too, so that the next start replays next to nothing
 	TrailingLogs      uint64        // entries kept behind a snapshot for peers that were away; default 10240
 	MaxConns          int           // open connections on the raft port; default 1024: the leader of 100 peers has about 500
 	MaxConnsPerIP     int           // of those, from one address; default 64

@@ -298,8 +298,7 @@ func (n *Node) Close() error {
 // snapshotTime bounds the last snapshot: what stops a service waits 90 s by default (systemd).
 const snapshotTime = 30 * time.Second
 
-// snapshotAtEnd makes a snapshot, so that the next start replays next to nothing.
-// Without one it only takes longer.
+// snapshotAtEnd makes a snapshot. Without one the next start only takes longer.
 func (n *Node) snapshotAtEnd() {
 	if n.failed() != nil {
 		return
@@ -319,7 +318,9 @@ func (n *Node) close() error {
 		}
 		cancel()
 		n.proposals.drain(drainTime)
-		n.snapshotAtEnd()
+		if n.cfg.SnapshotAtEnd {
+			n.snapshotAtEnd()
+		}
 	}
 	n.gossip.leave()
 	n.cancel()

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -219,6 +221,25 @@ func TestLongLogIsReplayed(t *testing.T) {
 		t.Errorf("n = %q, want %q", got, want)
 	}
 	p.propose(set("m", "1"))
+}
+
+// TestSnapshotAtTheEnd: what was applied is in a snapshot when a peer was stopped,
+// a leader without its majority too.
+func TestSnapshotAtTheEnd(t *testing.T) {
+	h := newHouse(t, 2, func(c *Config) { c.SnapshotAtEnd = true })
+	leader, other := h.leader(), h.followers()[0]
+	leader.propose(set("a", "1"))
+	must(t, other.ReadIndex(t.Context()))
+	index := leader.machine.Index()
+	for _, p := range []*peer{other, leader} {
+		p.close()
+		store, err := raft.NewFileSnapshotStore(filepath.Join(p.dir, "raft"), 2, io.Discard)
+		must(t, err)
+		found, err := store.List()
+		if err != nil || len(found) == 0 || found[0].Index < index {
+			t.Errorf("snapshots of %s: %v, %v; one at %d is wanted", p.id, found, err, index)
+		}
+	}
 }
 
 func TestDamagedEntryStopsThePeer(t *testing.T) {

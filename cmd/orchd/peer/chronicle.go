@@ -100,9 +100,8 @@ func (p *Peer) retireChanges() {
 // oldestWanted is the time before which changes are not kept, by the cluster's clock.
 func (p *Peer) oldestWanted() time.Time {
 	now := p.machine.Read()
-	keep, err := time.ParseDuration(now.Settings().History.RetainFor)
-	if err != nil || now.Now().IsZero() {
+	if now.Now().IsZero() {
 		return time.Time{}
 	}
-	return now.Now().Add(-keep)
+	return now.Now().Add(-now.HistoryRetainFor())
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/orchd/orchd/api"
@@ -91,6 +92,12 @@ func (c Config) Validate() error {
 	}
 	if !slices.Contains([]int{1, 3, 5}, c.Voters) {
 		wrong = append(wrong, fmt.Errorf("voters %d: must be 1, 3 or 5", c.Voters))
+	}
+	if fault := fsm.SettingFault(fsm.SettingSnapshotInterval, fsm.SettingDuration(c.SnapshotInterval)); fault != "" {
+		wrong = append(wrong, fmt.Errorf("snapshot.interval %s: %s", c.SnapshotInterval, fault))
+	}
+	if fault := fsm.SettingFault(fsm.SettingSnapshotRetain, strconv.Itoa(c.SnapshotRetain)); fault != "" {
+		wrong = append(wrong, fmt.Errorf("snapshot.retain %d: %s", c.SnapshotRetain, fault))
 	}
 	for name, listen := range map[string]string{"api.listen": c.APIListen, "raft.listen": c.RaftListen, "gossip.listen": c.GossipListen} {
 		if _, _, err := net.SplitHostPort(listen); err != nil {

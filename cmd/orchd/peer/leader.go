@@ -35,20 +35,11 @@ func (p *Peer) lead(ctx context.Context) error {
 			swept = now
 			p.sweep(ctx)
 		}
-		if now, every := p.cfg.Now(), p.snapshotInterval(); every > 0 && now.Sub(marked) >= every {
+		if now, every := p.cfg.Now(), p.machine.Read().SnapshotInterval(); every > 0 && now.Sub(marked) >= every {
 			marked = now
 			p.tried(ctx, "mark a snapshot", func() error { _, err := p.writer.Mark(ctx); return err })
 		}
 	}
-}
-
-// snapshotInterval is the setting; 0: marked snapshots on demand only.
-func (p *Peer) snapshotInterval() time.Duration {
-	every, err := time.ParseDuration(p.machine.Read().Settings().Snapshot.Interval)
-	if err != nil {
-		return 0
-	}
-	return every
 }
 
 // reassignSilent gives the VMs that silent peers own, and never began, to others.

@@ -178,7 +178,7 @@ func (p *Peer) clusterConfig(snapshots *snapshot.Store) cluster.Config {
 	c.Snapshots = verified{snapshots}
 	c.PeerHandler, c.Report, c.VotersWanted = p.channel(), p.say, p.votersWanted
 	c.Profile, c.Now = p.cfg.RaftProfile, p.cfg.Now
-	c.SnapshotThreshold, c.TrailingLogs = p.cfg.SnapshotThreshold, p.cfg.TrailingLogs
+	c.SnapshotThreshold, c.TrailingLogs, c.SnapshotAtEnd = p.cfg.SnapshotThreshold, p.cfg.TrailingLogs, true
 	return c
 }
 
