@@ -101,3 +101,30 @@ func alive() uint64 {
 	runtime.ReadMemStats(&s)
 	return s.HeapAlloc
 }
+
+// BenchmarkRestoreOfAFleet restores a snapshot of FLEET nodes.
+func BenchmarkRestoreOfAFleet(b *testing.B) {
+	n := fleetSize()
+	d := &direct{m: New()}
+	w := NewWriter(d, nil, unsealed{})
+	for at := 0; at < n; at += 1000 {
+		if _, err := w.CreateNodes(asAdmin(), sampleNodes(at, 1000), true); err != nil {
+			b.Fatal(err)
+		}
+	}
+	marks, err := snapshot.OpenMarks(b.TempDir(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		b.Fatal(err)
+	}
+	took(b, marks, d.m)
+	folder, err := marks.Open(fmt.Sprint(d.m.Index()))
+	if err != nil {
+		b.Fatal(err)
+	}
+	d.m = nil
+	for b.Loop() {
+		if _, err := load(folder); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
