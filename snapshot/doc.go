@@ -11,6 +11,7 @@
 // Codec is the way between a Go type and parquet columns. Folder is a folder
 // that was verified. Store keeps raft's own snapshots (raft.SnapshotStore) and
 // sends them to other peers; Marks keeps those that people query and roll back
-// to, reads them again and mends them. Redacted is a row without its secrets.
+// to, reads them again and mends them; History keeps every single change between
+// them. Redacted is a row without its secrets.
 // Start with Content, then Folder; DESIGN.md says why it is this way.
 package snapshot
