@@ -14,16 +14,16 @@ import (
 // another snapshot is shared with it, not fetched. Nothing is believed: the folder
 // is there only if all of it has the sums that its manifest names.
 func (m *Marks) Import(ctx context.Context, index uint64, fetch func(ctx context.Context, index uint64, path string) (io.ReadCloser, error)) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	open := func(path string) (io.ReadCloser, error) { return fetch(ctx, index, path) }
-	if err := m.importLocked(index, open); err != nil {
+	if err := m.takeOver(index, open); err != nil {
 		return fmt.Errorf("take over snapshot %d: %w", index, err)
 	}
 	return nil
 }
 
-func (m *Marks) importLocked(index uint64, open func(path string) (io.ReadCloser, error)) error {
+// takeOver holds up nobody who writes a snapshot while files are on their way: it
+// takes its turn when they are all there.
+func (m *Marks) takeOver(index uint64, open func(path string) (io.ReadCloser, error)) error {
 	data, err := fetchSmall(open)
 	if err != nil {
 		return err
@@ -54,7 +54,9 @@ func (m *Marks) importLocked(index uint64, open func(path string) (io.ReadCloser
 		err = d.small(manifestName, data)
 	}
 	if err == nil {
+		m.mu.Lock()
 		_, err = d.commit(name, "")
+		m.mu.Unlock()
 	}
 	if err != nil {
 		return errors.Join(err, d.discard())

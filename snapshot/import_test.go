@@ -93,3 +93,25 @@ func filesOf(t *testing.T, m *Marks, id string) (paths []string) {
 	}
 	return paths
 }
+
+// TestImportHoldsUpNobody: a snapshot is written here while the file of another is on its way.
+func TestImportHoldsUpNobody(t *testing.T) {
+	there, here := openMarks(t, t.TempDir()), openMarks(t, t.TempDir())
+	mark(t, there, content(7, 100))
+	var opened []string
+	good := from(there, &opened)
+	err := here.Import(t.Context(), 7, func(ctx context.Context, index uint64, path string) (io.ReadCloser, error) {
+		if len(opened) == 1 {
+			mark(t, here, content(9, 10))
+		}
+		return good(ctx, index, path)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"7", "9"} {
+		if _, err := here.Open(id); err != nil {
+			t.Error(err)
+		}
+	}
+}

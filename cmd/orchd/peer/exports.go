@@ -44,7 +44,7 @@ func (e exports) document(name string, modified time.Time, write func(io.WriteSe
 	}
 	sum := sha256.New()
 	if err = write(f); err == nil {
-		err = reread(f, sum)
+		err = copyWhole(sum, f)
 	}
 	if err != nil {
 		return server.Document{}, errors.Join(err, f.Close())
@@ -52,8 +52,8 @@ func (e exports) document(name string, modified time.Time, write func(io.WriteSe
 	return server.Document{ReadSeekCloser: f, ETag: hex.EncodeToString(sum.Sum(nil)[:16]), Modified: modified, Name: name}, nil
 }
 
-// reread copies a file from its beginning, and goes back there.
-func reread(f io.ReadSeeker, to io.Writer) error {
+// copyWhole copies a file from its beginning, and goes back there.
+func copyWhole(to io.Writer, f io.ReadSeeker) error {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return err
 	}

@@ -2,6 +2,8 @@ package peer
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"slices"
 	"strconv"
 	"sync"
@@ -138,6 +140,35 @@ func (p *Peer) Snapshots(context.Context) ([]api.Snapshot, error) {
 func (p *Peer) Snapshot(ctx context.Context, id string) (api.Snapshot, error) {
 	s, err := p.state(ctx, id)
 	return s.describe, err
+}
+
+// VerifySnapshot reads a marked snapshot into a scratch machine.
+func (p *Peer) VerifySnapshot(_ context.Context, id string) (api.SnapshotCheck, error) {
+	folder, err := p.marks.files.Open(id)
+	if errors.Is(err, fs.ErrNotExist) {
+		_, err = p.openMarked(id)
+		return api.SnapshotCheck{}, err
+	}
+	if err != nil {
+		return api.SnapshotCheck{ID: id, Rows: map[string]int64{}, Problems: []string{err.Error()}}, nil
+	}
+	check := fsm.CheckFolder(folder)
+	check.ID = id
+	return check, nil
+}
+
+// DeleteSnapshot deletes this peer's files of a snapshot.
+func (p *Peer) DeleteSnapshot(ctx context.Context, id string) error {
+	switch err := p.marks.files.Delete(id); {
+	case errors.Is(err, fs.ErrNotExist):
+		return api.Errorf(api.NotFound, "snapshot.delete", "no snapshot %q on this peer; list them with: orchd snapshot list", id)
+	case errors.Is(err, snapshot.ErrNewest):
+		return api.Errorf(api.Conflict, "snapshot.delete", "snapshot %s is the newest whole one of this peer, and that is never deleted: take another first, with: orchd snapshot take", id)
+	case err != nil:
+		return api.Errorf(api.Internal, "snapshot.delete", "delete snapshot %s: %w", id, err)
+	}
+	p.log.Info("snapshot deleted", "id", id, "actor", api.CallerOf(ctx).Actor.ID)
+	return nil
 }
 
 func describeSnapshot(id, path string, m snapshot.Manifest) api.Snapshot {
