@@ -51,11 +51,13 @@ type HostPart struct {
 type OpStep struct {
 	Name   string `json:"name"`
 	TookMs int64  `json:"took_ms" doc:"Milliseconds"`
+	Done   int64  `json:"done,omitempty" doc:"How far a step that is under way is, of total; bytes"`
+	Total  int64  `json:"total,omitempty"`
 }
 
 // OpTarget is what an operation works on.
 type OpTarget struct {
-	Kind string `json:"kind" doc:"\"vm\""`
+	Kind string `json:"kind" doc:"\"vm\" or \"image\""`
 	ID   string `json:"id"`
 	Name string `json:"name,omitempty"`
 }
@@ -64,7 +66,7 @@ type OpTarget struct {
 // far it is. Finished ones are kept for 7 days, or as the newest 100,000.
 type Operation struct {
 	ID         string     `json:"id" format:"uuid"`
-	Kind       string     `json:"kind" doc:"create, start, stop, force-stop, delete"`
+	Kind       string     `json:"kind" doc:"create, start, stop, force-stop, restart, pause, resume, resize, delete, snapshot, restore-snapshot, delete-snapshot; of an image: fetch, export"`
 	Mode       OpMode     `json:"mode" enum:"immediate,asynchronous"`
 	Target     OpTarget   `json:"target"`
 	Account    string     `json:"account"`

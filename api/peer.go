@@ -16,6 +16,7 @@ type PeerState string
 const (
 	PeerMember PeerState = "member"
 	PeerLeft   PeerState = "left" // its id is never admitted again
+	PeerGone   PeerState = "lost" // declared off for good; nor is this one's
 )
 
 // Drivers that run a peer's virtual machines.
@@ -31,13 +32,14 @@ type Peer struct {
 	Name        string            `json:"name"`
 	Addresses   PeerAddresses     `json:"addresses"`
 	Capacity    Resources         `json:"capacity" doc:"What the host has"`
-	Ratios      Ratios            `json:"ratios" doc:"How much of it may be promised"`
+	Reserve     Resources         `json:"reserve,omitzero" doc:"What of it the host keeps for itself"`
+	Ratios      Ratios            `json:"ratios" doc:"How much of the rest may be promised"`
 	Labels      map[string]string `json:"labels,omitempty"`
 	Driver      string            `json:"driver" enum:"libvirt,sim,none"`
 	HostUUID    string            `json:"host_uuid,omitempty" doc:"libvirt's id of the host: one libvirtd serves one peer"`
 	Schedulable bool              `json:"schedulable" doc:"New VMs may be placed here"`
 	Problem     string            `json:"problem,omitempty" doc:"Why its driver cannot work just now, as it last reported"`
-	State       PeerState         `json:"state" enum:"member,left"`
+	State       PeerState         `json:"state" enum:"member,left,lost"`
 	Software    string            `json:"software" doc:"Version of orchd that it runs"`
 	Level       uint64            `json:"level" doc:"Highest behaviour level that it knows"`
 	PublicKey   []byte            `json:"public_key" doc:"Pinned public key, PKIX"`
@@ -49,7 +51,7 @@ type Peer struct {
 }
 
 // Room is what may be promised on the peer in all.
-func (p Peer) Room() Resources { return p.Ratios.Of(p.Capacity) }
+func (p Peer) Room() Resources { return p.Ratios.Of(p.Capacity.Minus(p.Reserve)) }
 
 // PeerView is a peer as an answer shows it: its row, and what is seen of it just now.
 type PeerView struct {
@@ -69,6 +71,7 @@ type PeerView struct {
 type PeerUpdate struct {
 	Addresses PeerAddresses     `json:"addresses"`
 	Capacity  Resources         `json:"capacity"`
+	Reserve   Resources         `json:"reserve,omitzero"`
 	Ratios    Ratios            `json:"ratios"`
 	Labels    map[string]string `json:"labels,omitempty"`
 	Driver    string            `json:"driver"`

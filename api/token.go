@@ -32,13 +32,3 @@ type NewToken struct {
 	Join      string    `json:"join,omitempty" doc:"peer: the command to paste on the new host"`
 	ExpiresAt time.Time `json:"expires_at"`
 }
-
-// Account owns virtual machines. At this stage there is one, "default".
-type Account struct {
-	Name      string    `json:"name"`
-	Version   uint64    `json:"version"`
-	CreatedAt time.Time `json:"created_at"`
-}
-
-// DefaultAccount is where a VM goes when nobody says otherwise.
-const DefaultAccount = "default"

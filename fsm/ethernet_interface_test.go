@@ -213,7 +213,7 @@ func TestDeleteHiddenInterface(t *testing.T) {
 // The address of an interface is not allotted to a node.
 func TestAddressOfAnInterfaceIsTaken(t *testing.T) {
 	m := newRoom(t)
-	if _, err := m.CreateNetwork(asAdmin(), api.NetworkCreate{Name: "net", CIDR: "10.0.0.0/29"}); err != nil {
+	if _, err := m.CreateNetwork(asAdmin(), api.NetworkCreate{Name: "net", NetworkShape: api.NetworkShape{CIDR: "10.0.0.0/29"}}); err != nil {
 		t.Fatal(err)
 	}
 	m.done(m.creating("02:00:00:00:00:01", "", "10.0.0.1"))

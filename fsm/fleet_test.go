@@ -420,7 +420,7 @@ func TestTenantsKeepTheirHandsOffEachOther(t *testing.T) {
 
 func TestAllocateAddress(t *testing.T) {
 	f := newFleet(t)
-	must2(t)(f.CreateNetwork(asAdmin(), api.NetworkCreate{Name: "lan", CIDR: "10.0.0.0/29", Gateway: "10.0.0.1"}))
+	must2(t)(f.CreateNetwork(asAdmin(), api.NetworkCreate{Name: "lan", NetworkShape: api.NetworkShape{CIDR: "10.0.0.0/29", Gateway: "10.0.0.1"}}))
 	f.node(inventory.ComputeNode{BootIPv4: "10.0.0.3"}) // a static one is not allotted
 	n := f.node(inventory.ComputeNode{NetworkInterfaces: []inventory.NetworkInterface{{InterfaceName: "a", MACAddress: "02:00:00:00:00:01"},
 		{InterfaceName: "b", MACAddress: "02:00:00:00:00:02"}, {InterfaceName: "c", MACAddress: "02:00:00:00:00:03"},
@@ -447,7 +447,7 @@ func TestAllocateAddress(t *testing.T) {
 	if got := f.shown(m.ID).NetworkInterfaces[0].IPv4Address; got != "10.0.0.2" {
 		t.Errorf("a freed address is not allotted again: got %s", got)
 	}
-	must2(t)(f.CreateNetwork(asAdmin(), api.NetworkCreate{Name: "six", CIDR: "fd00:1::/64", First: "fd00:1::10"}))
+	must2(t)(f.CreateNetwork(asAdmin(), api.NetworkCreate{Name: "six", NetworkShape: api.NetworkShape{CIDR: "fd00:1::/64", First: "fd00:1::10"}}))
 	must2(t)(f.AllocateAddress(asAdmin(), m.ID, 0, "six"))
 	if got := f.shown(m.ID).NetworkInterfaces[0].IPv6Address; got != "fd00:1::10" {
 		t.Errorf("IPv6: got %s", got)
@@ -467,7 +467,7 @@ func TestNetworkRange(t *testing.T) {
 		{"::ffff:10.0.0.0/120", "", "", "", "", "/cidr"}, // IPv4 in the dress of IPv6: nobody would find what is taken
 		{"lan", "", "", "", "", "/cidr"},
 	} {
-		first, last, faults := networkRange(api.NetworkCreate{CIDR: c.cidr, First: c.first, Last: c.last})
+		first, last, faults := networkRange(api.NetworkCreate{NetworkShape: api.NetworkShape{CIDR: c.cidr, First: c.first, Last: c.last}})
 		if c.fault != "" {
 			if len(faults) != 1 || faults[0].Pointer != c.fault {
 				t.Errorf("%+v: faults %+v", c, faults)

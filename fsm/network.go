@@ -31,7 +31,7 @@ func applyCreateNetwork(tx *Txn, c api.NetworkCreate) (object, error) {
 	if _, taken := networks.holder(tx.Reader, "name", c.Name); taken {
 		return nothing, api.Errorf(api.Conflict, op, "network %q exists already", c.Name)
 	}
-	n := networks.put(tx, api.Network{ID: tx.newID(), Name: c.Name, CIDR: c.CIDR, Gateway: c.Gateway, First: c.First, Last: c.Last, DNS: c.DNS,
+	n := networks.put(tx, api.Network{ID: tx.newID(), Name: c.Name, NetworkShape: c.NetworkShape,
 		Version: 1, CreatedAt: tx.Now, UpdatedAt: tx.Now})
 	return object{table: networks, key: n.ID}, nil
 }
@@ -156,7 +156,7 @@ func (tx *Txn) allot(op string, n *computeNode, k int, network api.Network) erro
 		}
 		return api.Errorf(api.Conflict, op, "interface %d has the address %s already, which is not of network %s", k, has, network.Name)
 	}
-	first, last, _ := networkRange(api.NetworkCreate{CIDR: network.CIDR, First: network.First, Last: network.Last})
+	first, last, _ := networkRange(api.NetworkCreate{NetworkShape: network.NetworkShape})
 	gateway, _ := netip.ParseAddr(network.Gateway)
 	addr, ok := tx.state.sums.addresses.free(first, last, func(a netip.Addr) bool { return a == gateway })
 	if !ok {

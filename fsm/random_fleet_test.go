@@ -122,8 +122,8 @@ func (s *scribe) uncollect(t *testing.T) []byte {
 }
 
 func (s *scribe) network(t *testing.T) []byte {
-	return s.encoded(t, createNetwork, admin, api.NetworkCreate{Name: pick(s, []string{"n4", "n6"}), CIDR: pick(s, []string{"10.0.0.0/29", "fd00::/64", "10.0.0.1/8"}),
-		Gateway: pick(s, []string{"", "10.0.0.1"})})
+	return s.encoded(t, createNetwork, admin, api.NetworkCreate{Name: pick(s, []string{"n4", "n6"}), NetworkShape: api.NetworkShape{CIDR: pick(s, []string{"10.0.0.0/29", "fd00::/64", "10.0.0.1/8"}),
+		Gateway: pick(s, []string{"", "10.0.0.1"})}})
 }
 
 func (s *scribe) unnetwork(t *testing.T) []byte {

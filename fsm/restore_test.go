@@ -201,7 +201,7 @@ func TestRollbackIsRefused(t *testing.T) {
 		port := []inventory.NetworkInterface{{InterfaceName: "eth0"}}
 		var id, other string
 		p := newPast(t, func(p *past) {
-			p.do(errorOf(p.w.CreateNetwork(asAdmin(), api.NetworkCreate{Name: "net", CIDR: "10.0.0.0/29"})))
+			p.do(errorOf(p.w.CreateNetwork(asAdmin(), api.NetworkCreate{Name: "net", NetworkShape: api.NetworkShape{CIDR: "10.0.0.0/29"}})))
 			other = p.node("other", inventory.ComputeNode{NetworkInterfaces: port})
 			id = p.node("n", inventory.ComputeNode{NetworkInterfaces: port, BootIPv4: "10.0.0.2"})
 			p.do(errorOf(p.w.AllocateAddress(asAdmin(), id, 0, "net")))

@@ -2,6 +2,7 @@ package vmm
 
 import (
 	"context"
+	"io"
 
 	"github.com/orchd/orchd/api"
 )
@@ -27,8 +28,16 @@ type Hypervisor interface {
 	Define(ctx context.Context, b Build) error
 	// Undefine removes a domain that is off and leaves its files.
 	Undefine(ctx context.Context, uuid string) error
-	// Clean removes every file of a VM: disks of all epochs and console logs.
+	// Clean removes every file of a VM: disks of all epochs, seed, console logs.
 	Clean(ctx context.Context, vm string) error
+	// PutSeed stores the NoCloud image of a VM, which its domain has as a second, read-only disk.
+	PutSeed(ctx context.Context, vm string, iso []byte) error
+	// Reshape makes a domain that is off, and its disk, as b says: its name, its
+	// processors, memory, interface and mark. A disk grows and never shrinks.
+	Reshape(ctx context.Context, b Build) error
+	// Hotplug gives a domain that is on the processors and the memory of b;
+	// Conflict, with the reason, when that takes a restart.
+	Hotplug(ctx context.Context, b Build) error
 
 	// Start switches a domain on.
 	Start(ctx context.Context, uuid string) error
@@ -38,6 +47,36 @@ type Hypervisor interface {
 	Destroy(ctx context.Context, uuid string) error
 	// Suspend stops a domain's processors.
 	Suspend(ctx context.Context, uuid string) error
+	// Resume lets them go on.
+	Resume(ctx context.Context, uuid string) error
+
+	// SnapshotDisk keeps the disk of a domain, on or off, as it is now, under id.
+	SnapshotDisk(ctx context.Context, b Build, id string) error
+	// RevertDisk makes the disk of a domain that is off as it was under id.
+	RevertDisk(ctx context.Context, b Build, id string) error
+	// DropSnapshot forgets what was kept under id; to forget it twice is no error.
+	DropSnapshot(ctx context.Context, b Build, id string) error
+	// CopyDisk writes the disk of a domain that is off, made whole, as qcow2 to a new file.
+	CopyDisk(ctx context.Context, b Build, to string) error
+
+	// Console opens the serial console of a domain that is on. Whoever opens it
+	// last has it: the one before is closed.
+	Console(ctx context.Context, uuid string) (io.ReadWriteCloser, error)
+	// ConsoleLog opens what a VM's console has said, up to the last max bytes.
+	ConsoleLog(ctx context.Context, vm string, max int64) (io.ReadCloser, error)
+	// Screenshot is what a domain that is on shows on its screen, as PNG.
+	Screenshot(ctx context.Context, uuid string) ([]byte, error)
+	// Stats are the counters of every domain of this cluster that is on.
+	Stats(ctx context.Context) ([]Stats, error)
+	// Seen are the addresses that a domain that is on was seen to use on this host.
+	Seen(ctx context.Context, uuid string) ([]api.VMAddress, error)
+
+	// Strangers describes the domains without our mark.
+	Strangers(ctx context.Context) ([]api.ForeignDomain, error)
+	// Adopt puts our mark on a stranger, on or off, without touching the guest.
+	Adopt(ctx context.Context, uuid string, mark Mark, record api.VM) error
+	// DiskFiles are the names of all files in the folder of disks.
+	DiskFiles(ctx context.Context) ([]string, error)
 
 	// Watch calls wake when domains may have changed, and after each time that it
 	// may have missed such a change; it returns when ctx ends.
@@ -80,19 +119,51 @@ const (
 	NoStart              // the attempt to start it failed
 )
 
+// PauseCause is why the processors of a domain are stopped.
+type PauseCause uint8
+
+// The causes of a pause.
+const (
+	ByWord  PauseCause = iota // somebody asked for it, or nobody knows
+	IOError                   // the disk could not be written or read
+)
+
 // Domain is a domain of this cluster as the hypervisor has it.
 type Domain struct {
-	UUID  string
-	Name  string
-	Mark  Mark
-	Power Power
-	Cause Cause // when off
+	UUID   string
+	Name   string
+	Mark   Mark
+	Power  Power
+	Cause  Cause      // when off
+	Paused PauseCause // when paused
+}
+
+// NIC is the one interface of a domain.
+type NIC struct {
+	MAC     string
+	Bridge  string   // bridge of the host, or
+	Network string   // network of its libvirt
+	IPs     []string // that it may use; and that libvirt's network hands out for its MAC
+	Filter  bool     // what it sends from elsewhere is dropped
+	MTU     int64    // 0: the default
 }
 
 // Build is all that a domain is made from.
 type Build struct {
-	Mark  Mark
-	Name  string     // of the domain: DomainName
-	Spec  api.VMSpec //
-	Image *api.Image // what Spec.Image names; nil without one
+	Mark   Mark
+	Name   string     // of the domain: DomainName
+	Spec   api.VMSpec //
+	Image  *api.Image // what Spec.Image names; nil without one. Its Path is where the file lies on this host
+	NIC    *NIC       // nil: none
+	Seeded bool       // it has a NoCloud image: SeedName
+	Record api.VM     // kept in the mark, so that a cluster that has lost its state can learn it again
+}
+
+// Stats are counters of one domain since it was switched on.
+type Stats struct {
+	UUID                          string
+	CPUSeconds                    float64
+	MemoryBytes                   int64 // that QEMU holds just now
+	DiskReadBytes, DiskWriteBytes int64
+	NetReceiveBytes, NetSendBytes int64
 }

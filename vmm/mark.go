@@ -14,19 +14,33 @@ type Mark struct {
 	Cluster string // id of the cluster
 	VM      string // id of the VM; a domain whose UUID differs is a copy
 	Epoch   uint64 // ownership epoch under which it was made
-	Spec    string // SpecHash of what it was made from
+	Spec    string // Shape of what it was made from
 }
 
-// SpecHash is the SHA-256 of a specification in canonical form: its JSON, whose
-// fields have one order and whose zero fields are left out.
-func SpecHash(s api.VMSpec) string {
-	canonical, err := json.Marshal(s)
+// Shape is the SHA-256 of everything in b that a domain is made from: two
+// builds of one shape make the same domain. What concerns only orchd (labels,
+// placement, keys, the restart policy) is no part of it.
+func Shape(b Build) string {
+	var image string
+	if b.Image != nil {
+		image = b.Image.ID
+	}
+	canonical, err := json.Marshal(struct {
+		Name                     string
+		VCPUs, MemoryMiB, DiskGB int64
+		Image                    string
+		NIC                      *NIC
+		Seeded                   bool
+	}{b.Name, b.Spec.VCPUs, b.Spec.MemoryMiB, b.Spec.DiskGiB, image, b.NIC, b.Seeded})
 	if err != nil {
-		panic("vmm: a specification is plain data: " + err.Error())
+		panic("vmm: a build is plain data: " + err.Error())
 	}
 	sum := sha256.Sum256(canonical)
 	return hex.EncodeToString(sum[:])
 }
+
+// SpecHash is the SHA-256 of a specification alone; Shape takes its place.
+func SpecHash(s api.VMSpec) string { return Shape(Build{Spec: s}) }
 
 // DomainName is the name that people see in virsh: the VM's name and the first
 // eight digits of its id, because names are unique only within an account.
@@ -38,6 +52,9 @@ func DiskName(m Mark) string { return m.VM + ".epoch-" + strconv.FormatUint(m.Ep
 
 // ConsoleName is the file name of a VM's console log; its older parts have more after it.
 func ConsoleName(vm string) string { return vm + ".console.log" }
+
+// SeedName is the file name of a VM's NoCloud image.
+func SeedName(vm string) string { return vm + ".seed.iso" }
 
 // NeedsDisk tells whether a domain has a disk: one of its own size, or one over a disk image.
 func NeedsDisk(b Build) bool {

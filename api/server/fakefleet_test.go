@@ -72,7 +72,7 @@ func (f *fakeFleet) fillFleet() {
 	}
 	f.collections = map[string]inventory.NodeCollection{collectionID: {ID: collectionID, Name: "Partition 1", Type: inventory.Partition,
 		Nodes: []string{nodeXName}, CloudInit: map[string]string{"k": fleetSecret}, CreatorSubject: "someone", Version: 5}}
-	f.networks = map[string]api.Network{networkID: {ID: networkID, Name: "lan", CIDR: "10.1.0.0/30", Version: 1}}
+	f.networks = map[string]api.Network{networkID: {ID: networkID, Name: "lan", NetworkShape: api.NetworkShape{CIDR: "10.1.0.0/30"}, Version: 1}}
 }
 
 func (f *fakeFleet) newID(kind byte) string {
@@ -449,7 +449,7 @@ func (f *fakeFleet) CreateNetwork(ctx context.Context, c api.NetworkCreate) (Don
 	if id, again, err := f.begin(ctx, "network.create "+c.Name); again || err != nil {
 		return replayOf(f, f.networks, id, func(n *api.Network) (*string, uint64) { return &n.ID, n.Version }), err
 	}
-	n := api.Network{ID: f.newID('d'), Name: c.Name, CIDR: c.CIDR, Gateway: c.Gateway, First: c.First, Last: c.Last, DNS: c.DNS, Version: 1}
+	n := api.Network{ID: f.newID('d'), Name: c.Name, NetworkShape: c.NetworkShape, Version: 1}
 	f.networks[n.ID] = n
 	f.done(ctx, n.ID)
 	return Done[api.Network]{Object: n, Index: f.index}, nil
