@@ -82,7 +82,7 @@ func applyUpdatePeer(tx *Txn, c api.PeerUpdate) (object, error) {
 		return nothing, err
 	}
 	before := p
-	p.Addresses, p.Capacity, p.Ratios, p.Labels = c.Addresses, c.Capacity, c.Ratios, c.Labels
+	p.Addresses, p.Capacity, p.Reserve, p.Ratios, p.Labels = c.Addresses, c.Capacity, c.Reserve, c.Ratios, c.Labels
 	p.Driver, p.HostUUID, p.Problem, p.Software, p.Level = c.Driver, c.HostUUID, c.Problem, c.Software, c.Level
 	if other, shared := sameHost(tx.Reader, p); shared {
 		return nothing, api.Errorf(api.Conflict, "peer.update", "peer %q has the same libvirtd (host UUID %s)", other.Name, other.HostUUID)

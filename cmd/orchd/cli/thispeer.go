@@ -74,6 +74,7 @@ func given[T any](c config.Config, value T, keys ...string) *T {
 
 // peerConfig says in a peer's words what the operator has set.
 func peerConfig(c config.Config) peer.Config {
+	allowed, _ := c.Images.Allowed() // validated with the rest
 	return peer.Config{
 		Name:         c.Name,
 		DataDir:      c.DataDir,
@@ -87,11 +88,12 @@ func peerConfig(c config.Config) peer.Config {
 		Driver:     c.VMM.Driver,
 		LibvirtURI: c.VMM.LibvirtURI,
 		VirtType:   c.VMM.VirtType,
-		Capacity: api.Resources{
-			VCPUs:     c.VMM.Capacity.VCPUs,
-			MemoryMiB: int64(c.VMM.Capacity.Memory / config.MiB),
-			DiskGiB:   int64(c.VMM.Capacity.Disk / config.GiB),
-		},
+		Filter:     c.VMM.Filter,
+		Capacity:   resources(c.VMM.Capacity),
+		Reserve:    resources(c.VMM.Reserve),
+		ImageMax:   int64(c.Images.MaxSize),
+		ImageAllow: allowed,
+
 		Ratios: api.Ratios{VCPUs: c.VMM.Overcommit.VCPUs, Memory: c.VMM.Overcommit.Memory, Disk: c.VMM.Overcommit.Disk},
 		Labels: c.Labels,
 
@@ -118,4 +120,9 @@ func bent(c config.Clock) func() time.Time {
 		passed := time.Duration(float64(time.Since(began)) * c.Rate)
 		return began.Round(0).Add(c.Offset + passed)
 	}
+}
+
+// resources are amounts in the API's units.
+func resources(c config.Capacity) api.Resources {
+	return api.Resources{VCPUs: c.VCPUs, MemoryMiB: int64(c.Memory / config.MiB), DiskGiB: int64(c.Disk / config.GiB)}
 }

@@ -31,6 +31,7 @@ type Config struct {
 	Raft      Raft              `koanf:"raft"`
 	Gossip    Gossip            `koanf:"gossip"`
 	VMM       VMM               `koanf:"vmm"`
+	Images    Images            `koanf:"images"`
 	Snapshot  Snapshot          `koanf:"snapshot"`
 	Log       Log               `koanf:"log"`
 
@@ -72,11 +73,20 @@ type VMM struct {
 	Driver     string     `koanf:"driver"`
 	LibvirtURI string     `koanf:"libvirt_uri"`
 	VirtType   string     `koanf:"virt_type"`
+	Filter     string     `koanf:"filter"` // auto, on, off: what a guest sends from addresses that are not its own is dropped
 	Capacity   Capacity   `koanf:"capacity"`
+	Reserve    Capacity   `koanf:"reserve"`
 	Overcommit Overcommit `koanf:"overcommit"`
 }
 
-// Capacity stands for what the host has, where not zero; zero asks the host.
+// Images says what may become an image on this host.
+type Images struct {
+	MaxSize Size   `koanf:"max_size"` // of the file and of the disk in it
+	Allow   string `koanf:"allow"`    // address ranges, comma-separated, that an image may be fetched from although they are inner ones
+}
+
+// Capacity stands for what the host has, where not zero; zero asks the host. As
+// the reserve it is what the host keeps for itself.
 type Capacity struct {
 	VCPUs  int64 `koanf:"vcpus"`
 	Memory Size  `koanf:"memory"`
@@ -124,8 +134,10 @@ func Default() Config {
 			Driver:     "auto",
 			LibvirtURI: "qemu:///system",
 			VirtType:   "auto",
+			Filter:     "auto",
 			Overcommit: Overcommit{VCPUs: 100, Memory: 100, Disk: 100},
 		},
+		Images:   Images{MaxSize: 1 << 40},
 		Snapshot: Snapshot{Interval: time.Hour, Retain: 24},
 		Log:      Log{Level: "info", Format: "auto"},
 		Clock:    Clock{Rate: 1},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -27,10 +28,11 @@ func (c Config) Validate() error {
 		oneOf("raft.profile", c.Raft.Profile, "lan", "wan"),
 		oneOf("vmm.driver", c.VMM.Driver, "auto", api.DriverLibvirt, api.DriverSim, api.DriverNone),
 		oneOf("vmm.virt_type", c.VMM.VirtType, "auto", "kvm", "qemu"),
+		oneOf("vmm.filter", c.VMM.Filter, "auto", "on", "off"),
 		oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error"),
 		oneOf("log.format", c.Log.Format, "auto", "text", "json"),
 		oneOf("voters", strconv.Itoa(c.Voters), "1", "3", "5"),
-		c.VMM.Capacity.valid(), c.VMM.Overcommit.valid(), c.Auth.valid(), c.validPlainListen(),
+		c.VMM.Capacity.valid("vmm.capacity"), c.VMM.Reserve.valid("vmm.reserve"), c.VMM.Overcommit.valid(), c.Images.valid(), c.Auth.valid(), c.validPlainListen(),
 		atLeast("raft.snapshot_threshold", int64(c.Raft.SnapshotThreshold), 1),
 		atLeast("raft.trailing_logs", int64(c.Raft.TrailingLogs), 1),
 		atLeast("snapshot.interval", int64(c.Snapshot.Interval), 0),
@@ -105,14 +107,34 @@ func (c Config) validPlainListen() error {
 	return fmt.Errorf("api.plain_listen: %q is not a loopback address such as 127.0.0.1:27779; tokens and answers pass there in clear, so it may not be reached from other hosts", c.API.PlainListen)
 }
 
-func (c Capacity) valid() error {
+func (c Capacity) valid(table string) error {
 	_, noMiB := c.Memory.Whole(MiB)
 	_, noGiB := c.Disk.Whole(GiB)
 	return errors.Join(
-		atLeast("vmm.capacity.vcpus", c.VCPUs, 0),
-		at("vmm.capacity.memory", noMiB),
-		at("vmm.capacity.disk", noGiB),
+		atLeast(table+".vcpus", c.VCPUs, 0),
+		at(table+".memory", noMiB),
+		at(table+".disk", noGiB),
 	)
+}
+
+func (i Images) valid() error {
+	_, err := i.Allowed()
+	return errors.Join(atLeast("images.max_size", int64(i.MaxSize), 1), at("images.allow", err))
+}
+
+// Allowed are the address ranges of Allow.
+func (i Images) Allowed() (ranges []netip.Prefix, err error) {
+	for _, text := range strings.Split(i.Allow, ",") {
+		if text = strings.TrimSpace(text); text == "" {
+			continue
+		}
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("%q is no address range such as 10.0.0.0/8", text)
+		}
+		ranges = append(ranges, prefix.Masked())
+	}
+	return ranges, nil
 }
 
 func (o Overcommit) valid() error {

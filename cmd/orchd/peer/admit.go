@@ -93,7 +93,7 @@ func (p *Peer) prepare(r api.JoinRequest, public []byte) (fsm.Admission, error) 
 	}
 	h := r.Host
 	return fsm.Admission{Wrapped: wrapped, Peer: api.Peer{
-		ID: id, Name: r.Name, Addresses: h.Addresses, Capacity: h.Capacity, Ratios: h.Ratios, Labels: h.Labels,
+		ID: id, Name: r.Name, Addresses: h.Addresses, Capacity: h.Capacity, Reserve: h.Reserve, Ratios: h.Ratios, Labels: h.Labels,
 		Driver: h.Driver, HostUUID: h.HostUUID, Problem: h.Problem, Software: h.Software, Level: h.Level,
 		PublicKey: public, WrapKey: r.WrapKey, Certificate: string(cert),
 	}}, nil

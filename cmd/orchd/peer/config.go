@@ -2,10 +2,12 @@ package peer
 
 import (
 	"cmp"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -31,9 +33,15 @@ type Config struct {
 	Driver     string        // auto, libvirt, sim or none
 	LibvirtURI string        // empty: the system's libvirtd
 	VirtType   string        // auto, kvm or qemu
+	Filter     string        // auto, on or off: what guests send from addresses that are not theirs is dropped
 	Capacity   api.Resources // figures above zero are used in place of what the driver finds
+	Reserve    api.Resources // what of it the host keeps for itself
 	Ratios     api.Ratios
 	Labels     map[string]string
+
+	ImageMax   int64          // bytes of an image, and of the disk in it; 0: 1 TiB
+	ImageAllow []netip.Prefix // inner addresses that images may be fetched from all the same
+	ImageRoots *x509.CertPool // authorities of the servers that images are fetched from; nil: the host's
 
 	Auth fsm.AuthChange // seed of the settings auth.*: what this peer was told of them
 
@@ -61,6 +69,8 @@ func (c Config) withDefaults() Config {
 	c.GossipListen = cmp.Or(c.GossipListen, ":7702")
 	c.Driver = cmp.Or(c.Driver, "auto")
 	c.VirtType = cmp.Or(c.VirtType, "auto")
+	c.Filter = cmp.Or(c.Filter, "auto")
+	c.ImageMax = cmp.Or(c.ImageMax, 1<<40)
 	c.RaftProfile = cmp.Or(c.RaftProfile, "lan")
 	c.Voters = cmp.Or(c.Voters, 3)
 	c.SnapshotThreshold = cmp.Or(c.SnapshotThreshold, 8192)
@@ -120,6 +130,7 @@ func (c Config) socket() string        { return filepath.Join(c.DataDir, "orchd.
 func (c Config) raftSnapshots() string { return filepath.Join(c.DataDir, "raft", "snapshots") }
 func (c Config) markedDir() string     { return filepath.Join(c.DataDir, "snapshots") }
 func (c Config) changesDir() string    { return filepath.Join(c.DataDir, "changes") }
+func (c Config) imagesDir() string     { return filepath.Join(c.DataDir, "images") }
 func (c Config) exportsDir() string    { return filepath.Join(c.DataDir, "exports") }
 
 // addresses are where the others reach this peer, given where it listens.

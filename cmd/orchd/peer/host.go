@@ -31,7 +31,7 @@ func newcomer(ctx context.Context, cfg Config) (api.PeerUpdate, error) {
 	}
 	u := api.PeerUpdate{
 		Addresses: api.PeerAddresses{API: cfg.at(cfg.APIListen), Raft: cfg.at(cfg.RaftListen), Gossip: cfg.at(cfg.GossipListen)},
-		Capacity:  cfg.Capacity, Ratios: cfg.Ratios, Labels: cfg.Labels, Driver: driver, Software: cfg.Version, Level: level,
+		Capacity:  cfg.Capacity, Reserve: cfg.Reserve, Ratios: cfg.Ratios, Labels: cfg.Labels, Driver: driver, Software: cfg.Version, Level: level,
 	}
 	hv, err := openHypervisor(cfg, driver, uuid.Nil.String(), slog.New(slog.DiscardHandler))
 	if err != nil || hv == nil {
@@ -134,7 +134,7 @@ func (p *Peer) describe(h vmm.Host) api.PeerUpdate {
 		h.Capacity, h.UUID = me.Capacity, me.HostUUID // in trouble it cannot tell; what it said before holds
 	}
 	return api.PeerUpdate{
-		Addresses: p.addresses, Capacity: h.Capacity, Ratios: p.cfg.Ratios, Labels: p.cfg.Labels,
+		Addresses: p.addresses, Capacity: h.Capacity, Reserve: p.cfg.Reserve, Ratios: p.cfg.Ratios, Labels: p.cfg.Labels,
 		Driver: p.driver, HostUUID: h.UUID, Problem: h.Problem, Software: p.cfg.Version, Level: level,
 	}
 }

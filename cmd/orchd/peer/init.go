@@ -174,7 +174,7 @@ func (f *founder) write(ctx context.Context, log *slog.Logger) (err error) {
 // rowOf is the row of a peer in the making.
 func rowOf(i cluster.Identity, host api.PeerUpdate, public []byte) api.Peer {
 	return api.Peer{
-		ID: i.PeerID, Name: i.Name, Addresses: host.Addresses, Capacity: host.Capacity, Ratios: host.Ratios,
+		ID: i.PeerID, Name: i.Name, Addresses: host.Addresses, Capacity: host.Capacity, Reserve: host.Reserve, Ratios: host.Ratios,
 		Labels: host.Labels, Driver: host.Driver, HostUUID: host.HostUUID, Software: host.Software, Level: host.Level,
 		PublicKey: public, WrapKey: i.WrapKey.Public(), Certificate: string(i.Certificate),
 	}
