@@ -119,11 +119,14 @@ func applySweep(tx *Txn, _ clusterSweep) (object, error) {
 	for _, id := range oldChunks(tx.Reader, tx.Now, sweepLimit) {
 		staged.remove(tx, id)
 	}
+	for _, account := range uncounted(tx.Reader, tx.Now, sweepLimit) {
+		countUsage(tx, account)
+	}
 	return nothing, nil
 }
 
 // SweepDue tells whether a sweep would forget anything.
 func (r Reader) SweepDue() bool {
 	now := r.Now()
-	return len(expiredKeys(r, now, 1))+len(oldOperations(r, now, 1))+len(oldTombstones(r, now, 1))+len(oldTokens(r, now, 1))+len(oldChunks(r, now, 1)) > 0
+	return len(expiredKeys(r, now, 1))+len(oldOperations(r, now, 1))+len(oldTombstones(r, now, 1))+len(oldTokens(r, now, 1))+len(oldChunks(r, now, 1))+len(uncounted(r, now, 1)) > 0
 }

@@ -26,9 +26,11 @@ var vms = &table[api.VM]{
 	derived: func(s *sums, old, row *api.VM) {
 		if old != nil {
 			s.reserve(old.Status.OwnerID, api.Resources{}.Minus(old.Spec.Resources()), -1)
+			s.holdVM(old, -1)
 		}
 		if row != nil {
 			s.reserve(row.Status.OwnerID, row.Spec.Resources(), +1)
+			s.holdVM(row, +1)
 		}
 	},
 }
