@@ -18,6 +18,7 @@ type Backend interface {
 	StateManagerWrites
 	Cluster
 	Memory
+	Guests
 	InventoryAccess
 	// Authenticate finds the actor of a bearer token; Unauthenticated when it is unknown or expired.
 	Authenticate(ctx context.Context, bearer string) (api.Actor, error)
@@ -49,6 +50,8 @@ type View interface {
 	Accounts(after string) iter.Seq[api.Account] // keyed by name
 	InventoryView
 	StateManagerView
+	CatalogueView
+	GuestView
 	// Watch is closed when the row of that operation may have changed.
 	Watch() <-chan struct{}
 }
@@ -63,12 +66,8 @@ type Done[T any] struct {
 
 // Writes change the replicated state. Each returns once a majority has it on disk.
 type Writes interface {
-	CreateVM(ctx context.Context, c api.VMCreate) (Done[api.VM], error)
-	UpdateVM(ctx context.Context, id string, ifVersion uint64, u api.VMUpdate) (Done[api.VM], error) // ifVersion 0: any
-	// VMAction is start, stop or force-stop; it answers the operation.
-	VMAction(ctx context.Context, id string, ifVersion uint64, verb string) (Done[api.Operation], error)
-	// DeleteVM answers the operation; a VM whose deletion is in hand gives the same one again.
-	DeleteVM(ctx context.Context, id string, ifVersion uint64) (Done[api.Operation], error)
+	GuestWrites
+	CatalogueWrites
 	CreateImage(ctx context.Context, c api.ImageCreate) (Done[api.Image], error)
 	DeleteImage(ctx context.Context, id string) error
 	CreateToken(ctx context.Context, c api.TokenCreate) (Done[api.NewToken], error)

@@ -48,6 +48,7 @@ type fake struct {
 	InventoryWrites
 	StateManagerWrites
 	*fakeMemory
+	*fakeGuests
 	inventory InventoryView
 	smd       StateManagerView
 }
@@ -64,6 +65,7 @@ func newFake() *fake {
 	f := &fake{index: 10, changed: make(chan struct{})}
 	newFakeFleet(f)
 	f.fakeMemory = newFakeMemory(f)
+	f.fakeGuests = &fakeGuests{fake: f}
 	f.fill()
 	return f
 }
@@ -78,12 +80,13 @@ func (f *fake) fill() {
 	}
 	f.operations = map[string]api.Operation{opID: {ID: opID, Kind: "create", Mode: api.Asynchronous, Account: "default", State: api.OpRunning, Version: 1,
 		Target: api.OpTarget{Kind: "vm", ID: vmID}}}
-	f.images = map[string]api.Image{imageID: {ID: imageID, Name: "debian", Kind: api.ImageDisk, Path: "/img", Format: "raw", Version: 1}}
+	f.images = imagesAtFirst()
 	f.tokens = map[string]api.Token{"tok1": {ID: "tok1", Role: api.RoleViewer, Version: 1}}
 	f.peers = map[string]api.PeerView{peerID: {Peer: api.Peer{ID: peerID, Name: "h1", Driver: api.DriverSim, State: api.PeerMember, PublicKey: []byte{1}, WrapKey: []byte{1},
 		Ratios: api.Ratios{VCPUs: 100, Memory: 100, Disk: 100}, Version: 1}, Health: "alive"}}
 	f.fleet.fillFleet()
 	f.fillMemory()
+	f.fillGuests()
 }
 
 func running() api.VMStatus {
@@ -162,7 +165,7 @@ func (f *fake) View(_ context.Context, c api.Consistency) (View, error) {
 	if f.fail != nil && c == api.Linearizable {
 		return nil, f.fail
 	}
-	return &fakeView{InventoryView: f.inventory, StateManagerView: f.smd,
+	return &fakeView{InventoryView: f.inventory, StateManagerView: f.smd, tables: f.tables.clone(),
 		index: f.index, age: f.age, vms: maps.Clone(f.vms), operations: maps.Clone(f.operations), images: maps.Clone(f.images),
 		tokens: maps.Clone(f.tokens), peers: maps.Clone(f.peers), changed: f.changed,
 	}, nil
@@ -171,6 +174,7 @@ func (f *fake) View(_ context.Context, c api.Consistency) (View, error) {
 type fakeView struct {
 	InventoryView
 	StateManagerView
+	tables
 
 	index      uint64
 	age        int64
@@ -228,8 +232,11 @@ func (v *fakeView) Image(ref string) (api.Image, error) {
 
 func (v *fakeView) Images(after string) iter.Seq[api.Image] { return rows(v.images, after) }
 func (v *fakeView) Tokens(after string) iter.Seq[api.Token] { return rows(v.tokens, after) }
-func (v *fakeView) Accounts(after string) iter.Seq[api.Account] {
-	return rows(map[string]api.Account{"default": {Name: "default", Version: 1}, "other": {Name: "other", Version: 1}}, after)
+
+// ImageView says who has a copy too.
+func (v *fakeView) ImageView(ref string) (api.ImageView, error) {
+	i, err := v.Image(ref)
+	return api.ImageView{Image: i, Peers: v.copies[i.ID]}, err
 }
 
 // rows lists a table in key order, after a key.
@@ -284,18 +291,6 @@ func (f *fake) UpdateVM(ctx context.Context, id string, ifVersion uint64, u api.
 	vm.Labels, vm.Version = u.Labels, vm.Version+1
 	f.vms[id] = vm
 	return Done[api.VM]{Object: vm, Index: f.index}, nil
-}
-
-func (f *fake) VMAction(ctx context.Context, id string, ifVersion uint64, verb string) (Done[api.Operation], error) {
-	if err := f.write(ctx, "vm."+verb+" "+id); err != nil {
-		return Done[api.Operation]{}, err
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if ifVersion != 0 && ifVersion != f.vms[id].Version {
-		return Done[api.Operation]{}, &api.Error{Kind: api.Precondition, Msg: "it has another version"}
-	}
-	return Done[api.Operation]{Object: f.newOperation(verb, id), Index: f.index}, nil
 }
 
 func (f *fake) DeleteVM(ctx context.Context, id string, _ uint64) (Done[api.Operation], error) {

@@ -257,7 +257,7 @@ func vmAction(verb string) func(*Server, context.Context, *changeVMInput) (*Repl
 		if err != nil {
 			return nil, err
 		}
-		done, err := s.backend.VMAction(ctx, vm.ID, in.version, verb)
+		done, err := s.backend.ActOnVM(ctx, vm.ID, in.version, api.VMAct{Verb: verb})
 		if err != nil {
 			return nil, err
 		}
