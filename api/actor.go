@@ -41,10 +41,12 @@ const (
 	Delete Verb = "delete"
 )
 
-// Object names what is asked for: its kind ("vm", "image", "token", "peer",
-// "snapshot", "setting", "operation", "network", those of the inventory, "secret" for
-// what an answer otherwise leaves out, "fleet" for all rows of a table at once) and
-// the account it belongs to, empty for what has none.
+// Object names what is asked for: its kind ("vm", also for what hangs on one, "image",
+// "ssh-key", "size", "account", also for its usage, "token", "peer", "snapshot",
+// "setting", "operation", "network", those of the inventory, "domain" for what is none
+// of this cluster's, "lease", "finding", "secret" for what an answer otherwise leaves
+// out, "fleet" for all rows of a table at once) and the account it belongs to, empty for
+// what has none.
 type Object struct {
 	Kind    string
 	Account string
@@ -58,17 +60,20 @@ var inventoryKinds = []string{"node", "bmc", "collection", "component"}
 // compute node, "component-state" the state and flag of a component.
 var statusKinds = []string{"node-status", "component-state"}
 
-// accountKinds are what an operator may change within its account.
-var accountKinds = []string{"vm"}
+// accountKinds are what an operator may change within its account. To change an
+// operation is to cancel it.
+var accountKinds = []string{"vm", "image", "ssh-key", "operation"}
 
-// adminReads hold secrets, or lead to them: admins alone see them.
-var adminReads = []string{"token", "setting", "secret"}
+// adminReads hold secrets, or lead to them, or tell of hosts what only those who run
+// them need: admins alone see them.
+var adminReads = []string{"token", "setting", "secret", "domain", "lease", "finding"}
 
 // wholeReads tell of every account: who is bound to one does not see them.
-var wholeReads = append([]string{"snapshot", "network"}, inventoryKinds...)
+var wholeReads = append([]string{"snapshot"}, inventoryKinds...)
 
 // Allowed is the whole rule of who may do what. The HTTP server asks it for
-// reads and apply asks it for writes; it looks at nothing but its arguments.
+// reads and apply asks it for writes; it looks at nothing but its arguments. An
+// admin that is bound to an account has everything in it in hand but the account itself.
 func Allowed(a Actor, v Verb, o Object) bool {
 	bound := a.Account != ""
 	if bound && o.Account != "" && a.Account != o.Account {
@@ -76,7 +81,8 @@ func Allowed(a Actor, v Verb, o Object) bool {
 	}
 	switch a.Role {
 	case RoleAdmin:
-		return !bound || o.Account != "" || v == Read && mayRead(bound, o)
+		own := o.Account != "" && (v == Read || o.Kind != "account") // its own quota is not its own to set
+		return !bound || own || v == Read && mayRead(bound, o)
 	case RoleOperator:
 		return v == Read && mayRead(bound, o) || v != Read && mayWrite(bound, o)
 	case RoleController:
@@ -92,10 +98,11 @@ func mayRead(bound bool, o Object) bool {
 	return !slices.Contains(adminReads, o.Kind) && !(bound && slices.Contains(wholeReads, o.Kind))
 }
 
-// mayWrite is what an operator may change: VMs of its account and, unless it is
-// bound to one, the fleet.
+// mayWrite is what an operator may change: what belongs to its account and, unless it
+// is bound to one, the fleet. An image without an account is everybody's.
 func mayWrite(bound bool, o Object) bool {
-	return slices.Contains(accountKinds, o.Kind) || !bound && (slices.Contains(inventoryKinds, o.Kind) || o.Kind == "component-state")
+	everybodys := o.Kind == "image" && o.Account == ""
+	return slices.Contains(accountKinds, o.Kind) && !everybodys || !bound && (slices.Contains(inventoryKinds, o.Kind) || o.Kind == "component-state")
 }
 
 // Consistency is how fresh a read must be.
