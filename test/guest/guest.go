@@ -1,7 +1,9 @@
 // Package guest makes the small guest that tests and the demo boot: Debian's
 // cloud kernel with an initial ramdisk of busybox. It is up in about two seconds
-// under software emulation, says so on its serial console, and obeys the power
-// button. make-guest.sh does the work and keeps what it made under .cache/guest.
+// under software emulation, says so on its serial console, counts the seconds
+// there, answers what a [Shell] asks, and obeys the power button. A disk with a
+// NoCloud seed gives it a hostname, an address and host keys to show.
+// make-guest.sh does the work and keeps what it made under .cache/guest.
 package guest
 
 import (

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Makes the guest that tests and the demo boot: Debian's cloud kernel and an
-# initramfs of busybox that says "orchd guest up" on its serial console, idles,
-# and powers off when the ACPI power button is pressed.
+# initramfs of busybox that says "orchd guest up" on its serial console, counts
+# the seconds there, answers questions (ask.sh), and powers off when the ACPI
+# power button is pressed.
 #
 #   make-guest.sh OUTDIR     puts OUTDIR/vmlinuz and OUTDIR/initrd.gz
 #
@@ -20,9 +21,14 @@ for tool in apt-get apt-cache dpkg busybox cpio gzip flock; do
 	command -v "$tool" >/dev/null || { echo "$0: $tool is missing: run 'make deps'" >&2; exit 1; }
 done
 
-# build fills $cache. The modules are those that a power button and a virtio
-# disk need; they stand in the order in which they must be loaded.
+# The modules stand in the order in which they must be loaded: first those that a
+# power button and a virtio disk need, then those of network, seed, memory and the
+# device that tells the host of a crash, then those of an IDE CD-ROM.
 modules="button evdev virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk"
+later="failover net_failover virtio_net cdrom isofs virtio_balloon virtio_mem pvpanic pvpanic-mmio pvpanic-pci"
+ide="scsi_common scsi_mod libata ata_piix sr_mod"
+
+# build fills $cache.
 build() {
 	work=$(mktemp -d "$cache/.work.XXXXXX")
 	trap 'rm -rf "$work"' EXIT
@@ -34,17 +40,21 @@ build() {
 	dpkg -x "$work"/linux-image-*.deb "$work/package"
 
 	root=$work/root
-	mkdir -p "$root/bin" "$root/dev" "$root/proc" "$root/sys" "$root/modules" "$root/etc/acpi/PWRF"
+	mkdir -p "$root/bin" "$root/dev" "$root/proc" "$root/sys" "$root/lib" "$root/modules" "$root/etc/acpi/PWRF"
 	cp "$(command -v busybox)" "$root/bin/busybox"
-	for m in $modules; do
+	for applet in $(busybox --list | grep -vx busybox); do
+		ln -s busybox "$root/bin/$applet"
+	done
+	for m in $modules $later $ide; do
 		find "$work/package" -name "$m.ko*" -exec cp {} "$root/modules/" \;
 	done
 	find "$root/modules" -name '*.xz' -exec xz -d {} \;
 	printf '#!/bin/busybox sh\nexec /bin/busybox poweroff -f\n' >"$root/etc/acpi/PWRF/00000080"
 	{
-		printf '#!/bin/busybox sh\nMODULES="%s"\n' "$modules"
+		printf '#!/bin/busybox sh\nMODULES="%s"\nLATER="%s"\nIDE="%s"\n' "$modules" "$later" "$ide"
 		cat "$here/init.sh"
 	} >"$root/init"
+	cp "$here/seed.sh" "$here/ask.sh" "$root/lib/"
 	chmod 0755 "$root/init" "$root/etc/acpi/PWRF/00000080"
 	(cd "$root" && find . | sort | cpio --quiet -o -H newc | gzip -9) >"$work/initrd.gz"
 
@@ -57,7 +67,8 @@ build() {
 # Several tests may ask at once: one builds, the others wait.
 exec 9>"$cache/.lock"
 flock 9
-if [ ! -e "$cache/initrd.gz" ] || [ "$0" -nt "$cache/initrd.gz" ] || [ "$here/init.sh" -nt "$cache/initrd.gz" ]; then
+stale() { [ ! -e "$cache/initrd.gz" ] || [ -n "$(find "$0" "$here/init.sh" "$here/seed.sh" "$here/ask.sh" -newer "$cache/initrd.gz")" ]; }
+if stale; then
 	(build)
 fi
 for f in vmlinuz initrd.gz; do
