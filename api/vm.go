@@ -183,11 +183,13 @@ func (f VMFilter) Matches(v VM) bool {
 
 // VMReport is what an owner says of one of its VMs.
 type VMReport struct {
-	VM     string   `json:"vm"`
-	Epoch  uint64   `json:"epoch"`
-	State  VMState  `json:"state"`
-	Reason string   `json:"reason,omitempty"`
-	Steps  []OpStep `json:"steps,omitempty"` // what the operation in hand took
+	VM        string   `json:"vm"`
+	Epoch     uint64   `json:"epoch"`
+	State     VMState  `json:"state"`
+	Reason    string   `json:"reason,omitempty"`
+	Steps     []OpStep `json:"steps,omitempty"`     // what the operation in hand took
+	Restarted bool     `json:"restarted,omitempty"` // it was started anew
+	Failed    bool     `json:"failed,omitempty"`    // the operation in hand cannot be done, though the state is well; Reason says why
 }
 
 // VMFacts is what an owner has found out about the inside of one of its guests.

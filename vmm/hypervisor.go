@@ -34,9 +34,11 @@ type Hypervisor interface {
 	PutSeed(ctx context.Context, vm string, iso []byte) error
 	// Reshape makes a domain that is off, and its disk, as b says: its name, its
 	// processors, memory, interface and mark. A disk grows and never shrinks.
+	// Conflict when it is on.
 	Reshape(ctx context.Context, b Build) error
-	// Hotplug gives a domain that is on the processors and the memory of b;
-	// Conflict, with the reason, when that takes a restart.
+	// Hotplug gives a domain that is on the processors and the memory of b, and
+	// the mark of b, for good; Conflict, with the reason, when that takes a
+	// restart, or when it is off: then nothing has changed.
 	Hotplug(ctx context.Context, b Build) error
 
 	// Start switches a domain on.
@@ -51,12 +53,15 @@ type Hypervisor interface {
 	Resume(ctx context.Context, uuid string) error
 
 	// SnapshotDisk keeps the disk of a domain, on or off, as it is now, under id.
+	// To keep it again under an id that is there is no error and changes nothing.
 	SnapshotDisk(ctx context.Context, b Build, id string) error
-	// RevertDisk makes the disk of a domain that is off as it was under id.
+	// RevertDisk makes the disk of a domain that is off as it was under id, which
+	// is kept; NotFound when nothing is.
 	RevertDisk(ctx context.Context, b Build, id string) error
 	// DropSnapshot forgets what was kept under id; to forget it twice is no error.
 	DropSnapshot(ctx context.Context, b Build, id string) error
-	// CopyDisk writes the disk of a domain that is off, made whole, as qcow2 to a new file.
+	// CopyDisk writes the disk of a domain that is off, made whole, as qcow2 to a
+	// new file; Conflict when there is such a file.
 	CopyDisk(ctx context.Context, b Build, to string) error
 
 	// Console opens the serial console of a domain that is on. Whoever opens it
@@ -95,6 +100,11 @@ type HostInfo struct {
 type Listing struct {
 	Domains   []Domain
 	Strangers int // domains without our mark: counted, never touched
+
+	// StrangerMarks are the strangers by UUID, each with the id of the cluster whose
+	// mark it carries, empty when it carries none that reads. It costs no further
+	// question, and tells which of them the log has made one of our VMs.
+	StrangerMarks map[string]string
 }
 
 // Power is whether a domain runs.

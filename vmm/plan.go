@@ -216,7 +216,7 @@ func owned(w Wanted, p present, row api.VM, own *Domain) []step {
 		return act(shutdown)
 	case st.Desired == api.WantStopped:
 		return nil // it has been asked and has time left
-	case own == nil && resting(st.State) && !w.Open(row.ID):
+	case own == nil && resting(st.State) && w.Open(row.ID) == "":
 		return nil
 	case own == nil:
 		return act(create)
@@ -234,7 +234,7 @@ func wantedRunning(w Wanted, row api.VM, own *Domain, asked bool, act func(actio
 		return say(w, row, api.VMRunning, otherSpec(row, own))
 	case own.Power == Paused:
 		return say(w, row, api.VMPaused, otherSpec(row, own))
-	case w.Open(row.ID):
+	case w.Open(row.ID) != "":
 		return act(start)
 	case own.Cause == ByGuest && asked:
 		return act(start) // it did as it was asked, and has been wanted back since
@@ -269,7 +269,7 @@ func say(w Wanted, row api.VM, state api.VMState, reason string) []step {
 	if st.Desired == api.WantDeleted {
 		return nil
 	}
-	if st.State == state && st.Reason == reason && !w.Open(row.ID) {
+	if st.State == state && st.Reason == reason && w.Open(row.ID) == "" {
 		return nil
 	}
 	return []step{{do: report, vm: row.ID, epoch: st.Epoch, state: state, reason: reason}}

@@ -24,6 +24,12 @@ type Records interface {
 	Gone(ctx context.Context, vm string, epoch uint64) error
 	// Saw says that a domain of a VM is here that should not be, or is here no more.
 	Saw(ctx context.Context, s api.Sighting) error
+	// Facts says what was found out about the inside of a guest of ours.
+	Facts(ctx context.Context, f api.VMFacts) error
+	// Progress says how far the step in hand of a VM's operation is.
+	Progress(ctx context.Context, p api.VMProgress) error
+	// Snapshotted says what became of a disk snapshot that was in hand.
+	Snapshotted(ctx context.Context, r api.DiskSnapshotReport) error
 	// Host says that this host's capacity, id or trouble has changed.
 	Host(ctx context.Context, h Host) error
 }
@@ -42,9 +48,15 @@ type Wanted interface {
 	Buried(id string) (epoch uint64, found bool)
 	// Image is the catalogue's image of that name.
 	Image(name string) (api.Image, bool)
-	// Open tells whether the newest operation on a VM still waits for a report.
-	// It is how a start that a user asks for differs from a wish of yesterday.
-	Open(id string) bool
+	// Network is the network of that name.
+	Network(name string) (api.Network, bool)
+	// Snapshots are the disk snapshots of VMs that this peer owns which are to be
+	// made, gone back to or forgotten.
+	Snapshots() iter.Seq[api.DiskSnapshot]
+	// Open is the kind of the newest operation on a VM while that waits for a
+	// report; empty when none does. It is how a start that a user asks for differs
+	// from a wish of yesterday.
+	Open(id string) (kind string)
 }
 
 // Host is what the cluster keeps of this host's driver.
