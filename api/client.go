@@ -153,10 +153,11 @@ func transport(trust *tls.Config, network, path string) *http.Transport {
 			}
 			return dialer.DialContext(ctx, network, to)
 		},
-		TLSClientConfig:     trust,
-		TLSHandshakeTimeout: 5 * time.Second,
-		MaxIdleConnsPerHost: 256,
-		IdleConnTimeout:     time.Minute,
+		TLSClientConfig:       trust,
+		TLSHandshakeTimeout:   5 * time.Second,
+		ExpectContinueTimeout: 10 * time.Second, // a peer looks up what an upload is for before it asks for it
+		MaxIdleConnsPerHost:   256,
+		IdleConnTimeout:       time.Minute,
 	}
 }
 

@@ -82,9 +82,22 @@ func (k *call) writes() bool { return k.method != http.MethodGet && k.method != 
 // Raw sends any request, as `orchd api` does. The answer is there with an error
 // too, when a peer answered at all. A path may carry a query.
 func (c *Client) Raw(ctx context.Context, method, path string, body []byte, opts ...CallOption) (Answer, error) {
+	k, err := newCall(method, path, body, opts)
+	if err != nil {
+		return Answer{}, err
+	}
+	answer, err := c.persist(ctx, k)
+	if k.answer != nil {
+		*k.answer = answer
+	}
+	return answer, err
+}
+
+// newCall is a call to a path, which may carry a query.
+func newCall(method, path string, body []byte, opts []CallOption) (*call, error) {
 	u, err := url.Parse(path)
 	if err != nil || u.Host != "" {
-		return Answer{}, Errorf(Invalid, "client", "%q is no path", path)
+		return nil, Errorf(Invalid, "client", "%q is no path", path)
 	}
 	k := &call{method: method, path: u.EscapedPath(), query: u.Query(), header: http.Header{}, body: body}
 	for _, o := range opts {
@@ -93,11 +106,7 @@ func (c *Client) Raw(ctx context.Context, method, path string, body []byte, opts
 	if k.key == "" && k.writes() {
 		k.key = rand.Text()
 	}
-	answer, err := c.persist(ctx, k)
-	if k.answer != nil {
-		*k.answer = answer
-	}
-	return answer, err
+	return k, nil
 }
 
 // send makes a call with a JSON body and reads a JSON answer into out; nil for none.

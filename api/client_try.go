@@ -38,11 +38,19 @@ func (a attempt) final() bool {
 // gives up when ctx or Timeout ends, and at once when every address refused to
 // be connected to, for then nothing is under way and nobody is there to ask.
 func (c *Client) persist(ctx context.Context, k *call) (Answer, error) {
+	return c.persistWith(ctx, k, c.try)
+}
+
+// trier sends a call to one address.
+type trier func(ctx context.Context, to address, k *call) attempt
+
+// persistWith is persist with another way to send.
+func (c *Client) persistWith(ctx context.Context, k *call, try trier) (Answer, error) {
 	deadline := time.Now().Add(c.cfg.Timeout + k.wait)
 	var newest attempt // of those that were answered, else the last
 	underway := false
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		for _, a := range c.round(ctx, k) {
+		for _, a := range c.round(ctx, k, try) {
 			if a.final() {
 				return a.answer, a.err
 			}
@@ -71,12 +79,12 @@ func (c *Client) giveUp(newest attempt) (Answer, error) {
 
 // round tries the addresses, beginning with the one that answered last, until
 // an attempt is final. It gives all attempts.
-func (c *Client) round(ctx context.Context, k *call) []attempt {
+func (c *Client) round(ctx context.Context, k *call, try trier) []attempt {
 	var all []attempt
 	first := int(c.newest.Load())
 	for i := range c.peers {
 		n := (first + i) % len(c.peers)
-		a := c.try(ctx, c.peers[n], k)
+		a := try(ctx, c.peers[n], k)
 		all = append(all, a)
 		if a.final() {
 			c.newest.Store(int64(n))
