@@ -74,7 +74,8 @@ func given[T any](c config.Config, value T, keys ...string) *T {
 
 // peerConfig says in a peer's words what the operator has set.
 func peerConfig(c config.Config) peer.Config {
-	allowed, _ := c.Images.Allowed() // validated with the rest
+	allowed, _ := c.Images.Allowed() // both were validated with the rest
+	ports, _ := c.Images.AllowedPorts()
 	return peer.Config{
 		Name:         c.Name,
 		DataDir:      c.DataDir,
@@ -93,6 +94,7 @@ func peerConfig(c config.Config) peer.Config {
 		Reserve:    resources(c.VMM.Reserve),
 		ImageMax:   int64(c.Images.MaxSize),
 		ImageAllow: allowed,
+		ImagePorts: ports,
 
 		Ratios: api.Ratios{VCPUs: c.VMM.Overcommit.VCPUs, Memory: c.VMM.Overcommit.Memory, Disk: c.VMM.Overcommit.Disk},
 		Labels: c.Labels,

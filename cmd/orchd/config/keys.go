@@ -58,6 +58,7 @@ var keys = []key{
 	{"vmm.overcommit.disk_percent", whole, "", func(c *Config) any { return c.VMM.Overcommit.Disk }},
 	{"images.max_size", size, "", func(c *Config) any { return c.Images.MaxSize }},
 	{"images.allow", text, "", func(c *Config) any { return c.Images.Allow }},
+	{"images.ports", text, "", func(c *Config) any { return c.Images.Ports }},
 	{"snapshot.interval", duration, "", func(c *Config) any { return c.Snapshot.Interval }},
 	{"snapshot.retain", whole, "", func(c *Config) any { return c.Snapshot.Retain }},
 	{"log.level", text, "", func(c *Config) any { return c.Log.Level }},

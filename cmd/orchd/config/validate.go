@@ -118,8 +118,24 @@ func (c Capacity) valid(table string) error {
 }
 
 func (i Images) valid() error {
-	_, err := i.Allowed()
-	return errors.Join(atLeast("images.max_size", int64(i.MaxSize), 1), at("images.allow", err))
+	_, badAllow := i.Allowed()
+	_, badPorts := i.AllowedPorts()
+	return errors.Join(atLeast("images.max_size", int64(i.MaxSize), 1), at("images.allow", badAllow), at("images.ports", badPorts))
+}
+
+// AllowedPorts are the ports of Ports.
+func (i Images) AllowedPorts() (ports []uint16, err error) {
+	for _, text := range strings.Split(i.Ports, ",") {
+		if text = strings.TrimSpace(text); text == "" {
+			continue
+		}
+		n, err := strconv.ParseUint(text, 10, 16)
+		if err != nil || n == 0 {
+			return nil, fmt.Errorf("%q is no port of 1 to 65535", text)
+		}
+		ports = append(ports, uint16(n))
+	}
+	return ports, nil
 }
 
 // Allowed are the address ranges of Allow.

@@ -41,6 +41,7 @@ type Config struct {
 
 	ImageMax   int64          // bytes of an image, and of the disk in it; 0: 1 TiB
 	ImageAllow []netip.Prefix // inner addresses that images may be fetched from all the same
+	ImagePorts []uint16       // ports that images may be fetched from beside 443
 	ImageRoots *x509.CertPool // authorities of the servers that images are fetched from; nil: the host's
 
 	Auth fsm.AuthChange // seed of the settings auth.*: what this peer was told of them
