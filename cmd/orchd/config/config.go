@@ -83,7 +83,7 @@ type VMM struct {
 type Images struct {
 	MaxSize Size   `koanf:"max_size"` // of the file and of the disk in it
 	Allow   string `koanf:"allow"`    // address ranges, comma-separated, that an image may be fetched from although they are inner ones
-	Ports   string `koanf:"ports"`   // ports, comma-separated, that an image may be fetched from beside 443
+	Ports   string `koanf:"ports"`    // ports, comma-separated, that an image may be fetched from beside 443
 }
 
 // Capacity stands for what the host has, where not zero; zero asks the host. As
