@@ -5,8 +5,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
-	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -32,14 +30,22 @@ func (n need) open() bool { return n.kind == "" }
 
 // ofAccounts are the kinds whose objects belong to accounts: an actor that is
 // bound to one reaches its own. The handler asks again about the object itself.
-var ofAccounts = map[string]bool{"vm": true, "operation": true, "account": true, "token": true}
+var ofAccounts = map[string]bool{"vm": true, "operation": true, "account": true, "token": true, "image": true, "ssh-key": true}
+
+// nodeOrStatus is the kind of a write of a node of which a controller may do a part.
+const nodeOrStatus = "node or its status"
 
 // allow refuses an actor whose role forbids it, before the body is read. For
 // writes this is early, and apply decides.
 func (n need) allow(a api.Actor) error {
 	o := api.Object{Kind: n.kind}
-	if ofAccounts[n.kind] {
-		o.Account = a.Account
+	switch {
+	case ofAccounts[n.kind]:
+		o.Account = cmp.Or(a.Account, api.DefaultAccount) // some account: who is bound to none reaches each
+	case n.kind == nodeOrStatus && api.Allowed(a, n.verb, api.Object{Kind: "node-status"}):
+		return nil
+	case n.kind == nodeOrStatus:
+		o.Kind = "node"
 	}
 	return permit(a, n.verb, o)
 }
@@ -60,6 +66,7 @@ type intake struct {
 	optional bool                                         // which may be missing
 	versions bool                                         // If-Match
 	limit    int64                                        // bytes of a body; 0: maxBody
+	stream   bool                                         // the handler reads the body itself, as it comes
 	identify func(*http.Request, need) (api.Actor, error) // nil: (*Server).identify
 }
 
@@ -67,7 +74,8 @@ type intake struct {
 // they may; from there on its context carries the caller and its body is in memory.
 func (s *Server) admitted(in intake, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r, err := s.admit(w, r, in)
+		r, release, err := s.admit(w, r, in)
+		defer release()
 		if err != nil {
 			writeProblem(w, r, err)
 			return
@@ -77,36 +85,43 @@ func (s *Server) admitted(in intake, next http.Handler) http.Handler {
 }
 
 // admit gives back the request to go on with; with an error, the one to refuse.
-func (s *Server) admit(w http.ResponseWriter, r *http.Request, in intake) (*http.Request, error) {
+// release is to be called once the request is answered.
+func (s *Server) admit(w http.ResponseWriter, r *http.Request, in intake) (_ *http.Request, release func(), err error) {
+	release = func() {}
 	identify := in.identify
 	if identify == nil {
 		identify = s.identify
 	}
 	actor, err := identify(r, in.need)
 	if err != nil {
-		return r, err
-	}
-	body, err := readBody(w, r, cmp.Or(in.limit, maxBody))
-	if err != nil {
-		return r, err
-	}
-	if in.body && !(in.optional && len(body) == 0) {
-		if err := checkJSON(body); err != nil {
-			return r, err
-		}
+		return r, release, err
 	}
 	if !in.versions && writes(r) && r.Header.Get("If-Match") != "" {
-		return r, badParameter("/header/If-Match", "this route knows no versions")
+		return r, release, badParameter("/header/If-Match", "this route knows no versions")
 	}
-	once, err := onceOf(r, actor, body)
-	if err != nil {
-		return r, err
+	caller := api.Caller{Actor: actor, RequestID: exchangeOf(r.Context()).id}
+	if !in.stream {
+		var body []byte
+		if body, release, err = s.readBody(w, r, cmp.Or(in.limit, maxBody)); err == nil {
+			caller.Once, err = in.check(r, actor, body)
+		}
+		if err != nil {
+			return r, release, err
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		r.Header.Set("Content-Type", "application/json") // whatever it was called: curl -d says it is a form
 	}
-	caller := api.Caller{Actor: actor, RequestID: exchangeOf(r.Context()).id, Once: once}
-	r = r.WithContext(api.WithCaller(r.Context(), caller))
-	r.Body = io.NopCloser(bytes.NewReader(body))
-	r.Header.Set("Content-Type", "application/json") // whatever it was called: curl -d says it is a form
-	return r, nil
+	return r.WithContext(api.WithCaller(r.Context(), caller)), release, nil
+}
+
+// check looks at a body that is in memory, and gives the request's Idempotency-Key.
+func (in intake) check(r *http.Request, actor api.Actor, body []byte) (*api.OnceKey, error) {
+	if in.body && !(in.optional && len(body) == 0) {
+		if err := checkJSON(body); err != nil {
+			return nil, err
+		}
+	}
+	return onceOf(r, actor, body)
 }
 
 // identify says who asks and refuses whom the route is not for.
@@ -125,27 +140,6 @@ func (s *Server) identify(r *http.Request, n need) (api.Actor, error) {
 
 // writes tells whether a request is to change something.
 func writes(r *http.Request) bool { return r.Method != http.MethodGet && r.Method != http.MethodHead }
-
-// readBody takes the body into memory. Only for that long there is a deadline
-// on reading: net/http watches for a client that leaves by reading too, and a
-// deadline that passed then would look like one.
-func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
-	if r.Body == nil || r.Body == http.NoBody {
-		return nil, nil
-	}
-	c := http.NewResponseController(w)
-	_ = c.SetReadDeadline(time.Now().Add(bodyTimeout + time.Duration(limit/bodyRate)*time.Second)) // not supported in memory: nothing is slow there
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		return nil, &api.Error{Kind: api.TooLarge, Msg: fmt.Sprintf("the body is larger than %d MiB", limit>>20)}
-	case err != nil:
-		return nil, &api.Error{Kind: api.Malformed, Msg: "the body did not arrive whole and in time", Err: err}
-	}
-	_ = c.SetReadDeadline(time.Time{})
-	return body, nil
-}
 
 // onceOf is the Idempotency-Key of a write, tied to who sent it, where, and with
 // which body; nil when there is none, or nobody to tie it to.

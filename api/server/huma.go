@@ -92,7 +92,8 @@ func (a adapter) Handle(op *huma.Operation, h func(huma.Context)) {
 	need, _ := op.Metadata["need"].(need)
 	versions := slices.ContainsFunc(op.Parameters, func(p *huma.Param) bool { return p.Name == "If-Match" })
 	body := op.RequestBody != nil
-	a.mux.Handle(op.Method+" "+op.Path, a.admitted(intake{need: need, body: body, optional: body && !op.RequestBody.Required, versions: versions}, run))
+	in := intake{need: need, body: body, optional: body && !op.RequestBody.Required, versions: versions, limit: op.MaxBodyBytes - 1}
+	a.mux.Handle(op.Method+" "+op.Path, a.admitted(in, run))
 }
 
 // ServeHTTP is the bare mux.
@@ -135,6 +136,14 @@ func on[I, O any](handle func(*Server, context.Context, *I) (*O, error)) binder 
 			}
 			return out, nil
 		})
+	}
+}
+
+// sized is a route whose body may be larger than others.
+func sized(limit int64, bind binder) binder {
+	return func(s *Server, h huma.API, op huma.Operation) {
+		op.MaxBodyBytes = limit + 1
+		bind(s, h, op)
 	}
 }
 

@@ -38,7 +38,7 @@ func (k inventoryKind[T]) routes(path string) []facade {
 	one := path + "/{id}"
 	write := need{api.Update, k.kind}
 	if k.kind == "node" {
-		write.verb = api.Read // a controller may write the status: mayChange asks again
+		write.kind = nodeOrStatus // a controller may write the status: apply looks which fields change
 	}
 	return []facade{
 		{get, path, need{api.Read, k.kind}, ifReads, false, k.list},
@@ -149,7 +149,7 @@ func (k inventoryKind[T]) add(s *Server, w http.ResponseWriter, r *http.Request)
 
 // put replaces an object and keeps its id.
 func (k inventoryKind[T]) put(s *Server, w http.ResponseWriter, r *http.Request) error {
-	version, err := k.mayChange(r)
+	version, err := ifMatch(r)
 	if err != nil {
 		return err
 	}
@@ -171,7 +171,7 @@ func (k inventoryKind[T]) put(s *Server, w http.ResponseWriter, r *http.Request)
 // patch writes the merged object against the version that it read; when someone
 // was faster and the caller named no version, it reads again.
 func (k inventoryKind[T]) patch(s *Server, w http.ResponseWriter, r *http.Request) error {
-	version, err := k.mayChange(r)
+	version, err := ifMatch(r)
 	if err != nil {
 		return err
 	}
@@ -242,19 +242,6 @@ func (k inventoryKind[T]) delete(s *Server, w http.ResponseWriter, r *http.Reque
 // deletedPlain is the deletion of what leaves nothing to tell.
 func deletedPlain(d Done[struct{}], err error) (Done[inventory.DeletedNode], error) {
 	return Done[inventory.DeletedNode]{Replayed: d.Replayed, Index: d.Index}, err
-}
-
-// mayChange refuses whom no change of this kind is for, and gives the version
-// that the caller asks for, 0 for any. Which fields a controller may change is
-// decided in apply.
-func (k inventoryKind[T]) mayChange(r *http.Request) (uint64, error) {
-	actor := actorOf(r.Context())
-	if k.kind != "node" || !api.Allowed(actor, api.Update, api.Object{Kind: "node-status"}) {
-		if err := permit(actor, api.Update, api.Object{Kind: k.kind}); err != nil {
-			return 0, err
-		}
-	}
-	return ifMatch(r)
 }
 
 // ref is what the path names.

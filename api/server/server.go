@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -47,7 +48,11 @@ type Server struct {
 	docs     documents
 	metrics  *metrics
 	failures *failures
-	follow   *followers
+	follow   *places
+	consoles *places
+	uploads  *places
+	bodies   *bodies
+	hijacked sync.WaitGroup // connections that are consoles by now: net/http does not wait for them
 	uid      uint32        // whose processes are admin on the unix socket, beside root's
 	stopping chan struct{} // closed when Serve begins to stop: waits end with what they know
 }
@@ -66,6 +71,9 @@ func New(cfg Config, b Backend, log *slog.Logger) *Server {
 		metrics:  newMetrics(cfg.Metrics),
 		failures: newFailures(time.Now),
 		follow:   newFollowers(),
+		consoles: newConsoles(),
+		uploads:  newUploads(),
+		bodies:   newBodies(maxBodies),
 		uid:      uint32(os.Getuid()),
 		stopping: make(chan struct{}),
 	}

@@ -239,9 +239,13 @@ func withTry(ctx context.Context, n int) context.Context {
 	if n == 0 || caller.Once == nil {
 		return ctx
 	}
-	caller.Once = &api.OnceKey{Key: caller.Once.Key + " " + strconv.Itoa(n), Body: caller.Once.Body}
+	caller.Once = &api.OnceKey{Key: caller.Once.Key + trySeparator + strconv.Itoa(n), Body: caller.Once.Body}
 	return api.WithCaller(ctx, caller)
 }
+
+// trySeparator stands in no key that a client can send: the key "k 1" must not be the
+// second try of the key "k".
+const trySeparator = "\n"
 
 type changeVMInput struct {
 	VMRef
