@@ -31,6 +31,7 @@ obey() {
 	ping) ping -c 1 -W 2 "$1" >/dev/null ;;
 	hostname) hostname ;;
 	seed) cat "/seed/$1" ;;
+	hostkey) host_key ;;
 	cmdline) cat /proc/cmdline ;;
 	disk) echo $(($(cat "/sys/block/$(basename "$(disk)")/size") * 512)) ;; # in bytes
 	write) data && file=/data/$1 && shift && echo "$*" >"$file" && sync ;;

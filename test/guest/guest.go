@@ -24,12 +24,7 @@ type Guest struct{ Kernel, Initrd string }
 // Make makes the guest in a folder of the test, where libvirt's own user can read it.
 func Make(t testing.TB) Guest {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "orchd-guest-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	g, err := MakeIn(dir)
+	g, err := MakeIn(publicDir(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,4 +39,16 @@ func MakeIn(dir string) (Guest, error) {
 		return Guest{}, fmt.Errorf("make the guest: %w\n%s", err, out)
 	}
 	return Guest{filepath.Join(dir, "vmlinuz"), filepath.Join(dir, "initrd.gz")}, os.Chmod(dir, 0o755)
+}
+
+// Debian makes the disk with Debian in a folder of the test, where libvirt's own
+// user can read it: the first time that takes a minute or two.
+func Debian(t testing.TB) (path string) {
+	t.Helper()
+	dir := publicDir(t)
+	_, here, _, _ := runtime.Caller(0)
+	if out, err := exec.Command(filepath.Join(filepath.Dir(here), "make-debian.sh"), dir).CombinedOutput(); err != nil {
+		t.Fatalf("make the Debian disk: %v\n%s", err, out)
+	}
+	return filepath.Join(dir, "debian.qcow2")
 }

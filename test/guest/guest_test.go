@@ -2,6 +2,7 @@ package guest
 
 import (
 	"io"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 )
 
 // bootHere runs the guest in a QEMU of the test's own and gives its console.
@@ -64,9 +67,22 @@ func TestGuestAnswers(t *testing.T) {
 	if err := os.Truncate(disk, 64<<20); err != nil {
 		t.Fatal(err)
 	}
-	s := bootHere(t, "-smp", "2", "-drive", "if=virtio,format=raw,file="+disk, "-nic", "hubport,hubid=0,model=virtio-net-pci,mac=52:54:00:00:00:07")
+	const mac = "52:54:00:00:00:07"
+	seed := Seed(t, "web1", mac, netip.MustParsePrefix("10.9.8.7/24"), netip.MustParseAddr("10.9.8.1"))
+	s := bootHere(t, "-smp", "2", "-drive", "if=virtio,format=raw,file="+disk,
+		"-drive", "if=virtio,format=raw,readonly=on,file="+seed, "-nic", "hubport,hubid=0,model=virtio-net-pci,mac="+mac)
 	ask(t, s, "cpus", "2")
-	ask(t, s, "mac", "52:54:00:00:00:07")
+	ask(t, s, "mac", mac)
+	ask(t, s, "hostname", "web1")
+	ask(t, s, "ip", "10.9.8.7/24")
+	if meta, err := s.Ask("seed meta-data"); err != nil || !strings.Contains(meta, "web1") {
+		t.Errorf("meta-data: got %q, %v", meta, err)
+	}
+	if line, err := s.Ask("hostkey"); err != nil {
+		t.Error(err)
+	} else if key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(line)); err != nil || key.Type() != ssh.KeyAlgoED25519 {
+		t.Errorf("hostkey: got %q: %v", line, err)
+	}
 	ask(t, s, "disk", strconv.Itoa(64<<20))
 	ask(t, s, "write a few words", "")
 	ask(t, s, "read a", "few words")

@@ -23,10 +23,9 @@ done
 
 # The modules stand in the order in which they must be loaded: first those that a
 # power button and a virtio disk need, then those of network, seed, memory and the
-# device that tells the host of a crash, then those of an IDE CD-ROM.
+# device that tells the host of a crash.
 modules="button evdev virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk"
 later="failover net_failover virtio_net cdrom isofs virtio_balloon virtio_mem pvpanic pvpanic-mmio pvpanic-pci"
-ide="scsi_common scsi_mod libata ata_piix sr_mod"
 
 # build fills $cache.
 build() {
@@ -45,13 +44,13 @@ build() {
 	for applet in $(busybox --list | grep -vx busybox); do
 		ln -s busybox "$root/bin/$applet"
 	done
-	for m in $modules $later $ide; do
+	for m in $modules $later; do
 		find "$work/package" -name "$m.ko*" -exec cp {} "$root/modules/" \;
 	done
 	find "$root/modules" -name '*.xz' -exec xz -d {} \;
 	printf '#!/bin/busybox sh\nexec /bin/busybox poweroff -f\n' >"$root/etc/acpi/PWRF/00000080"
 	{
-		printf '#!/bin/busybox sh\nMODULES="%s"\nLATER="%s"\nIDE="%s"\n' "$modules" "$later" "$ide"
+		printf '#!/bin/busybox sh\nMODULES="%s"\nLATER="%s"\n' "$modules" "$later"
 		cat "$here/init.sh"
 	} >"$root/init"
 	cp "$here/seed.sh" "$here/ask.sh" "$root/lib/"

@@ -4,17 +4,15 @@
 is_iso() { [ "$(dd if="$1" bs=1 skip=32769 count=5 2>/dev/null)" = CD001 ]; }
 
 find_seed() {
-	for disk in /dev/vd? /dev/sr?; do
+	for disk in /dev/vd?; do
 		[ -b "$disk" ] && is_iso "$disk" && mkdir -p /seed && mount -t iso9660 -o ro "$disk" /seed && return
 	done 2>/dev/null
 	return 1
 }
 
-# use_seed looks among the virtio disks first: IDE takes a while to be asked.
 use_seed() {
 	ifconfig lo 127.0.0.1
-	[ -n "$(ls /sys/block)" ] || return 0
-	find_seed || { load $IDE && find_seed; } || return 0
+	find_seed || return 0
 	hostname "$(sed -n 's/^local-hostname: *//p' /seed/meta-data | tr -d "\"'")"
 	echo "orchd guest hostname $(hostname)"
 	address
@@ -37,12 +35,16 @@ address() {
 	echo "orchd guest address $found $found6"
 }
 
-# host_keys prints a host key as cloud-init does. It is as long as a real one and
-# belongs to nobody; it is made of the instance's id and so stays the same.
-host_keys() {
+# host_key is as long as a real one and belongs to nobody; it is made of what the
+# seed says of the instance and so stays the same.
+host_key() {
 	bytes=$(sha256sum </seed/meta-data | cut -c 1-64 | sed 's/../\\x&/g')
-	key=$({ printf '\0\0\0\013ssh-ed25519\0\0\0\040' && printf "$bytes"; } | base64 -w 0)
+	echo "ssh-ed25519 $({ printf '\0\0\0\013ssh-ed25519\0\0\0\040' && printf "$bytes"; } | base64 -w 0)"
+}
+
+# host_keys prints it as cloud-init does.
+host_keys() {
 	echo "-----BEGIN SSH HOST KEY KEYS-----"
-	echo "ssh-ed25519 $key root@$(hostname)"
+	echo "$(host_key) root@$(hostname)"
 	echo "-----END SSH HOST KEY KEYS-----"
 }

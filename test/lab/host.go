@@ -22,10 +22,11 @@ type Host struct {
 	Name string // h1, h2, ...; also the host's name inside
 	Addr string // its address on the lab's network
 
-	lab   *Lab
-	t     T
-	dir   string
-	space *space // nil in a lab without namespaces
+	lab    *Lab
+	t      T
+	number int // 1, 2, ...
+	dir    string
+	space  *space // nil in a lab without namespaces
 
 	orchd, libvirtd, virtlogd *process
 }
@@ -36,10 +37,10 @@ const hostFlags = unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWPID | uni
 
 // open makes the i-th host: its files, its namespaces, its wire.
 func (h *Host) open(i int) error {
-	h.dir = filepath.Join(h.lab.dir, h.Name)
-	h.Addr = fmt.Sprintf("10.77.0.%d", i+1)
+	h.dir, h.number = filepath.Join(h.lab.dir, h.Name), i+1
+	h.Addr = fmt.Sprintf("10.77.0.%d", h.number)
 	if h.lab.bare {
-		h.Addr = fmt.Sprintf("127.0.0.%d", i+1)
+		h.Addr = fmt.Sprintf("127.0.0.%d", h.number)
 	}
 	if err := h.writeConfig(); err != nil {
 		return err
@@ -63,6 +64,11 @@ func (h *Host) open(i int) error {
 	}
 	if err := h.plugIn(); err != nil {
 		return err
+	}
+	if h.lab.bridged {
+		if err := h.plugInGuests(); err != nil {
+			return err
+		}
 	}
 	return h.writeDoor(fmt.Sprintf("nsenter --target %d --mount --net --pid --uts env %s", h.space.pid(), strings.Join(h.environ(), " ")))
 }

@@ -14,16 +14,17 @@ import (
 
 // Lab is some hosts and the network between them.
 type Lab struct {
-	t      T
-	dir    string   // everything that the lab writes
-	lock   *os.File // held as long as the lab lives: see sweep
-	binary string   // orchd
-	driver string
-	config []string // lines for every host's orchd.toml
-	under  []string // the command that orchd's daemon runs under
-	bare   bool     // no namespaces
-	wires  *space   // where the bridge is
-	hosts  []*Host
+	t       T
+	dir     string   // everything that the lab writes
+	lock    *os.File // held as long as the lab lives: see sweep
+	binary  string   // orchd
+	driver  string
+	config  []string // lines for every host's orchd.toml
+	under   []string // the command that orchd's daemon runs under
+	bare    bool     // no namespaces
+	bridged bool     // hosts have a bridge for guests
+	wires   *space   // where the bridge is
+	hosts   []*Host
 }
 
 // An Option of Start.
@@ -127,6 +128,11 @@ func (l *Lab) open(n int) (err error) {
 	}
 	if !l.bare {
 		if l.wires, err = openSpace(unix.CLONE_NEWNET, "switch", "10.77.0.254/24"); err != nil {
+			return err
+		}
+	}
+	if l.bridged && !l.bare {
+		if err := l.openGuestSwitch(); err != nil {
 			return err
 		}
 	}

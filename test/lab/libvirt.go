@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -34,7 +35,36 @@ func (h *Host) writeLibvirtConfig() error {
 			return err
 		}
 	}
-	return nil
+	return h.copyFilters()
+}
+
+// copyFilters gives the host the filters of traffic that libvirt's package brings.
+func (h *Host) copyFilters() error {
+	from := os.DirFS("/etc/libvirt")
+	filters, err := fs.Glob(from, "nwfilter/*.xml")
+	if err != nil || len(filters) == 0 {
+		return err
+	}
+	sub, err := fs.Sub(from, "nwfilter")
+	if err != nil {
+		return err
+	}
+	return os.CopyFS(filepath.Join(h.dir, "etc/libvirt/nwfilter"), sub)
+}
+
+// LibvirtNetwork gives the host's libvirt an isolated network of that name, where
+// its dnsmasq hands out addresses of prefix, such as 192.168.150: .1 is the host.
+func (h *Host) LibvirtNetwork(name, prefix string) {
+	h.t.Helper()
+	text := fmt.Sprintf(`<network><name>%[1]s</name><ip address='%[2]s.1' netmask='255.255.255.0'>
+  <dhcp><range start='%[2]s.100' end='%[2]s.200'/></dhcp></ip></network>`, name, prefix)
+	file := filepath.Join(h.dir, "network-"+name+".xml")
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		h.t.Fatalf("%s: %v", h.Name, err)
+	}
+	h.Virsh("net-define", file)
+	h.Virsh("net-autostart", name)
+	h.Virsh("net-start", name)
 }
 
 // startLibvirt starts the two daemons; awaitLibvirt waits for them.
