@@ -26,6 +26,10 @@ test: deps build sql bin/parquet_reader lint ## everything that CI checks: lint,
 	go build -o bin/summary ./test/summary
 	{ failed=0; go test -p 4 -json -count=1 -timeout 10m ./... || failed=1; $(SQL) go test -json -count=1 ./... || failed=1; exit $$failed; } | bin/summary # -p 4: the long ones mostly wait
 
+.PHONY: soak
+soak: deps build ## 500 creates and deletes while libvirtd, QEMU and orchd are killed and disks run full: some 40 minutes
+	ORCHD_SOAK=500 go test -count=1 -v -timeout 3h -run '^TestManyLives$$' ./test/story
+
 .PHONY: race
 race: build sql ## the tests of one process, with the race detector
 	go build -o bin/summary ./test/summary
@@ -67,9 +71,13 @@ fmt: ## gofmt everything
 deps: ## install the Debian packages that are missing (as root), and make the small guest
 	@test/deps.sh
 
-.PHONY: guest-image
-guest-image: ## only the small guest: .cache/guest/vmlinuz and initrd.gz
+.PHONY: small-guest
+small-guest: ## only the small guest: .cache/guest/vmlinuz and initrd.gz
 	test/guest/make-guest.sh .cache/guest
+
+.PHONY: guest-image
+guest-image: deps ## a disk with Debian and cloud-init that boots: .cache/guest/debian/debian.qcow2 (as root, a minute or two)
+	test/guest/make-debian.sh .cache/guest/debian
 
 .PHONY: clean
 clean: ## remove what was built
