@@ -63,6 +63,18 @@ const (
 
 	restoreState Type = 49
 	putSettings  Type = 50
+
+	createAccount Type = 60
+	updateAccount Type = 61
+	deleteAccount Type = 62
+	createSize    Type = 63
+	updateSize    Type = 64
+	deleteSize    Type = 65
+	createSSHKey  Type = 66
+	deleteSSHKey  Type = 67
+	storedImage   Type = 68
+	progressImage Type = 69
+	exportVM      Type = 70
 )
 
 // kind is a type of command and the version of its body. Another meaning of a
@@ -122,6 +134,18 @@ var commands = map[kind]applier{
 
 	{restoreState, 1}: on(applyRestoreState),
 	{putSettings, 1}:  on(applyPutSettings),
+
+	{createAccount, 1}: on(applyCreateAccount),
+	{updateAccount, 1}: on(applyUpdateAccount),
+	{deleteAccount, 1}: on(applyDeleteAccount),
+	{createSize, 1}:    on(applyCreateSize),
+	{updateSize, 1}:    on(applyUpdateSize),
+	{deleteSize, 1}:    on(applyDeleteSize),
+	{createSSHKey, 1}:  on(applyCreateSSHKey),
+	{deleteSSHKey, 1}:  on(applyDeleteSSHKey),
+	{storedImage, 1}:   on(applyStoredImage),
+	{progressImage, 1}: on(applyImageProgress),
+	{exportVM, 1}:      on(applyExportVM),
 }
 
 // A staged command is one of the others, so it cannot stand in the literal.

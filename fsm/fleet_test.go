@@ -467,7 +467,10 @@ func TestNetworkRange(t *testing.T) {
 		{"::ffff:10.0.0.0/120", "", "", "", "", "/cidr"}, // IPv4 in the dress of IPv6: nobody would find what is taken
 		{"lan", "", "", "", "", "/cidr"},
 	} {
-		first, last, faults := networkRange(api.NetworkCreate{NetworkShape: api.NetworkShape{CIDR: c.cidr, First: c.first, Last: c.last}})
+		shape := api.NetworkShape{CIDR: c.cidr, First: c.first, Last: c.last}
+		faults := networkFaults(New().Read(), api.NetworkCreate{Name: "n", NetworkShape: shape})
+		cidr, _ := netip.ParsePrefix(c.cidr)
+		first, last := allottable(shape, cidr)
 		if c.fault != "" {
 			if len(faults) != 1 || faults[0].Pointer != c.fault {
 				t.Errorf("%+v: faults %+v", c, faults)

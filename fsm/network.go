@@ -22,11 +22,8 @@ func applyCreateNetwork(tx *Txn, c api.NetworkCreate) (object, error) {
 	if err := tx.may(api.Create, op, api.Object{Kind: "network"}); err != nil {
 		return nothing, err
 	}
-	if _, _, fields := networkRange(c); len(fields) > 0 || !api.ValidName(c.Name) {
-		if !api.ValidName(c.Name) {
-			fields = append(fields, api.FieldError{Pointer: "/name", Detail: "must be 1 to 63 of a-z, 0-9 and -, and no UUID"})
-		}
-		return nothing, &api.Error{Kind: api.Invalid, Op: op, Msg: "the network is not valid", Fields: fields}
+	if faults := networkFaults(tx.Reader, c); len(faults) > 0 {
+		return nothing, &api.Error{Kind: api.Invalid, Op: op, Msg: "the network is not valid", Fields: faults}
 	}
 	if _, taken := networks.holder(tx.Reader, "name", c.Name); taken {
 		return nothing, api.Errorf(api.Conflict, op, "network %q exists already", c.Name)
@@ -34,64 +31,6 @@ func applyCreateNetwork(tx *Txn, c api.NetworkCreate) (object, error) {
 	n := networks.put(tx, api.Network{ID: tx.newID(), Name: c.Name, NetworkShape: c.NetworkShape,
 		Version: 1, CreatedAt: tx.Now, UpdatedAt: tx.Now})
 	return object{table: networks, key: n.ID}, nil
-}
-
-// networkRange is what may be allotted from a network: by default what a host can
-// have, which in IPv4 is neither the first nor the last address of the range, and
-// in IPv6 not the first (RFC 4291, 2.6.1: the subnet-router anycast address).
-func networkRange(c api.NetworkCreate) (first, last netip.Addr, faults []api.FieldError) {
-	wrong := func(pointer, detail string) {
-		faults = append(faults, api.FieldError{Pointer: pointer, Detail: detail})
-	}
-	cidr, err := netip.ParsePrefix(c.CIDR)
-	if err != nil || cidr != cidr.Masked() || cidr.Addr().Is4In6() {
-		wrong("/cidr", "must be an address range in its normal form, such as 10.1.0.0/16")
-		return first, last, faults
-	}
-	inside := func(pointer, text string, otherwise netip.Addr) netip.Addr {
-		if text == "" {
-			return otherwise
-		}
-		addr, err := netip.ParseAddr(text)
-		if err != nil || !cidr.Contains(addr) {
-			wrong(pointer, "must be an address inside the network")
-		}
-		return addr
-	}
-	inside("/gateway", c.Gateway, netip.Addr{})
-	lowest, highest := hosts(cidr)
-	first, last = inside("/first", c.First, lowest), inside("/last", c.Last, highest)
-	if len(faults) == 0 && last.Less(first) {
-		wrong("/last", "comes before the first")
-	}
-	for _, server := range c.DNS {
-		if _, err := netip.ParseAddr(server); err != nil {
-			wrong("/dns", "must be addresses of name servers")
-		}
-	}
-	return first, last, faults
-}
-
-// hosts are the lowest and the highest address that a host can have in a range.
-func hosts(cidr netip.Prefix) (lowest, highest netip.Addr) {
-	lowest, highest = cidr.Addr(), lastOf(cidr)
-	if host := lowest.BitLen() - cidr.Bits(); host >= 2 { // RFC 3021: both of a /31 are hosts
-		lowest = lowest.Next()
-		if lowest.Is4() {
-			highest = highest.Prev()
-		}
-	}
-	return lowest, highest
-}
-
-// lastOf is the last address of a range.
-func lastOf(cidr netip.Prefix) netip.Addr {
-	b := cidr.Addr().AsSlice()
-	for bit := cidr.Bits(); bit < len(b)*8; bit++ {
-		b[bit/8] |= 0x80 >> (bit % 8)
-	}
-	addr, _ := netip.AddrFromSlice(b)
-	return addr
 }
 
 type networkDelete struct {
@@ -102,8 +41,13 @@ func applyDeleteNetwork(tx *Txn, c networkDelete) (object, error) {
 	if err := tx.may(api.Delete, "network.delete", api.Object{Kind: "network"}); err != nil {
 		return nothing, err
 	}
-	if _, ok := networks.one(tx.Reader, c.ID); !ok {
+	n, ok := networks.one(tx.Reader, c.ID)
+	if !ok {
 		return nothing, api.Errorf(api.NotFound, "network.delete", "no network %s", c.ID)
+	}
+	if l, held := leases.with(tx.Reader, "network", n.ID); held {
+		vm, _ := vms.one(tx.Reader, l.VM)
+		return nothing, api.Errorf(api.Conflict, "network.delete", "VM %s/%s is on network %q; delete the VMs on it first", l.Account, vm.Name, n.Name)
 	}
 	networks.remove(tx, c.ID)
 	return nothing, nil
@@ -144,7 +88,13 @@ func applyAllocateAddress(tx *Txn, c addressAllocate) (object, error) {
 
 // allot puts an address of the network on the k-th interface of a node and stores it.
 func (tx *Txn) allot(op string, n *computeNode, k int, network api.Network) error {
-	cidr := netip.MustParsePrefix(network.CIDR)
+	cidr, err := netip.ParsePrefix(network.CIDR)
+	if err != nil {
+		return api.Errorf(api.Conflict, op, "network %s has no range of addresses to allot from", network.Name)
+	}
+	if len(network.Pools) > 0 {
+		return api.Errorf(api.Conflict, op, "network %s is divided among peers, who allot its addresses to their VMs; name the address of the node yourself", network.Name)
+	}
 	n.NICs = slices.Clone(n.NICs)
 	at := &n.NICs[k].IPv6Address
 	if cidr.Addr().Is4() {
@@ -156,7 +106,7 @@ func (tx *Txn) allot(op string, n *computeNode, k int, network api.Network) erro
 		}
 		return api.Errorf(api.Conflict, op, "interface %d has the address %s already, which is not of network %s", k, has, network.Name)
 	}
-	first, last, _ := networkRange(api.NetworkCreate{NetworkShape: network.NetworkShape})
+	first, last := allottable(network.NetworkShape, cidr)
 	gateway, _ := netip.ParseAddr(network.Gateway)
 	addr, ok := tx.state.sums.addresses.free(first, last, func(a netip.Addr) bool { return a == gateway })
 	if !ok {
@@ -193,7 +143,8 @@ func (w *Writer) CreateNetwork(ctx context.Context, c api.NetworkCreate) (Done[a
 	return d, err
 }
 
-// DeleteNetwork forgets a network; addresses that were allotted from it stay where they are.
+// DeleteNetwork forgets a network that no VM is on; addresses of it that nodes have
+// stay where they are.
 func (w *Writer) DeleteNetwork(ctx context.Context, id string) error {
 	_, err := propose[struct{}](ctx, w, deleteNetwork, networkDelete{id})
 	return err

@@ -133,7 +133,11 @@ func applyRemovePeer(tx *Txn, c peerRemove) (object, error) {
 	if n, _ := tx.state.sums.owned.Get(p.ID); n > 0 {
 		return nothing, api.Errorf(api.Conflict, op, "peer %q owns %d VMs; delete them first (orchd vm list --peer %s)", p.Name, n, p.Name)
 	}
+	if i, only := onlyCopy(tx.Reader, p.ID); only {
+		return nothing, api.Errorf(api.Conflict, op, "peer %q has the only copy of image %q; delete the image, or let another peer fetch it first: a VM that is made there does", p.Name, i.Name)
+	}
 	p.State, p.Schedulable = api.PeerLeft, false
+	forgetCopies(tx, p)
 	unwrapKeys(tx, p.ID)
 	forgetSightings(tx, p.ID)
 	return putPeer(tx, p)
@@ -247,6 +251,6 @@ func (w *Writer) InitCluster(ctx context.Context, first api.Peer, values map[str
 	for name, w := range keys {
 		wrapped[name] = map[string][]byte{first.ID: w}
 	}
-	_, err := propose[api.Peer](ctx, w, initCluster, clusterInit{first, values, wrapped})
+	_, err := propose[api.Peer](ctx, w, initCluster, clusterInit{first, values, wrapped, firstSizes})
 	return err
 }

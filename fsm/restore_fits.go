@@ -9,16 +9,21 @@ import (
 )
 
 // rollbackTables are the tables that a rollback covers: the inventory and the
-// catalogues. Never VMs, operations, requests, tokens, accounts, peers or settings.
+// catalogues. Never VMs, leases, operations, requests, tokens, accounts, usage, peers
+// or settings, nor the content of images, which no snapshot holds.
 //
 // What the commands of a table promise about it and others beside it, its fits
 // function sees to. Two rows that are not touched keep each promise by themselves,
 // so it is enough to look from each touched row at its neighbours: at those that
 // it names, and at those that named what it was.
 var rollbackTables = []anyRestorable{
-	&restorable[api.Image]{table: images, fits: imageFits, kept: bootsVM,
+	&restorable[api.Size]{table: sizes,
+		stamps: func(s *api.Size) (*uint64, *time.Time) { return &s.Version, &s.UpdatedAt }},
+	&restorable[api.SSHKey]{table: sshKeys, fits: sshKeyFits, kept: ofNoAccount,
+		stamps: func(k *api.SSHKey) (*uint64, *time.Time) { return &k.Version, nil }},
+	&restorable[api.Image]{table: images, fits: imageFits, kept: imageStays,
 		stamps: func(i *api.Image) (*uint64, *time.Time) { return &i.Version, &i.UpdatedAt }},
-	&restorable[api.Network]{table: networks,
+	&restorable[api.Network]{table: networks, fits: networkFits, kept: hasVMs,
 		stamps: func(n *api.Network) (*uint64, *time.Time) { return &n.Version, &n.UpdatedAt }},
 	&restorable[computeNode]{table: computeNodes, fits: nodeFits, names: (*computeNode).addresses,
 		stamps: func(n *computeNode) (*uint64, *time.Time) { return &n.Version, &n.UpdatedAt }},
@@ -36,18 +41,40 @@ var rollbackTables = []anyRestorable{
 		stamps: func(i *ethernetInterface) (*uint64, *time.Time) { return nil, &i.LastUpdate }},
 }
 
-// bootsVM tells whether an image, or one that would take its place, has a name by which a
-// VM boots.
-func bootsVM(r Reader, i *api.Image) bool {
-	if _, named := images.with(r, "name", i.Name); !named {
-		return false
-	}
-	_, used := vms.with(r, "image", i.Name)
-	return used
+// ofNoAccount tells whether the account of a key is gone: accounts are not brought back.
+func ofNoAccount(r Reader, k *api.SSHKey) bool {
+	_, there := accounts.one(r, k.Account)
+	return !there
 }
 
-// imageFits: an image of which VMs have the name stays, and no two have one name.
+// sshKeyFits: a key has an account.
+func sshKeyFits(tx *Txn, _, is *api.SSHKey) error {
+	if is != nil && ofNoAccount(tx.Reader, is) {
+		return contradiction("its account %q is not there", is.Account)
+	}
+	return nil
+}
+
+// imageStays tells whether a rollback leaves an image alone: one whose content orchd
+// keeps, which is not in the snapshot; one of an account that is gone; and one that
+// has, or would take, the name of such a one or of one that VMs boot from.
+func imageStays(r Reader, i *api.Image) bool {
+	if _, there := accounts.one(r, i.Account); i.Kept() || !there && i.Account != "" {
+		return true
+	}
+	named, taken := images.with(r, "name", i.Name)
+	_, used := vms.with(r, "image", i.Name)
+	return taken && (used || named.Kept())
+}
+
+// imageFits: an image of which VMs have the name stays, as does one whose content is
+// kept, no two have one name, and one that belongs to an account has it.
 func imageFits(tx *Txn, was, is *api.Image) error {
+	for _, i := range []*api.Image{was, is} {
+		if i != nil && i.Kept() {
+			return contradiction("its content is kept by peers")
+		}
+	}
 	if was != nil {
 		if vm, used := vms.with(tx.Reader, "image", was.Name); used {
 			return contradiction("VM %s/%s boots from it", vm.Account, vm.Name)
@@ -56,10 +83,27 @@ func imageFits(tx *Txn, was, is *api.Image) error {
 	if is == nil {
 		return nil
 	}
+	if _, there := accounts.one(tx.Reader, is.Account); !there && is.Account != "" {
+		return contradiction("its account %q is not there", is.Account)
+	}
 	for other := range images.all(tx.Reader, "name", is.Name) {
 		if other.ID != is.ID {
 			return contradiction("image %s has the name %q too", other.ID, is.Name)
 		}
+	}
+	return nil
+}
+
+// hasVMs tells whether VMs are on a network, or on one whose name it has.
+func hasVMs(r Reader, n *api.Network) bool {
+	named, _ := networks.holder(r, "name", n.Name)
+	return leasesIn(r, n.ID) || named != nil && leasesIn(r, named.ID)
+}
+
+// networkFits: a network that VMs are on stays.
+func networkFits(tx *Txn, was, _ *api.Network) error {
+	if was != nil && leasesIn(tx.Reader, was.ID) {
+		return contradiction("VMs are on it")
 	}
 	return nil
 }

@@ -211,7 +211,7 @@ func TestRollbackIsRefused(t *testing.T) {
 	})
 	t.Run("a VM boots from an image that goes", func(t *testing.T) {
 		p := newPast(t, func(*past) {})
-		p.do(errorOf(p.w.CreateImage(asAdmin(), api.ImageCreate{Name: "im", Kind: "disk", Path: "/im"})))
+		p.do(errorOf(p.w.CreateImage(asAdmin(), "", api.ImageCreate{Name: "im", Kind: "disk", Path: "/im"})))
 		p.refusedAfter(func() {
 			vm := small("v")
 			vm.Spec.Image = "im"
@@ -321,8 +321,8 @@ func TestSecretsSurviveARollback(t *testing.T) {
 func TestRollbackLeavesGuestsAlone(t *testing.T) {
 	image := func(name, path string) api.ImageCreate { return api.ImageCreate{Name: name, Kind: "disk", Path: path} }
 	p := newPast(t, func(p *past) {
-		p.do(errorOf(p.w.CreateImage(asAdmin(), image("im", "/old"))))
-		p.do(errorOf(p.w.CreateImage(asAdmin(), image("gone", "/gone"))))
+		p.do(errorOf(p.w.CreateImage(asAdmin(), "", image("im", "/old"))))
+		p.do(errorOf(p.w.CreateImage(asAdmin(), "", image("gone", "/gone"))))
 		for _, vm := range []api.VMCreate{
 			{Name: "plain", Spec: api.VMSpec{VCPUs: 1, MemoryMiB: 64}},
 			{Name: "full", Spec: api.VMSpec{VCPUs: 1, MemoryMiB: 1024, DiskGiB: 2, Image: "gone"}, Labels: map[string]string{"tier": "it's web", "b": "x", "hosts": "a,b"}},
@@ -340,7 +340,7 @@ func TestRollbackLeavesGuestsAlone(t *testing.T) {
 		i, _ := p.m.Read().Image(name)
 		p.do(p.w.DeleteImage(asAdmin(), i.ID))
 	}
-	p.do(errorOf(p.w.CreateImage(asAdmin(), image("im", "/new"))))
+	p.do(errorOf(p.w.CreateImage(asAdmin(), "", image("im", "/new"))))
 	again := small("again")
 	again.Spec.Image = "im"
 	p.must(operator, createVM, vmCreate{VM: again, Candidates: []string{"a"}})

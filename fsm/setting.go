@@ -38,6 +38,7 @@ type clusterInit struct {
 	Peer     api.Peer                     `cbor:"1,keyasint"`
 	Settings map[string]string            `cbor:"2,keyasint"`
 	Keys     map[string]map[string][]byte `cbor:"3,keyasint"` // name -> peer id -> wrapped
+	Sizes    []api.SizeCreate             `cbor:"4,keyasint,omitempty"`
 }
 
 func applyInitCluster(tx *Txn, c clusterInit) (object, error) {
@@ -50,7 +51,10 @@ func applyInitCluster(tx *Txn, c clusterInit) (object, error) {
 	for name, wrapped := range ordered(c.Keys) {
 		settings.put(tx, setting{Name: name, Wrapped: wrapped, Version: 1})
 	}
-	accounts.put(tx, api.Account{Name: api.DefaultAccount, Version: 1, CreatedAt: tx.Now})
+	accounts.put(tx, api.Account{Name: api.DefaultAccount, Version: 1, CreatedAt: tx.Now, UpdatedAt: tx.Now})
+	for _, size := range c.Sizes {
+		addSize(tx, size)
+	}
 	p := addPeer(tx, c.Peer)
 	return object{table: peers, key: p.ID}, nil
 }

@@ -6,7 +6,7 @@ var tables = []anyTable{
 	settings, accounts, tokens, peers, images, vms, tombstones, sightings, operations, requests,
 	computeNodes, bmcs, collections, networks, staged,
 	components, redfishEndpoints, componentEndpoints, ethernetInterfaces,
-	usages,
+	sizes, sshKeys, imageCopies, usages,
 }
 
 // The place of each table in a state's trees is its place in tables.

@@ -51,7 +51,7 @@ func Parse(line string) (typ, text, comment, fingerprint string, err error) {
 	if fault := typeFault(typ); fault != "" {
 		return "", "", "", "", errors.New(fault)
 	}
-	if fault := CommentFault(comment); fault != "" {
+	if fault := commentFault(comment); fault != "" {
 		return "", "", "", "", errors.New(fault)
 	}
 	if fingerprint, err = Fingerprint(typ, text); err != nil {
@@ -99,8 +99,8 @@ func typeFault(typ string) string {
 	return "must begin with the type of the key, one of " + strings.Join(types, ", ") + "; options before it are not taken"
 }
 
-// CommentFault says what is wrong with the comment of a key; empty when nothing is.
-func CommentFault(comment string) string {
+// commentFault says what is wrong with the comment of a key; empty when nothing is.
+func commentFault(comment string) string {
 	switch {
 	case len(comment) > maxComment:
 		return fmt.Sprintf("has a comment longer than %d bytes", maxComment)
