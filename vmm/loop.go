@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -19,9 +20,14 @@ type Loop struct {
 	records Records
 	log     *slog.Logger
 
-	wake  chan struct{} // holds one: somebody wants the loop to look
-	ended chan outcome  // what workers bring back; has room for all of them
-	mem   *memory       // belongs to the goroutine that looks
+	wake   chan struct{} // holds one: somebody wants the loop to look
+	ended  chan outcome  // what workers bring back
+	mem    *memory       // belongs to the goroutine that looks
+	busy   *places       // VMs that a worker or an export has
+	guests *guests       // that are on
+	stats  statsCache
+
+	fetching atomic.Int32 // workers that wait for an image
 
 	mu    sync.Mutex
 	host  api.HostReport // as the hypervisor last said
@@ -31,14 +37,17 @@ type Loop struct {
 // New makes a loop; Run makes it work.
 func New(cfg Config, hv Hypervisor, records Records, log *slog.Logger) *Loop {
 	cfg = cfg.orDefaults()
+	busy := newPlaces()
 	return &Loop{
 		cfg:     cfg,
 		hv:      hv,
 		records: records,
 		log:     log,
 		wake:    make(chan struct{}, 1),
-		ended:   make(chan outcome, cfg.Workers),
-		mem:     newMemory(cfg),
+		ended:   make(chan outcome, mostWorkers(cfg)),
+		mem:     newMemory(cfg, busy),
+		busy:    busy,
+		guests:  newGuests(),
 		host:    api.HostReport{Driver: hv.Driver(), Error: "not asked yet"},
 	}
 }
@@ -52,6 +61,8 @@ func (l *Loop) Run(ctx context.Context) error {
 	var g errgroup.Group
 	g.Go(func() error { l.hv.Watch(ctx, l.poke); return nil })
 	g.Go(func() error { l.watchHost(ctx); return nil })
+	g.Go(func() error { l.watchKeys(ctx); return nil })
+	g.Go(func() error { l.watchAddresses(ctx); return nil })
 	for ctx.Err() == nil {
 		began := time.Now()
 		changed := l.look(ctx, &g)
@@ -81,14 +92,14 @@ func (l *Loop) rest(ctx context.Context, changed <-chan struct{}, pause time.Dur
 	case <-l.wake:
 	case <-tick.C:
 	case o := <-l.ended:
-		l.mem.learn(o, time.Now())
+		l.learn(o)
 	}
 	calm := time.NewTimer(pause)
 	defer calm.Stop()
 	for {
 		select {
 		case o := <-l.ended:
-			l.mem.learn(o, time.Now())
+			l.learn(o)
 		case <-calm.C:
 			return
 		case <-ctx.Done():
@@ -108,10 +119,11 @@ func (l *Loop) look(ctx context.Context, workers *errgroup.Group) <-chan struct{
 		l.log.Debug("hypervisor does not list its domains", "err", err)
 		return changed
 	}
-	p := l.mem.look(wanted, listing.Domains, time.Now())
+	p := l.mem.look(wanted, listing, time.Now())
+	l.guests.look(l.ours(wanted, listing.Domains), time.Now())
 	for _, steps := range perVM(plan(l.me(), wanted, p)) {
 		row, _ := wanted.Row(steps[0].vm)
-		job, free := l.mem.take(row, steps, time.Now())
+		job, free := l.mem.take(row, steps, int(l.fetching.Load()), time.Now())
 		if !free {
 			continue
 		}
@@ -123,7 +135,28 @@ func (l *Loop) look(ctx context.Context, workers *errgroup.Group) <-chan struct{
 	return changed
 }
 
-func (l *Loop) me() self { return self{l.cfg.Peer, l.cfg.Name} }
+// learn takes in what a worker brings back.
+func (l *Loop) learn(o outcome) {
+	l.mem.learn(o, time.Now())
+	for _, s := range o.did {
+		if s.do == start || s.do == create {
+			l.guests.forget(s.vm)
+		}
+	}
+}
+
+// ours are the domains that run a VM of ours, at the epoch at which it is.
+func (l *Loop) ours(w Wanted, domains []Domain) (ids []string) {
+	for _, d := range domains {
+		row, known := w.Row(d.Mark.VM)
+		if known && d.UUID == row.ID && d.Power == Running && row.Status.OwnerID == l.cfg.Peer && d.Mark.Epoch == row.Status.Epoch {
+			ids = append(ids, row.ID)
+		}
+	}
+	return ids
+}
+
+func (l *Loop) me() self { return self{l.cfg.Peer, l.cfg.Name, l.cfg.Cluster, l.cfg.Seeds} }
 
 // perVM cuts a plan into the steps of each VM.
 func perVM(steps []step) [][]step {

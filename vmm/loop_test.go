@@ -127,7 +127,7 @@ func TestLifeOfAVM(t *testing.T) {
 			t.Errorf("steps of the create: got %v, want %v", steps, want)
 		}
 		d, _ := h.hv.Domain(web)
-		if want := (vmm.Mark{Cluster: cluster, VM: web, Epoch: 1, Spec: vmm.SpecHash(spec)}); d.Mark != want || d.Name != "web-11111111" {
+		if want := (vmm.Mark{Cluster: cluster, VM: web, Epoch: 1, Spec: vmm.Shape(vmm.Build{Name: "web-11111111", Spec: spec})}); d.Mark != want || d.Name != "web-11111111" {
 			t.Errorf("domain: got %q marked %+v, want web-11111111 marked %+v", d.Name, d.Mark, want)
 		}
 
@@ -224,7 +224,7 @@ func TestOldTablesDoNothing(t *testing.T) {
 			h.book.rows[web] = row
 			asks := h.book.stale.rows[web]
 			asks.Status.Desired = api.WantRunning
-			h.book.stale.rows[web], h.book.stale.open[web] = asks, true
+			h.book.stale.rows[web], h.book.stale.open[web] = asks, "start"
 		})
 		h.after(time.Hour)
 		h.wantPower(vmm.Off)
@@ -318,6 +318,7 @@ func TestGuestThatStopsByItselfStaysOff(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			live(t, func(h *house) {
 				h.assign(web)
+				h.book.alter(web, func(vm *api.VM) { vm.Spec.Restart = api.RestartNever })
 				c.stop(h.hv, web)
 				h.after(0)
 				h.wantState(c.want)

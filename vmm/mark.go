@@ -39,9 +39,6 @@ func Shape(b Build) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// SpecHash is the SHA-256 of a specification alone; Shape takes its place.
-func SpecHash(s api.VMSpec) string { return Shape(Build{Spec: s}) }
-
 // DomainName is the name that people see in virsh: the VM's name and the first
 // eight digits of its id, because names are unique only within an account.
 func DomainName(vm api.VM) string { return vm.Name + "-" + vm.ID[:8] }

@@ -12,11 +12,20 @@ import (
 // needed to be right after a restart, only to be calm.
 type memory struct {
 	cfg   Config
-	busy  map[string]bool      // VMs that a worker has
-	asked map[string]time.Time // when a guest was asked to shut down
-	said  map[string]said      // the last report of each VM
-	waits map[string]wait      // VMs whose last step failed
-	blind bool                 // the last look saw nothing: the hypervisor did not answer
+	busy  *places           // VMs that somebody works on
+	work  int               // workers that are out
+	asked map[string]asked  // guests that were asked to shut down
+	anew  map[string]string // the operation, of those whose restart has come to the start
+	falls map[string]fall   // VMs that went off by themselves and are started again
+	said  map[string]said   // the last report of each VM
+	waits map[string]wait   // VMs whose last step failed
+	blind bool              // the last look saw nothing: the hypervisor did not answer
+}
+
+// asked is when a guest was asked to shut down, and how long it has for that.
+type asked struct {
+	at       time.Time
+	patience time.Duration
 }
 
 type said struct {
@@ -46,34 +55,48 @@ type job struct {
 // outcome is what a worker brings back.
 type outcome struct {
 	job
-	did []step
-	err error // of the step after those; nil when all were taken
+	did    []step
+	failed step  // the step after those, if one was tried
+	err    error // of it; nil when all were taken
 }
 
-func newMemory(cfg Config) *memory {
+func newMemory(cfg Config, busy *places) *memory {
 	return &memory{
 		cfg:   cfg,
-		busy:  map[string]bool{},
-		asked: map[string]time.Time{},
+		busy:  busy,
+		asked: map[string]asked{},
+		anew:  map[string]string{},
+		falls: map[string]fall{},
 		said:  map[string]said{},
 		waits: map[string]wait{},
 	}
 }
 
 // look puts together what plan needs, and forgets what no longer matters.
-func (m *memory) look(w Wanted, domains []Domain, now time.Time) present {
+func (m *memory) look(w Wanted, l Listing, now time.Time) present {
 	p := present{
-		domains: map[string][]Domain{},
-		asked:   map[string]bool{},
-		overdue: map[string]bool{},
+		domains:   map[string][]Domain{},
+		strangers: l.StrangerMarks,
+		asked:     map[string]bool{},
+		overdue:   map[string]bool{},
+		anew:      map[string]bool{},
+		again:     map[string]again{},
 	}
-	for _, d := range domains {
+	for _, d := range l.Domains {
 		p.domains[d.Mark.VM] = append(p.domains[d.Mark.VM], d)
 	}
 	m.forget(w, p, now)
-	for id, at := range m.asked {
+	for id, a := range m.asked {
 		p.asked[id] = true
-		p.overdue[id] = now.Sub(at) >= m.cfg.StopAfter
+		p.overdue[id] = now.Sub(a.at) >= a.patience
+	}
+	for id := range m.anew {
+		p.anew[id] = true
+	}
+	for row := range w.Mine() {
+		if a, ok := m.restart(w, p, row, now); ok {
+			p.again[row.ID] = a
+		}
 	}
 	return p
 }
@@ -81,21 +104,36 @@ func (m *memory) look(w Wanted, domains []Domain, now time.Time) present {
 // forget drops what no longer matters. That a guest was asked to stop matters
 // for a while after it is wanted again: it may still do as it was asked.
 func (m *memory) forget(w Wanted, p present, now time.Time) {
-	maps.DeleteFunc(m.asked, func(id string, at time.Time) bool {
+	for id, a := range m.asked {
 		row, known := w.Row(id)
-		return !known || row.Status.Desired != api.WantStopped && now.Sub(at) >= m.cfg.StopAfter
+		if st := row.Status; st.StopSeconds > 0 {
+			a.patience = time.Duration(st.StopSeconds) * time.Second
+		} else {
+			a.patience = m.cfg.StopAfter
+		}
+		m.asked[id] = a
+		off := wantOf(row) == api.WantStopped || row.Status.Restarting
+		if !known || !off && now.Sub(a.at) >= a.patience {
+			delete(m.asked, id)
+		}
+	}
+	maps.DeleteFunc(m.anew, func(id, operation string) bool {
+		row, _ := w.Row(id)
+		return !row.Status.Restarting || row.Status.Operation != operation
 	})
 	nowhere := func(id string) bool {
 		_, known := w.Row(id)
-		return !known && len(p.domains[id]) == 0 && !m.busy[id]
+		return !known && len(p.domains[id]) == 0 && !m.busy.has(id)
 	}
+	maps.DeleteFunc(m.falls, func(id string, _ fall) bool { return nowhere(id) })
 	maps.DeleteFunc(m.said, func(id string, _ said) bool { return nowhere(id) })
 	maps.DeleteFunc(m.waits, func(id string, _ wait) bool { return nowhere(id) })
 }
 
 // take makes a job of the steps of one VM unless it is worked on already, waits
-// after a failure, has nothing new to say, or no worker is free.
-func (m *memory) take(row api.VM, steps []step, now time.Time) (job, bool) {
+// after a failure, has nothing new to say, or no worker is free. Those that only
+// wait for an image to be fetched keep nobody else waiting.
+func (m *memory) take(row api.VM, steps []step, fetching int, now time.Time) (job, bool) {
 	id := steps[0].vm
 	w := m.waits[id]
 	if w.operation != row.Status.Operation {
@@ -103,13 +141,13 @@ func (m *memory) take(row api.VM, steps []step, now time.Time) (job, bool) {
 	}
 	rests := now.Before(w.until) && w.version == row.Version
 	steps = slices.DeleteFunc(steps, func(s step) bool { return m.repeats(s, row.Version, now) })
-	if m.busy[id] || rests || len(steps) == 0 || len(m.busy) >= m.cfg.Workers {
+	if rests || len(steps) == 0 || m.work-fetching >= m.cfg.Workers || m.work >= mostWorkers(m.cfg) || !m.busy.take(id) {
 		return job{}, false
 	}
-	m.busy[id] = true
+	m.work++
 	j := job{vm: id, steps: steps, row: row, tries: w.tries}
-	if at, ok := m.asked[id]; ok {
-		j.waited = now.Sub(at)
+	if a, ok := m.asked[id]; ok {
+		j.waited = now.Sub(a.at)
 	}
 	return j, true
 }
@@ -121,14 +159,24 @@ func (m *memory) repeats(s step, version uint64, now time.Time) bool {
 	return s.do == report && ok && last.report == s && last.version == version && now.Sub(last.at) < m.cfg.LookEvery
 }
 
-// learn takes in what a worker brings back.
+// mostWorkers is how many workers are out at most, fetching or not.
+func mostWorkers(cfg Config) int { return 8 * cfg.Workers }
+
+// learn takes in what a worker brings back. A start that failed may have
+// switched the domain on all the same; it was off before.
 func (m *memory) learn(o outcome, now time.Time) {
-	delete(m.busy, o.vm)
+	m.busy.give(o.vm)
+	m.work--
+	if o.failed.do == start && o.failed.restarted {
+		m.anew[o.vm] = o.row.Status.Operation
+	}
 	for _, s := range o.did {
 		switch s.do {
 		case shutdown:
-			m.asked[s.vm] = now
-		case start, create, destroy:
+			m.asked[s.vm] = asked{now, m.cfg.StopAfter}
+		case start, create:
+			m.started(s, o.row, now)
+		case destroy:
 			delete(m.asked, s.vm)
 		}
 		if r, ok := s.reports(); ok {
@@ -166,9 +214,14 @@ func (m *memory) untilDue(now time.Time) time.Duration {
 			due = w.until
 		}
 	}
-	for _, at := range m.asked {
-		if end := at.Add(m.cfg.StopAfter); end.After(now) && end.Before(due) {
+	for _, a := range m.asked {
+		if end := a.at.Add(a.patience); end.After(now) && end.Before(due) {
 			due = end
+		}
+	}
+	for _, f := range m.falls {
+		if f.up.IsZero() && f.until.After(now) && f.until.Before(due) {
+			due = f.until
 		}
 	}
 	return due.Sub(now)

@@ -23,55 +23,85 @@ const (
 	report                 // say what the VM is doing
 	saw                    // say that a domain is here that should not be
 	unsaw                  // say that it is here no more
+	pause                  // stop the processors of ours
+	resume                 // let them go on
+	reshape                // make the domain, which is off, as the row says
+	hotplug                // give the domain, which is on, processors and memory
+	adopt                  // put our mark on a domain that the log has made ours
+	keep                   // keep the disk as it is, as a snapshot
+	revert                 // make the disk as it was
+	forget                 // forget a snapshot
+	refuse                 // say that a snapshot cannot be worked on
 )
 
 func (a action) String() string {
 	return [...]string{"begin", "create", "start", "shutdown", "destroy", "remove", "retire", "gone",
-		"suspend", "report", "saw", "unsaw"}[a]
+		"suspend", "report", "saw", "unsaw", "pause", "resume", "reshape", "hotplug", "adopt",
+		"snapshot", "restore-snapshot", "delete-snapshot", "refuse-snapshot"}[a]
 }
 
 // step is one action on one VM. Steps are compared with ==: the loop takes a step
 // that needs proof only if the confirmed plan has the very same one.
 type step struct {
-	do     action
-	vm     string
-	epoch  uint64 // of the row; of the domain for suspend, retire and saw
-	domain bool   // remove: there is a domain to remove
-	state  api.VMState
-	reason string
+	do        action
+	vm        string
+	epoch     uint64      // of the row; of the domain for suspend, retire and saw
+	domain    bool        // there is a domain
+	state     api.VMState // to report; of reshape and hotplug: afterwards, if any
+	reason    string
+	restarted bool   // it is part of a restart
+	failed    bool   // report: the operation in hand cannot be done
+	name      string // hotplug: of the domain as it is
+	snapshot  string // id, where it is about one
 }
 
 // needsProof tells whether a step may be taken only on a linearizable read. To
 // claim and to report are writes that the log itself checks. To suspend a domain
 // of an older epoch is right even on old tables, for epochs only grow.
 func (s step) needsProof() bool {
-	return s.do != begin && s.do != report && s.do != suspend
+	return s.do != begin && s.do != report && s.do != suspend && s.do != refuse
 }
 
 // reports gives the report that a step makes, by itself or as its last part.
 func (s step) reports() (step, bool) {
-	said := step{do: report, vm: s.vm, epoch: s.epoch}
+	said := step{do: report, vm: s.vm, epoch: s.epoch, state: s.state}
 	switch s.do {
 	case report:
 		return s, true
 	case create, start:
+		said.state, said.restarted = api.VMRunning, s.restarted
+	case resume:
 		said.state = api.VMRunning
+	case pause:
+		said.state = api.VMPaused
 	case destroy:
-		said.state = api.VMStopped
+		if s.restarted {
+			return step{}, false // it is on again in a moment
+		}
+		said.state, said.reason = api.VMStopped, s.reason
+	case reshape, hotplug:
+		return said, s.state != ""
 	default:
 		return step{}, false
 	}
 	return said, true
 }
 
-// self is who plans.
-type self struct{ id, name string }
-
 // present is what is on this host, and what the loop remembers having done about it.
 type present struct {
-	domains map[string][]Domain // by the VM that they claim to be
-	asked   map[string]bool     // was asked to shut down
-	overdue map[string]bool     // and has had its time
+	domains   map[string][]Domain // by the VM that they claim to be
+	strangers map[string]string   // domains without our mark, by UUID: the cluster whose mark they carry
+	asked     map[string]bool     // was asked to shut down
+	overdue   map[string]bool     // and has had its time
+	anew      map[string]bool     // was started since its restart was asked for
+	again     map[string]again    // went off by itself, and is to be started again
+}
+
+// adoptable tells whether a stranger is the domain of a row that the log has made
+// of it: of a VM that was adopted, or learnt from the mark of a cluster that is lost.
+func (p present) adoptable(row api.VM) bool {
+	cluster, there := p.strangers[row.ID]
+	return there && (adopted(row) || cluster != "")
 }
 
 // of splits the domains that claim to be a VM into the one that is and copies.
@@ -125,7 +155,7 @@ func planVM(me self, w Wanted, p present, id string) []step {
 	case own != nil && own.Mark.Epoch < row.Status.Epoch && !(mine && row.Status.Desired == api.WantDeleted):
 		steps = append(steps, outlived(me, row, own)...)
 	case mine:
-		steps = append(steps, owned(w, p, row, own)...)
+		steps = append(steps, owned(me, w, p, row, own)...)
 	}
 	return steps
 }
@@ -172,11 +202,12 @@ func leave(me self, w Wanted, row api.VM, own *Domain) []step {
 	if row.Status.OwnerID != me.id || own == nil || own.Mark.Epoch != row.Status.Epoch {
 		return nil
 	}
+	m := matter{w: w, row: row, own: own, kind: w.Open(row.ID)}
 	switch own.Power {
 	case Running:
-		return say(w, row, api.VMRunning, "")
+		return m.say(api.VMRunning, "")
 	case Paused:
-		return say(w, row, api.VMPaused, "")
+		return m.say(api.VMPaused, "")
 	}
 	return nil
 }
@@ -193,84 +224,4 @@ func outlived(me self, row api.VM, own *Domain) []step {
 		return []step{{do: retire, vm: row.ID, epoch: own.Mark.Epoch}}
 	}
 	return nil
-}
-
-// owned is for a VM of ours whose domain, if any, is of the right epoch.
-func owned(w Wanted, p present, row api.VM, own *Domain) []step {
-	st := row.Status
-	act := func(do action) []step { return []step{{do: do, vm: row.ID, epoch: st.Epoch, domain: own != nil}} }
-	switch {
-	case st.State == api.VMLost:
-		return nil
-	case st.Desired == api.WantDeleted && !st.Begun && own == nil:
-		return act(gone)
-	case st.Desired == api.WantDeleted:
-		return act(remove)
-	case !st.Begun:
-		return act(begin)
-	case st.Desired == api.WantStopped && (own == nil || own.Power == Off):
-		return say(w, row, api.VMStopped, "")
-	case st.Desired == api.WantStopped && (st.Force || p.overdue[row.ID] || own.Power == Paused):
-		return act(destroy) // a paused guest cannot see its power button
-	case st.Desired == api.WantStopped && !p.asked[row.ID]:
-		return act(shutdown)
-	case st.Desired == api.WantStopped:
-		return nil // it has been asked and has time left
-	case own == nil && resting(st.State) && w.Open(row.ID) == "":
-		return nil
-	case own == nil:
-		return act(create)
-	}
-	return wantedRunning(w, row, own, p.asked[row.ID], act)
-}
-
-// wantedRunning is for a domain of ours that should run. When it is off, the
-// row tells what libvirt forgets: a guest that stopped by itself was reported
-// so, and stays off until somebody starts it; one that was running when its
-// host or libvirtd went down is started again.
-func wantedRunning(w Wanted, row api.VM, own *Domain, asked bool, act func(action) []step) []step {
-	switch {
-	case own.Power == Running:
-		return say(w, row, api.VMRunning, otherSpec(row, own))
-	case own.Power == Paused:
-		return say(w, row, api.VMPaused, otherSpec(row, own))
-	case w.Open(row.ID) != "":
-		return act(start)
-	case own.Cause == ByGuest && asked:
-		return act(start) // it did as it was asked, and has been wanted back since
-	case resting(row.Status.State):
-		return nil
-	case own.Cause == ByGuest:
-		return say(w, row, api.VMStopped, "the guest switched itself off")
-	case own.Cause == ByForce:
-		return say(w, row, api.VMStopped, "switched off by hand on its host")
-	case own.Cause == Crashed:
-		return say(w, row, api.VMCrashed, "it ended without being asked to")
-	}
-	return act(start)
-}
-
-// resting tells whether a VM in this state stays off although it should run.
-func resting(s api.VMState) bool {
-	return s == api.VMStopped || s == api.VMCrashed || s == api.VMFailed
-}
-
-func otherSpec(row api.VM, own *Domain) string {
-	if own.Mark.Spec == SpecHash(row.Spec) {
-		return ""
-	}
-	return "its domain was made from another specification"
-}
-
-// say reports a state that the row does not show, or that an operation waits
-// for. A row that is to be deleted shows nothing else.
-func say(w Wanted, row api.VM, state api.VMState, reason string) []step {
-	st := row.Status
-	if st.Desired == api.WantDeleted {
-		return nil
-	}
-	if st.State == state && st.Reason == reason && w.Open(row.ID) == "" {
-		return nil
-	}
-	return []step{{do: report, vm: row.ID, epoch: st.Epoch, state: state, reason: reason}}
 }

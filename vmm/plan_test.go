@@ -17,11 +17,13 @@ const (
 
 // tables is a Wanted of at most one row.
 type tables struct {
-	row     *api.VM
-	tomb    uint64 // 0: none
-	open    bool
-	images  map[string]api.Image
-	sighted map[string]uint64
+	row       *api.VM
+	tomb      uint64 // 0: none
+	open      string // kind of the operation that waits
+	images    map[string]api.Image
+	networks  map[string]api.Network
+	snapshots []api.DiskSnapshot
+	sighted   map[string]uint64
 }
 
 func (w tables) Mine() iter.Seq[api.VM] {
@@ -41,11 +43,18 @@ func (w tables) Row(id string) (api.VM, bool) {
 }
 
 func (w tables) Buried(string) (uint64, bool) { return w.tomb, w.tomb > 0 }
-func (w tables) Open(string) bool             { return w.open }
+func (w tables) Open(string) string           { return w.open }
+
+func (w tables) Snapshots() iter.Seq[api.DiskSnapshot] { return slices.Values(w.snapshots) }
 
 func (w tables) Image(name string) (api.Image, bool) {
 	i, ok := w.images[name]
 	return i, ok
+}
+
+func (w tables) Network(name string) (api.Network, bool) {
+	n, ok := w.networks[name]
+	return n, ok
 }
 
 // row is our VM at epoch 2, begun, as change makes it.
@@ -59,8 +68,11 @@ func row(change func(*api.VMStatus)) *api.VM {
 }
 
 func domain(epoch uint64, p Power, c Cause) Domain {
-	return Domain{UUID: vmID, Mark: Mark{VM: vmID, Epoch: epoch, Spec: SpecHash(row(nil).Spec)}, Power: p, Cause: c}
+	return Domain{UUID: vmID, Name: "web-11111111", Mark: Mark{VM: vmID, Epoch: epoch, Spec: shapeOf(row(nil))}, Power: p, Cause: c}
 }
+
+// shapeOf is the shape that a row without image and network asks for.
+func shapeOf(vm *api.VM) string { return Shape(Build{Name: DomainName(*vm), Spec: vm.Spec}) }
 
 func TestPlan(t *testing.T) {
 	stopped := func(s *api.VMStatus) { s.Desired = api.WantStopped }
@@ -106,10 +118,10 @@ func TestPlan(t *testing.T) {
 		{name: "runs, not reported", w: tables{row: row(is(api.VMCreating))}, have: []Domain{domain(2, Running, Unknown)},
 			want: []step{says(api.VMRunning, "")}},
 		{name: "runs, reported: adopted", w: tables{row: row(nil)}, have: []Domain{domain(2, Running, Unknown)}},
-		{name: "runs, reported, somebody waits", w: tables{row: row(nil), open: true}, have: []Domain{domain(2, Running, Unknown)},
+		{name: "runs, reported, somebody waits", w: tables{row: row(nil), open: opStart}, have: []Domain{domain(2, Running, Unknown)},
 			want: []step{says(api.VMRunning, "")}},
-		{name: "runs, made from another spec", w: tables{row: row(nil)}, have: []Domain{otherwise},
-			want: []step{says(api.VMRunning, "its domain was made from another specification")}},
+		{name: "runs, made in another shape", w: tables{row: row(nil)}, have: []Domain{otherwise},
+			want: []step{says(api.VMRunning, "its new shape takes effect at its next start")}},
 		{name: "paused", w: tables{row: row(nil)}, have: []Domain{domain(2, Paused, Unknown)}, want: []step{says(api.VMPaused, "")}},
 
 		{name: "host rebooted", w: tables{row: row(nil)}, have: []Domain{domain(2, Off, Unknown)}, want: []step{does(start, true)}},
@@ -121,11 +133,11 @@ func TestPlan(t *testing.T) {
 		{name: "crashed", w: tables{row: row(nil)}, have: []Domain{domain(2, Off, Crashed)},
 			want: []step{says(api.VMCrashed, "it ended without being asked to")}},
 		{name: "stopped by itself, then libvirtd restarted", w: tables{row: row(is(api.VMStopped))}, have: []Domain{domain(2, Off, Unknown)}},
-		{name: "stopped by itself, started by its user", w: tables{row: row(is(api.VMStopped)), open: true},
+		{name: "stopped by itself, started by its user", w: tables{row: row(is(api.VMStopped)), open: opStart},
 			have: []Domain{domain(2, Off, ByGuest)}, want: []step{does(start, true)}},
 		{name: "domain vanished", w: tables{row: row(nil)}, want: []step{does(create, false)}},
 		{name: "failed rests", w: tables{row: row(is(api.VMFailed))}},
-		{name: "failed, started by its user", w: tables{row: row(is(api.VMFailed)), open: true}, want: []step{does(create, false)}},
+		{name: "failed, started by its user", w: tables{row: row(is(api.VMFailed)), open: opStart}, want: []step{does(create, false)}},
 		{name: "lost", w: tables{row: row(is(api.VMLost))}},
 
 		{name: "stop", w: tables{row: row(stopped)}, have: []Domain{domain(2, Running, Unknown)}, want: []step{does(shutdown, true)}},
@@ -174,7 +186,7 @@ func TestPlan(t *testing.T) {
 			if c.seen {
 				c.w.sighted = map[string]uint64{vmID: 2}
 			}
-			if got := plan(self{us, "h1"}, c.w, p); !slices.Equal(got, c.want) {
+			if got := plan(self{id: us, name: "h1"}, c.w, p); !slices.Equal(got, c.want) {
 				t.Errorf("plan:\n got %+v\nwant %+v", got, c.want)
 			}
 		})

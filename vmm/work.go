@@ -1,6 +1,7 @@
 package vmm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,7 +34,7 @@ func (l *Loop) work(ctx context.Context, p present, j job) outcome {
 		if err := l.act(ctx, view, s, j, t); err != nil {
 			l.log.Warn("step failed", "vm", s.vm, "step", s.do.String(), "epoch", s.epoch, "tries", j.tries+1, "err", err)
 			l.confess(ctx, view, s, j, t, err)
-			o.err = err
+			o.failed, o.err = s, err
 			return o
 		}
 		o.did = append(o.did, s)
@@ -74,25 +75,89 @@ func (l *Loop) act(ctx context.Context, w Wanted, s step, j job, t *trail) error
 	case create:
 		return l.create(ctx, w, s, t)
 	case start:
-		if err := t.time("start", func() error { return l.hv.Start(ctx, s.vm) }); err != nil {
-			return err
-		}
-		return l.report(ctx, s, api.VMRunning, "", t)
+		return l.start(ctx, w, s, j, t)
 	case shutdown:
 		return t.time("shutdown", func() error { return l.hv.Shutdown(ctx, s.vm) })
-	case destroy:
-		if err := t.time("destroy", func() error { return l.hv.Destroy(ctx, s.vm) }); err != nil {
-			return err
-		}
-		return l.report(ctx, s, api.VMStopped, "", t)
+	case destroy, pause, resume:
+		return l.switched(ctx, s, t)
 	case remove:
-		return l.remove(ctx, s, t)
+		return l.remove(ctx, w, s, t)
 	case retire:
 		return l.takeDown(ctx, s.vm, t)
 	case suspend:
 		return t.time("suspend", func() error { return l.hv.Suspend(ctx, s.vm) })
+	case reshape, hotplug:
+		return l.shape(ctx, w, s, t)
+	case adopt:
+		return l.adopt(ctx, w, s)
+	case keep, revert, forget, refuse:
+		return l.workOnSnapshot(ctx, w, s)
 	}
 	return l.tell(ctx, s, j, t)
+}
+
+// switched takes the steps that are one word to the hypervisor and one report.
+func (l *Loop) switched(ctx context.Context, s step, t *trail) error {
+	do := map[action]func(context.Context, string) error{destroy: l.hv.Destroy, pause: l.hv.Suspend, resume: l.hv.Resume}[s.do]
+	if err := t.time(s.do.String(), func() error { return do(ctx, s.vm) }); err != nil {
+		return err
+	}
+	if said, ok := s.reports(); ok {
+		return l.report(ctx, said, t)
+	}
+	return nil
+}
+
+// start switches a domain on. The seed of one that should have one is made again
+// if somebody has removed it: the domain names it and would not start.
+func (l *Loop) start(ctx context.Context, w Wanted, s step, j job, t *trail) error {
+	if s.restarted && j.waited > 0 {
+		t.add("shutdown", j.waited)
+	}
+	row, _ := w.Row(s.vm)
+	if err := l.seedAgain(ctx, w, row, t); err != nil {
+		return err
+	}
+	if err := t.time("start", func() error { return l.hv.Start(ctx, s.vm) }); err != nil {
+		return err
+	}
+	return l.reportFor(ctx, s, t)
+}
+
+// shape gives a domain the shape that its row asks for.
+func (l *Loop) shape(ctx context.Context, w Wanted, s step, t *trail) (err error) {
+	row, _ := w.Row(s.vm)
+	var b Build
+	if s.do == hotplug {
+		if b, err = l.me().build(w, row); err != nil {
+			return err
+		}
+		// A new name, if it waits too, comes with the next start alone.
+		b.Name = s.name
+		b.Mark.Spec = Shape(b)
+		err = t.time("hotplug", func() error { return l.hv.Hotplug(ctx, b) })
+	} else {
+		if b, err = l.prepare(ctx, w, s, t); err != nil {
+			return err
+		}
+		err = t.time("reshape", func() error { return l.hv.Reshape(ctx, b) })
+	}
+	if err != nil || s.state == "" {
+		return err
+	}
+	return l.reportFor(ctx, s, t)
+}
+
+// adopt makes a domain ours that the log has made ours. The guest does not notice.
+func (l *Loop) adopt(ctx context.Context, w Wanted, s step) error {
+	row, _ := w.Row(s.vm)
+	// What an adopted domain is made from is not known: the mark says what its row
+	// asks for now, so that a change of the row is seen.
+	b, err := l.me().build(w, row)
+	if err != nil {
+		l.log.Warn("what an adopted domain should be made from is not known", "vm", s.vm, "err", err)
+	}
+	return l.hv.Adopt(ctx, s.vm, b.Mark, b.Record)
 }
 
 // tell takes the steps that only write to the log.
@@ -114,64 +179,17 @@ func (l *Loop) tell(ctx context.Context, s step, j job, t *trail) error {
 		if s.state == api.VMStopped && j.waited > 0 {
 			t.add("shutdown", j.waited)
 		}
-		return l.report(ctx, s, s.state, s.reason, t)
+		return l.report(ctx, s, t)
 	}
 	panic("vmm: nobody takes step " + s.do.String())
 }
 
-// create makes disk and domain and switches it on. If that fails half way, what
-// was made is unmade, backwards; if the outcome is unknown nothing is unmade,
-// for the guest may be running: the next look tells.
-func (l *Loop) create(ctx context.Context, w Wanted, s step, t *trail) error {
-	b, err := l.build(w, s)
-	if err != nil {
-		return err
+// remove leaves nothing of a VM and says so. Each part of it may have been done
+// before. Disks of an adopted one that are not in our folder are not ours to remove.
+func (l *Loop) remove(ctx context.Context, w Wanted, s step, t *trail) error {
+	if row, _ := w.Row(s.vm); slices.Contains(row.Status.Flags, diskElsewhere) {
+		l.log.Info("the disks of an adopted VM that are not in orchd's folder stay", "vm", s.vm, "name", row.Name)
 	}
-	var undo undoList
-	err = t.time("disk", func() error {
-		made, err := l.hv.MakeDisk(ctx, b)
-		if made {
-			undo.add("disk "+DiskName(b.Mark), func(ctx context.Context) error { return l.hv.DropDisk(ctx, b) })
-		}
-		return err
-	})
-	if err == nil {
-		err = t.time("define", func() error { return l.hv.Define(ctx, b) })
-	}
-	if err == nil {
-		undo.add("domain "+b.Name, func(ctx context.Context) error { return l.hv.Undefine(ctx, s.vm) })
-		err = t.time("start", func() error { return l.hv.Start(ctx, s.vm) })
-	}
-	switch {
-	case err == nil:
-		return l.report(ctx, s, api.VMRunning, "", t)
-	case unknownOutcome(err):
-		return err
-	}
-	return errors.Join(err, undo.run(ctx))
-}
-
-// build is what the domain of a row is made from.
-func (l *Loop) build(w Wanted, s step) (Build, error) {
-	row, _ := w.Row(s.vm)
-	b := Build{
-		Mark: Mark{Cluster: l.cfg.Cluster, VM: s.vm, Epoch: s.epoch, Spec: SpecHash(row.Spec)},
-		Name: DomainName(row),
-		Spec: row.Spec,
-	}
-	if row.Spec.Image == "" {
-		return b, nil
-	}
-	image, found := w.Image(row.Spec.Image)
-	if !found {
-		return b, api.Errorf(api.Invalid, "vmm.create", "there is no image %q: make it, then start the VM", row.Spec.Image)
-	}
-	b.Image = &image
-	return b, nil
-}
-
-// remove leaves nothing of a VM and says so. Each part of it may have been done before.
-func (l *Loop) remove(ctx context.Context, s step, t *trail) error {
 	if s.domain {
 		if err := l.takeDown(ctx, s.vm, t); err != nil {
 			return err
@@ -197,42 +215,75 @@ func (l *Loop) takeDown(ctx context.Context, vm string, t *trail) error {
 	return err
 }
 
-// report writes the state of one VM into the log, with what its operation took.
-func (l *Loop) report(ctx context.Context, s step, state api.VMState, reason string, t *trail) error {
+// report writes the state that a step of kind report tells into the log, with what
+// the operation took.
+func (l *Loop) report(ctx context.Context, s step, t *trail) error {
 	ctx, cancel := context.WithTimeout(ctx, recordsWait)
 	defer cancel()
-	return l.records.Report(ctx, api.VMReport{VM: s.vm, Epoch: s.epoch, State: state, Reason: reason, Steps: t.steps})
+	return l.records.Report(ctx, api.VMReport{VM: s.vm, Epoch: s.epoch, State: s.state, Reason: s.reason, Steps: t.steps,
+		Restarted: s.restarted, Failed: s.failed})
+}
+
+// reportFor writes the report that another step ends with.
+func (l *Loop) reportFor(ctx context.Context, s step, t *trail) error {
+	said, _ := s.reports()
+	return l.report(ctx, said, t)
 }
 
 // confess reports a step that has failed for good, or so often that somebody
 // should know. A VM that cannot be made or started is failed, and rests until
-// somebody starts it; any other step is tried on.
+// somebody starts it; a shape that a domain cannot be given ends the operation
+// that asked for it; any other step is tried on.
 func (l *Loop) confess(ctx context.Context, w Wanted, s step, j job, t *trail, err error) {
 	row, known := w.Row(s.vm)
+	said := step{do: report, vm: s.vm, epoch: s.epoch, state: row.Status.State, reason: reason(s, err)}
 	var left *leftBehind
-	enough := j.tries+1 == l.cfg.Tries || api.IsKind(err, api.Invalid) || errors.As(err, &left)
-	if !known || !enough || s.do == begin || s.do == report || s.do == saw || s.do == unsaw || unknownOutcome(err) {
-		return
-	}
-	state := row.Status.State
+	var waits *awaited
+	forGood := api.IsKind(err, api.Invalid) || errors.As(err, &left) || s.do == hotplug && api.IsKind(err, api.Conflict)
 	switch {
-	case s.do == create || s.do == start:
-		state = api.VMFailed
-	case state == api.VMDeleting:
-		state = api.VMRunning // what is left of it; the row goes on to say deleting
+	case !known || !s.confessed():
+		return
+	case errors.As(err, &waits):
+		said.state, said.reason = cmp.Or(s.state, api.VMCreating), waits.Error()
+		if row.Status.State == said.state && row.Status.Reason == said.reason {
+			return
+		}
+		t = &trail{} // it is not over
+	case unknownOutcome(err) || !forGood && j.tries+1 != l.cfg.Tries:
+		return
+	case s.state != "": // reshape and hotplug for an operation
+		said.state, said.failed = s.state, true
+	case s.do == create || s.do == start || s.do == reshape:
+		said.state = api.VMFailed
+	case row.Status.State == api.VMDeleting:
+		said.state = api.VMRunning // what is left of it; the row goes on to say deleting
 	}
-	if err := l.report(ctx, s, state, reason(s, err), t); err != nil {
+	if err := l.report(ctx, said, t); err != nil {
 		l.log.Warn("failure not reported", "vm", s.vm, "err", err)
 	}
 }
 
+// confessed tells whether a failure of the step is told in the VM's row. What only
+// writes to the log is tried on, and of a snapshot its own row tells.
+func (s step) confessed() bool {
+	switch s.do {
+	case begin, report, saw, unsaw, keep, revert, forget, refuse:
+		return false
+	}
+	return true
+}
+
 // reason is an error as a row shows it: one line of bounded, valid text.
 func reason(s step, err error) string {
-	text := strings.ToValidUTF8(strings.ReplaceAll(err.Error(), "\n", "; "), "?")
+	return fmt.Sprintf("%s: %s", s.do, bounded(err.Error()))
+}
+
+func bounded(text string) string {
+	text = strings.ToValidUTF8(strings.ReplaceAll(text, "\n", "; "), "?")
 	if len(text) > 500 {
 		text = strings.ToValidUTF8(text[:500], "") + "..."
 	}
-	return fmt.Sprintf("%s: %s", s.do, text)
+	return text
 }
 
 // unknownOutcome tells whether what was asked may have happened all the same.
@@ -260,39 +311,4 @@ func (t *trail) total() time.Duration {
 		ms += s.TookMs
 	}
 	return time.Duration(ms) * time.Millisecond
-}
-
-// undoList unmakes what was made, the last first.
-type undoList []undo
-
-type undo struct {
-	what string
-	f    func(context.Context) error
-}
-
-// undoWait is how long unmaking may take in all, also when the host is shutting down.
-const undoWait = 30 * time.Second
-
-func (u *undoList) add(what string, f func(context.Context) error) { *u = append(*u, undo{what, f}) }
-
-// leftBehind names what could not be unmade; a person has to do it.
-type leftBehind struct{ errs []error }
-
-func (l *leftBehind) Error() string   { return "left behind: " + errors.Join(l.errs...).Error() }
-func (l *leftBehind) Unwrap() []error { return l.errs }
-
-// run unmakes everything it can.
-func (u undoList) run(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoWait)
-	defer cancel()
-	var errs []error
-	for _, one := range slices.Backward(u) {
-		if err := one.f(ctx); err != nil && !api.IsKind(err, api.NotFound) {
-			errs = append(errs, fmt.Errorf("%s: %w", one.what, err))
-		}
-	}
-	if len(errs) == 0 {
-		return nil
-	}
-	return &leftBehind{errs}
 }

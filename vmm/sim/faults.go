@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/orchd/orchd/api"
 	"github.com/orchd/orchd/vmm"
 )
@@ -56,17 +58,26 @@ func (d *Driver) SetCapacity(r api.Resources) {
 }
 
 // PowerOff is the guest that switches itself off.
-func (d *Driver) PowerOff(vm string) { d.set(vm, vmm.Off, vmm.ByGuest) }
+func (d *Driver) PowerOff(vm string) {
+	d.set(vm, func(dom *vmm.Domain) { d.switchOff(dom, vmm.ByGuest) })
+}
 
 // Crash is the guest's process that dies.
-func (d *Driver) Crash(vm string) { d.set(vm, vmm.Off, vmm.Crashed) }
+func (d *Driver) Crash(vm string) {
+	d.set(vm, func(dom *vmm.Domain) { d.switchOff(dom, vmm.Crashed) })
+}
+
+// BreakDisk is the guest that is paused because its disk could not be written.
+func (d *Driver) BreakDisk(vm string) {
+	d.set(vm, func(dom *vmm.Domain) { dom.Power, dom.Paused = vmm.Paused, vmm.IOError })
+}
 
 // Reboot is the host that loses power: everything is off and nobody knows why.
 func (d *Driver) Reboot() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, dom := range d.domains {
-		dom.Power, dom.Cause = vmm.Off, vmm.Unknown
+		d.switchOff(dom, vmm.Unknown)
 	}
 	d.wakeLocked()
 }
@@ -76,14 +87,39 @@ func (d *Driver) Plant(dom vmm.Domain) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.domains[dom.UUID] = &dom
+	if dom.Power != vmm.Off {
+		d.since[dom.UUID] = time.Now()
+	}
 	d.wakeLocked()
 }
 
 // PlantStranger is a domain that is none of ours.
 func (d *Driver) PlantStranger() {
+	id := uuid.NewString()
+	d.PlantForeign(api.ForeignDomain{UUID: id, Name: "stranger-" + id[:8], State: api.VMRunning, VCPUs: 1, MemoryMiB: 64})
+}
+
+// PlantForeign is one as it is described, perhaps of another cluster.
+func (d *Driver) PlantForeign(f api.ForeignDomain) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.strange++
+	d.strangers[f.UUID] = &f
+	d.wakeLocked()
+}
+
+// PlantFile is a file that somebody puts into the folder of disks.
+func (d *Driver) PlantFile(name string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.files[name] = true
+}
+
+// LoseFile is one that somebody removes from it.
+func (d *Driver) LoseFile(name string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.files, name)
+	delete(d.disks, name)
 }
 
 // Uproot is a domain that somebody removes by hand, running or not.
@@ -91,6 +127,9 @@ func (d *Driver) Uproot(uuid string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.domains, uuid)
+	delete(d.builds, uuid)
+	delete(d.strangers, uuid)
+	d.hangUpLocked(uuid)
 	d.wakeLocked()
 }
 
@@ -120,11 +159,11 @@ func (d *Driver) spoil(op string, change func(*fault)) {
 	d.faults[op] = f
 }
 
-func (d *Driver) set(vm string, p vmm.Power, c vmm.Cause) {
+func (d *Driver) set(vm string, change func(*vmm.Domain)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if dom, ok := d.domains[vm]; ok {
-		dom.Power, dom.Cause = p, c
+		change(dom)
 		d.wakeLocked()
 	}
 }

@@ -2,30 +2,51 @@ package sim
 
 import (
 	"context"
-	"errors"
-	"io"
 
 	"github.com/orchd/orchd/api"
 	"github.com/orchd/orchd/vmm"
 )
 
-var errNotYet = errors.New("not there yet")
-
-func (d *Driver) PutSeed(context.Context, string, []byte) error               { return errNotYet }
-func (d *Driver) Reshape(context.Context, vmm.Build) error                    { return errNotYet }
-func (d *Driver) Hotplug(context.Context, vmm.Build) error                    { return errNotYet }
-func (d *Driver) Resume(context.Context, string) error                        { return errNotYet }
-func (d *Driver) SnapshotDisk(context.Context, vmm.Build, string) error       { return errNotYet }
-func (d *Driver) RevertDisk(context.Context, vmm.Build, string) error         { return errNotYet }
-func (d *Driver) DropSnapshot(context.Context, vmm.Build, string) error       { return errNotYet }
-func (d *Driver) CopyDisk(context.Context, vmm.Build, string) error           { return errNotYet }
-func (d *Driver) Console(context.Context, string) (io.ReadWriteCloser, error) { return nil, errNotYet }
-func (d *Driver) ConsoleLog(context.Context, string, int64) (io.ReadCloser, error) {
-	return nil, errNotYet
+// Reshape changes what a domain that is off was made from.
+func (d *Driver) Reshape(ctx context.Context, b vmm.Build) error {
+	const op = "sim.reshape"
+	return d.change(ctx, "Reshape", b.Mark.VM, func(dom *vmm.Domain) error {
+		before, known := d.builds[dom.UUID]
+		switch {
+		case dom.Power != vmm.Off:
+			return api.Errorf(api.Conflict, op, "the domain is not off")
+		case known && b.Spec.DiskGiB < before.Spec.DiskGiB:
+			return api.Errorf(api.Invalid, op, "disks only grow")
+		case dom.Name != b.Name && d.taken("", b.Name):
+			return api.Errorf(api.Conflict, op, "a domain with this name exists")
+		}
+		dom.Name, dom.Mark = b.Name, b.Mark
+		d.builds[dom.UUID] = b
+		return nil
+	})
 }
-func (d *Driver) Screenshot(context.Context, string) ([]byte, error)     { return nil, errNotYet }
-func (d *Driver) Stats(context.Context) ([]vmm.Stats, error)             { return nil, errNotYet }
-func (d *Driver) Seen(context.Context, string) ([]api.VMAddress, error)  { return nil, errNotYet }
-func (d *Driver) Strangers(context.Context) ([]api.ForeignDomain, error) { return nil, errNotYet }
-func (d *Driver) Adopt(context.Context, string, vmm.Mark, api.VM) error  { return errNotYet }
-func (d *Driver) DiskFiles(context.Context) ([]string, error)                { return nil, errNotYet }
+
+// Hotplug adds processors and memory, and takes none away.
+func (d *Driver) Hotplug(ctx context.Context, b vmm.Build) error {
+	const op = "sim.hotplug"
+	return d.change(ctx, "Hotplug", b.Mark.VM, func(dom *vmm.Domain) error {
+		now := d.builds[dom.UUID]
+		switch {
+		case dom.Power == vmm.Off:
+			return api.Errorf(api.Conflict, op, "the domain is off")
+		case b.Spec.VCPUs < now.Spec.VCPUs || b.Spec.MemoryMiB < now.Spec.MemoryMiB:
+			return api.Errorf(api.Conflict, op, "processors and memory of a guest that is on only grow")
+		}
+		now.Spec.VCPUs, now.Spec.MemoryMiB, now.Mark = b.Spec.VCPUs, b.Spec.MemoryMiB, b.Mark
+		d.builds[dom.UUID], dom.Mark = now, b.Mark
+		return nil
+	})
+}
+
+// Build looks at what a domain is made from just now.
+func (d *Driver) Build(uuid string) (vmm.Build, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	b, ok := d.builds[uuid]
+	return b, ok
+}

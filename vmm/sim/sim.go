@@ -27,14 +27,21 @@ const deadline = 10 * time.Second
 type Driver struct {
 	uuid string
 
-	mu       sync.Mutex
-	capacity api.Resources
-	domains  map[string]*vmm.Domain // by UUID
-	strange  int
-	files    map[string]bool // disks, by name
-	faults   map[string]fault
-	down     bool
-	watchers map[*func()]bool
+	mu        sync.Mutex
+	capacity  api.Resources
+	domains   map[string]*vmm.Domain // by UUID
+	builds    map[string]vmm.Build   // what they were made from, where that is known
+	since     map[string]time.Time   // when they were switched on
+	strangers map[string]*api.ForeignDomain
+	files     map[string]bool            // by name
+	disks     map[string]*disk           // what is on disks, by name
+	seeds     map[string][]byte          // by VM
+	logs      map[string][]byte          // what consoles have said, by VM
+	consoles  map[string]*console        // that are open, by VM
+	used      map[string][]api.VMAddress // addresses that guests use, by VM
+	faults    map[string]fault
+	down      bool
+	watchers  map[*func()]bool
 }
 
 // fault is what is wrong with one operation.
@@ -53,12 +60,20 @@ func New(capacity api.Resources, uuid string) *Driver {
 	capacity.MemoryMiB = cmp.Or(capacity.MemoryMiB, Default.MemoryMiB)
 	capacity.DiskGiB = cmp.Or(capacity.DiskGiB, Default.DiskGiB)
 	return &Driver{
-		uuid:     uuid,
-		capacity: capacity,
-		domains:  map[string]*vmm.Domain{},
-		files:    map[string]bool{},
-		faults:   map[string]fault{},
-		watchers: map[*func()]bool{},
+		uuid:      uuid,
+		capacity:  capacity,
+		domains:   map[string]*vmm.Domain{},
+		builds:    map[string]vmm.Build{},
+		since:     map[string]time.Time{},
+		strangers: map[string]*api.ForeignDomain{},
+		files:     map[string]bool{},
+		disks:     map[string]*disk{},
+		seeds:     map[string][]byte{},
+		logs:      map[string][]byte{},
+		consoles:  map[string]*console{},
+		used:      map[string][]api.VMAddress{},
+		faults:    map[string]fault{},
+		watchers:  map[*func()]bool{},
 	}
 }
 
@@ -81,42 +96,23 @@ func (d *Driver) List(ctx context.Context) (l vmm.Listing, err error) {
 			l.Domains = append(l.Domains, *dom)
 		}
 		slices.SortFunc(l.Domains, func(a, b vmm.Domain) int { return strings.Compare(a.UUID, b.UUID) })
-		l.Strangers = d.strange
+		l.Strangers, l.StrangerMarks = len(d.strangers), make(map[string]string, len(d.strangers))
+		for uuid, s := range d.strangers {
+			l.StrangerMarks[uuid] = s.Cluster
+		}
 		return nil
 	})
 	return l, err
 }
 
-// MakeDisk remembers a name.
-func (d *Driver) MakeDisk(ctx context.Context, b vmm.Build) (made bool, err error) {
-	err = d.call(ctx, "MakeDisk", func() error {
-		name := vmm.DiskName(b.Mark)
-		made = vmm.NeedsDisk(b) && !d.files[name]
-		if made {
-			d.files[name] = true
-		}
-		return nil
-	})
-	return made, err
-}
-
-// DropDisk forgets it.
-func (d *Driver) DropDisk(ctx context.Context, b vmm.Build) error {
-	return d.call(ctx, "DropDisk", func() error {
-		delete(d.files, vmm.DiskName(b.Mark))
-		return nil
-	})
-}
-
 // Define makes a domain that is off.
 func (d *Driver) Define(ctx context.Context, b vmm.Build) error {
 	return d.call(ctx, "Define", func() error {
-		for _, dom := range d.domains {
-			if dom.UUID == b.Mark.VM || dom.Name == b.Name {
-				return api.Errorf(api.Conflict, "sim.define", "a domain with this UUID or name exists")
-			}
+		if d.taken(b.Mark.VM, b.Name) {
+			return api.Errorf(api.Conflict, "sim.define", "a domain with this UUID or name exists")
 		}
 		d.domains[b.Mark.VM] = &vmm.Domain{UUID: b.Mark.VM, Name: b.Name, Mark: b.Mark}
+		d.builds[b.Mark.VM] = b
 		d.files[vmm.ConsoleName(b.Mark.VM)] = true
 		d.wakeLocked()
 		return nil
@@ -130,18 +126,7 @@ func (d *Driver) Undefine(ctx context.Context, uuid string) error {
 			return api.Errorf(api.Conflict, "sim.undefine", "the domain is not off")
 		}
 		delete(d.domains, uuid)
-		return nil
-	})
-}
-
-// Clean forgets all files of a VM.
-func (d *Driver) Clean(ctx context.Context, vm string) error {
-	return d.call(ctx, "Clean", func() error {
-		for name := range d.files {
-			if strings.HasPrefix(name, vm+".") {
-				delete(d.files, name)
-			}
-		}
+		delete(d.builds, uuid)
 		return nil
 	})
 }
@@ -152,7 +137,11 @@ func (d *Driver) Start(ctx context.Context, uuid string) error {
 		if dom.Power != vmm.Off {
 			return api.Errorf(api.Conflict, "sim.start", "the domain is not off")
 		}
-		dom.Power = vmm.Running
+		if missing := d.missing(uuid); missing != "" {
+			dom.Cause = vmm.NoStart
+			return api.Errorf(api.Internal, "sim.start", "there is no file %s", missing)
+		}
+		d.switchOn(dom)
 		return nil
 	})
 }
@@ -164,7 +153,7 @@ func (d *Driver) Shutdown(ctx context.Context, uuid string) error {
 			return api.Errorf(api.Conflict, "sim.shutdown", "the domain is off")
 		}
 		if dom.Power == vmm.Running && !d.faults["guest"].hang {
-			dom.Power, dom.Cause = vmm.Off, vmm.ByGuest
+			d.switchOff(dom, vmm.ByGuest)
 		}
 		return nil
 	})
@@ -174,7 +163,7 @@ func (d *Driver) Shutdown(ctx context.Context, uuid string) error {
 func (d *Driver) Destroy(ctx context.Context, uuid string) error {
 	return d.change(ctx, "Destroy", uuid, func(dom *vmm.Domain) error {
 		if dom.Power != vmm.Off {
-			dom.Power, dom.Cause = vmm.Off, vmm.ByForce
+			d.switchOff(dom, vmm.ByForce)
 		}
 		return nil
 	})
@@ -186,7 +175,18 @@ func (d *Driver) Suspend(ctx context.Context, uuid string) error {
 		if dom.Power == vmm.Off {
 			return api.Errorf(api.Conflict, "sim.suspend", "the domain is off")
 		}
-		dom.Power = vmm.Paused
+		dom.Power, dom.Paused = vmm.Paused, vmm.ByWord
+		return nil
+	})
+}
+
+// Resume lets a paused domain go on.
+func (d *Driver) Resume(ctx context.Context, uuid string) error {
+	return d.change(ctx, "Resume", uuid, func(dom *vmm.Domain) error {
+		if dom.Power == vmm.Off {
+			return api.Errorf(api.Conflict, "sim.resume", "the domain is off")
+		}
+		dom.Power, dom.Paused = vmm.Running, vmm.ByWord
 		return nil
 	})
 }
@@ -205,6 +205,34 @@ func (d *Driver) Watch(ctx context.Context, wake func()) {
 
 // Close does nothing.
 func (d *Driver) Close() error { return nil }
+
+// taken tells whether a domain, ours or not, has that UUID or name.
+func (d *Driver) taken(uuid, name string) bool {
+	for _, dom := range d.domains {
+		if dom.UUID == uuid || dom.Name == name {
+			return true
+		}
+	}
+	for _, s := range d.strangers {
+		if s.UUID == uuid || s.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// switchOn and switchOff change the power of a domain and all that hangs on it.
+func (d *Driver) switchOn(dom *vmm.Domain) {
+	dom.Power, dom.Cause, dom.Paused = vmm.Running, vmm.Unknown, vmm.ByWord
+	d.since[dom.UUID] = time.Now()
+	d.sayLocked(dom.UUID, []byte("sim guest up\r\n"))
+}
+
+func (d *Driver) switchOff(dom *vmm.Domain, why vmm.Cause) {
+	dom.Power, dom.Cause, dom.Paused = vmm.Off, why, vmm.ByWord
+	delete(d.since, dom.UUID)
+	d.hangUpLocked(dom.UUID)
+}
 
 // change is call on one domain.
 func (d *Driver) change(ctx context.Context, op, uuid string, f func(*vmm.Domain) error) error {

@@ -38,8 +38,9 @@ func (h Host) NewBuild() vmm.Build {
 	if h.Image != nil {
 		b.Spec.Image = h.Image.Name
 	}
-	b.Mark = vmm.Mark{Cluster: h.Cluster, VM: id, Epoch: 7, Spec: vmm.SpecHash(b.Spec)}
-	b.Name = vmm.DomainName(api.VM{ID: id, Name: "web"})
+	b.Record = api.VM{ID: id, Name: "web", Spec: spec}
+	b.Name = vmm.DomainName(b.Record)
+	b.Mark = vmm.Mark{Cluster: h.Cluster, VM: id, Epoch: 7, Spec: vmm.Shape(b)}
 	return b
 }
 
