@@ -1,6 +1,7 @@
 package libvirt
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,6 +42,7 @@ type Config struct {
 	Cluster  string // id of the cluster whose domains these are
 	Disks    string // absolute path of the folder of disks and console logs
 	VirtType string // default VirtAuto
+	Filter   string // default FilterAuto
 }
 
 // Validate reports everything that is wrong at once.
@@ -58,6 +60,11 @@ func (c Config) Validate() error {
 	default:
 		errs = append(errs, fmt.Errorf("libvirt: virt_type %q is none of auto, kvm, qemu", c.VirtType))
 	}
+	switch c.Filter {
+	case FilterAuto, FilterOn, FilterOff:
+	default:
+		errs = append(errs, fmt.Errorf("libvirt: filter %q is none of auto, on, off", c.Filter))
+	}
 	return errors.Join(errs...)
 }
 
@@ -69,6 +76,8 @@ type Driver struct {
 	questions *link // Host, List
 	jobs      *link // what changes a domain
 	disks     *link // what changes the pool: one at a time, for a pool that makes a volume refuses to be refreshed
+	consoles  consoles
+	filtering filtering
 }
 
 var _ vmm.Hypervisor = (*Driver)(nil)
@@ -79,15 +88,17 @@ func New(cfg Config, log *slog.Logger) (*Driver, error) {
 	if cfg.URI == "" {
 		cfg.URI = string(golibvirt.QEMUSystem)
 	}
-	if cfg.VirtType == "" {
-		cfg.VirtType = VirtAuto
-	}
+	cfg.VirtType = cmp.Or(cfg.VirtType, VirtAuto)
+	cfg.Filter = cmp.Or(cfg.Filter, FilterAuto)
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
 	// QEMU's own user opens files in it by name, and lists nothing.
 	if err := errors.Join(os.MkdirAll(cfg.Disks, 0o711), os.Chmod(cfg.Disks, 0o711)); err != nil {
 		return nil, fmt.Errorf("libvirt: make the folder of disks: %w", err)
+	}
+	if err := linkFolder(cfg.Disks); err != nil {
+		return nil, err
 	}
 	a, err := parseURI(cfg.URI)
 	if err != nil {
@@ -99,8 +110,9 @@ func New(cfg Config, log *slog.Logger) (*Driver, error) {
 // Driver is api.DriverLibvirt.
 func (d *Driver) Driver() string { return api.DriverLibvirt }
 
-// Close closes the connections.
+// Close closes the connections and the consoles.
 func (d *Driver) Close() error {
+	d.consoles.close()
 	d.questions.close()
 	d.jobs.close()
 	d.disks.close()
@@ -140,133 +152,6 @@ func (d *Driver) capabilities(ctx context.Context) (libvirtxml.Caps, error) {
 		return caps, fmt.Errorf("libvirt: read the host's capabilities: %w", err)
 	}
 	return caps, nil
-}
-
-// Define makes the domain, checked by libvirt against its schema.
-func (d *Driver) Define(ctx context.Context, b vmm.Build) error {
-	kind, err := d.domainKind(ctx)
-	if err != nil {
-		return err
-	}
-	text, err := buildXML(factsOf(b, kind, d.cfg.Disks))
-	if err != nil {
-		return err
-	}
-	id, err := parseUUID(b.Mark.VM)
-	if err != nil {
-		return err
-	}
-	return d.jobs.call(ctx, "define", changeLimit, func(rpc *golibvirt.Libvirt) error {
-		// To define again would change the domain in place: it must not exist.
-		_, err := rpc.DomainLookupByUUID(id)
-		if err == nil {
-			return api.Errorf(api.Conflict, "libvirt.define", "a domain with UUID %s exists", b.Mark.VM)
-		}
-		if !is(err, golibvirt.ErrNoDomain) {
-			return err
-		}
-		dom, err := rpc.DomainDefineXMLFlags(text, golibvirt.DomainDefineValidate)
-		if err != nil {
-			return err
-		}
-		return rpc.DomainSetAutostart(dom, 0)
-	})
-}
-
-// Undefine removes a domain that is off, with what libvirt itself keeps of it.
-func (d *Driver) Undefine(ctx context.Context, uuid string) error {
-	flags := golibvirt.DomainUndefineManagedSave | golibvirt.DomainUndefineSnapshotsMetadata
-	if !d.address.isTest() { // whose driver knows these two only
-		flags |= golibvirt.DomainUndefineNvram | golibvirt.DomainUndefineCheckpointsMetadata
-	}
-	return d.change(ctx, "undefine", uuid, changeLimit, func(rpc *golibvirt.Libvirt, dom golibvirt.Domain) error {
-		// libvirt would undefine a running domain too, and lose it when it ends.
-		if err := refuseUnless(rpc, dom, isOff); err != nil {
-			return err
-		}
-		return rpc.DomainUndefineFlags(dom, flags)
-	})
-}
-
-// Start switches a domain on.
-func (d *Driver) Start(ctx context.Context, uuid string) error {
-	return d.change(ctx, "start", uuid, startLimit, func(rpc *golibvirt.Libvirt, dom golibvirt.Domain) error {
-		if err := refuseUnless(rpc, dom, isOff); err != nil {
-			return err
-		}
-		return rpc.DomainCreate(dom)
-	})
-}
-
-// Shutdown presses the ACPI power button.
-func (d *Driver) Shutdown(ctx context.Context, uuid string) error {
-	flags := golibvirt.DomainShutdownAcpiPowerBtn
-	if d.address.isTest() {
-		flags = golibvirt.DomainShutdownDefault
-	}
-	return d.change(ctx, "shutdown", uuid, changeLimit, func(rpc *golibvirt.Libvirt, dom golibvirt.Domain) error {
-		if err := refuseUnless(rpc, dom, isOn); err != nil {
-			return err
-		}
-		return rpc.DomainShutdownFlags(dom, flags)
-	})
-}
-
-// Destroy ends QEMU.
-func (d *Driver) Destroy(ctx context.Context, uuid string) error {
-	return d.change(ctx, "destroy", uuid, stopLimit, func(rpc *golibvirt.Libvirt, dom golibvirt.Domain) error {
-		err := rpc.DomainDestroyFlags(dom, golibvirt.DomainDestroyDefault)
-		if err != nil && refuseUnless(rpc, dom, isOff) == nil {
-			return nil
-		}
-		return err
-	})
-}
-
-// Suspend stops the processors.
-func (d *Driver) Suspend(ctx context.Context, uuid string) error {
-	return d.change(ctx, "suspend", uuid, changeLimit, func(rpc *golibvirt.Libvirt, dom golibvirt.Domain) error {
-		if err := refuseUnless(rpc, dom, isOn); err != nil {
-			return err
-		}
-		return rpc.DomainSuspend(dom)
-	})
-}
-
-// What DomainIsActive answers.
-const (
-	isOff int32 = 0
-	isOn  int32 = 1
-)
-
-// refuseUnless gives Conflict if the domain is not as it must be. libvirt's own
-// refusals are of several kinds, from driver to driver.
-func refuseUnless(rpc *golibvirt.Libvirt, dom golibvirt.Domain, want int32) error {
-	active, err := rpc.DomainIsActive(dom)
-	switch {
-	case err != nil:
-		return err
-	case active != want && want == isOff:
-		return api.Errorf(api.Conflict, "libvirt", "the domain is not off")
-	case active != want:
-		return api.Errorf(api.Conflict, "libvirt", "the domain is off")
-	}
-	return nil
-}
-
-// change is a call on one domain.
-func (d *Driver) change(ctx context.Context, op, vm string, limit time.Duration, f func(*golibvirt.Libvirt, golibvirt.Domain) error) error {
-	id, err := parseUUID(vm)
-	if err != nil {
-		return err
-	}
-	return d.jobs.call(ctx, op, limit, func(rpc *golibvirt.Libvirt) error {
-		dom, err := rpc.DomainLookupByUUID(id)
-		if err != nil {
-			return err
-		}
-		return f(rpc, dom)
-	})
 }
 
 // domainKind is the type that new domains get.

@@ -59,3 +59,17 @@ func imageSize(i api.Image) (uint64, error) {
 	}
 	return head.Size, nil
 }
+
+// diskSize is how many bytes the disk has that is in a qcow2 file of our own.
+func diskSize(path string) (uint64, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return 0, api.Errorf(api.NotFound, "libvirt.disk", "the disk cannot be opened: %w", err)
+	}
+	defer file.Close()
+	var head qcow2Head
+	if err := binary.Read(io.LimitReader(file, 128), binary.BigEndian, &head); err != nil || head.Magic != qcow2Magic {
+		return 0, api.Errorf(api.Conflict, "libvirt.disk", "its disk %s is not qcow2: orchd neither grows nor keeps nor copies it", path)
+	}
+	return head.Size, nil
+}

@@ -9,16 +9,18 @@ import (
 	"github.com/orchd/orchd/vmm"
 )
 
-// List reads the mark of every domain. A domain without one, with that of
-// another cluster, or with one that does not read, is a stranger.
+// List asks for the states of all domains at once and reads the mark of each. A
+// domain without one, with that of another cluster, or with one that does not
+// read, is a stranger.
 func (d *Driver) List(ctx context.Context) (vmm.Listing, error) {
-	return ask(ctx, d.questions, "list", listLimit, func(rpc *golibvirt.Libvirt) (l vmm.Listing, err error) {
-		all, _, err := rpc.ConnectListAllDomains(1, 0)
+	return ask(ctx, d.questions, "list", listLimit, func(rpc *golibvirt.Libvirt) (vmm.Listing, error) {
+		l := vmm.Listing{StrangerMarks: map[string]string{}}
+		all, err := states(rpc)
 		if err != nil {
 			return l, err
 		}
-		for _, dom := range all {
-			if err := d.look(rpc, dom, &l); err != nil {
+		for _, one := range all {
+			if err := d.look(rpc, one, &l); err != nil {
 				return l, err
 			}
 		}
@@ -27,33 +29,80 @@ func (d *Driver) List(ctx context.Context) (vmm.Listing, error) {
 }
 
 // look adds one domain to a listing. One that vanishes meanwhile is not there.
-func (d *Driver) look(rpc *golibvirt.Libvirt, dom golibvirt.Domain, l *vmm.Listing) error {
+func (d *Driver) look(rpc *golibvirt.Libvirt, one domainState, l *vmm.Listing) error {
+	id := uuid.UUID(one.dom.UUID).String()
+	m, state, err := d.markOf(rpc, one.dom)
+	switch {
+	case err != nil || state == vanished:
+		return err
+	case state != ours || m.mark.Cluster != d.cfg.Cluster:
+		l.Strangers++
+		l.StrangerMarks[id] = m.mark.Cluster
+		return nil
+	}
+	power, cause := powerOf(one.state, one.reason)
+	domain := vmm.Domain{UUID: id, Name: one.dom.Name, Mark: m.mark, Power: power, Cause: cause}
+	if power == vmm.Paused && golibvirt.DomainPausedReason(one.reason) == golibvirt.DomainPausedIoerror {
+		domain.Paused = vmm.IOError
+	}
+	l.Domains = append(l.Domains, domain)
+	return nil
+}
+
+// What markOf may find.
+type markState uint8
+
+const (
+	unmarked markState = iota
+	ours               // of orchd's, of some cluster
+	vanished           // the domain is gone
+)
+
+// markOf reads the mark of a domain.
+func (d *Driver) markOf(rpc *golibvirt.Libvirt, dom golibvirt.Domain) (marked, markState, error) {
 	element, err := rpc.DomainGetMetadata(dom, int32(golibvirt.DomainMetadataElement), golibvirt.OptString{namespace}, 0)
 	switch {
 	case is(err, golibvirt.ErrNoDomain):
-		return nil
+		return marked{}, vanished, nil
 	case is(err, golibvirt.ErrNoDomainMetadata):
-		l.Strangers++
-		return nil
+		return marked{}, unmarked, nil
 	case err != nil:
-		return err
+		return marked{}, unmarked, err
 	}
-	mark, err := parseMark(element)
-	if err != nil || mark.Cluster != d.cfg.Cluster {
-		l.Strangers++
-		return nil
-	}
-	state, reason, err := rpc.DomainGetState(dom, 0)
-	if is(err, golibvirt.ErrNoDomain) {
-		return nil
-	}
+	m, err := parseMark(element)
 	if err != nil {
-		return err
+		return marked{}, unmarked, nil
 	}
-	power, cause := powerOf(golibvirt.DomainState(state), reason)
-	l.Domains = append(l.Domains, vmm.Domain{
-		UUID: uuid.UUID(dom.UUID).String(), Name: dom.Name, Mark: mark, Power: power, Cause: cause})
-	return nil
+	return m, ours, nil
+}
+
+// domainState is what a domain is doing, and why.
+type domainState struct {
+	dom    golibvirt.Domain
+	state  golibvirt.DomainState
+	reason int32
+}
+
+// states asks for the states of all domains in one question.
+func states(rpc *golibvirt.Libvirt) ([]domainState, error) {
+	records, err := rpc.ConnectGetAllDomainStats(nil, uint32(golibvirt.DomainStatsState), 0)
+	if err != nil {
+		return nil, err
+	}
+	var all []domainState
+	for _, r := range records {
+		one := domainState{dom: r.Dom}
+		for _, p := range r.Params {
+			switch p.Field {
+			case "state.state":
+				one.state = golibvirt.DomainState(count(p.Value.I))
+			case "state.reason":
+				one.reason = int32(count(p.Value.I))
+			}
+		}
+		all = append(all, one)
+	}
+	return all, nil
 }
 
 // powerOf reads libvirt's state and its reason (libvirt-domain.h). libvirtd

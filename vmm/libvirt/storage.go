@@ -2,6 +2,7 @@ package libvirt
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -113,14 +114,144 @@ func (d *Driver) dropVolume(ctx context.Context, name string) error {
 	})
 }
 
-// Clean removes every file whose name begins with the VM's id.
+// growDisk makes the disk of b as large as it should be. It never becomes smaller.
+func (d *Driver) growDisk(ctx context.Context, b vmm.Build) error {
+	want := uint64(max(0, b.Spec.DiskGiB)) << 30
+	if want == 0 {
+		return nil
+	}
+	path, err := d.diskOf(ctx, b)
+	if err != nil {
+		return err
+	}
+	has, err := diskSize(path)
+	if err != nil || has >= want {
+		return err
+	}
+	return d.disks.call(ctx, "grow disk", diskLimit, func(rpc *golibvirt.Libvirt) error {
+		pool, err := d.pool(rpc)
+		if err != nil {
+			return err
+		}
+		// The pool knows how large a disk was when it looked last.
+		if err := rpc.StoragePoolRefresh(pool, 0); err != nil {
+			return err
+		}
+		volume, err := rpc.StorageVolLookupByName(pool, filepath.Base(path))
+		if err != nil {
+			return err
+		}
+		return rpc.StorageVolResize(volume, want, 0)
+	})
+}
+
+// diskOf is the path of the disk of b: the one that was made for its epoch, or
+// the one that its domain had when it was adopted. Conflict if that lies elsewhere.
+func (d *Driver) diskOf(ctx context.Context, b vmm.Build) (string, error) {
+	own := filepath.Join(d.cfg.Disks, vmm.DiskName(b.Mark))
+	if _, err := os.Lstat(own); err == nil {
+		return own, nil
+	}
+	var path string
+	err := d.change(ctx, "find disk", b.Mark.VM, askLimit, func(rpc *golibvirt.Libvirt, dom golibvirt.Domain) error {
+		x, err := definition(rpc, dom)
+		if err != nil {
+			return err
+		}
+		path = firstDisk(x)
+		return nil
+	})
+	switch {
+	case err != nil:
+		return "", err
+	case path == "":
+		return "", api.Errorf(api.Conflict, "libvirt.disk", "it has no disk in a file")
+	case filepath.Dir(path) != d.cfg.Disks:
+		return "", api.Errorf(api.Conflict, "libvirt.disk",
+			"its disk is %s, outside of %s: orchd changes and copies no disk there", path, d.cfg.Disks)
+	}
+	return path, nil
+}
+
+// firstDisk is the path of the first disk in a file that can be written.
+func firstDisk(x *libvirtxml.Domain) string {
+	if x.Devices == nil {
+		return ""
+	}
+	for _, disk := range x.Devices.Disks {
+		if path := pathOf(disk.Source); path != "" && disk.ReadOnly == nil && (disk.Device == "" || disk.Device == "disk") {
+			return path
+		}
+	}
+	return ""
+}
+
+// PutSeed stores the NoCloud image of a VM. The old one is there until the new
+// one is; a guest that is on keeps the one that it has. QEMU's own user gets it
+// from libvirt, like a disk, and no other user of the host may read it.
+func (d *Driver) PutSeed(_ context.Context, vm string, iso []byte) error {
+	if !api.IsUUID(vm) {
+		return api.Errorf(api.Invalid, "libvirt.seed", "%q is no VM's id", vm)
+	}
+	root, err := os.OpenRoot(d.cfg.Disks)
+	if err != nil {
+		return fmt.Errorf("libvirt: store the seed of %s: %w", vm, err)
+	}
+	defer root.Close()
+	part := vmm.SeedName(vm) + ".part"
+	if err := writeSynced(root, part, iso); err != nil {
+		return fmt.Errorf("libvirt: store the seed of %s: %w", vm, errors.Join(err, root.Remove(part)))
+	}
+	if err := root.Rename(part, vmm.SeedName(vm)); err != nil {
+		return fmt.Errorf("libvirt: store the seed of %s: %w", vm, err)
+	}
+	return syncFolder(d.cfg.Disks)
+}
+
+// writeSynced makes or overwrites a file, which is on the disk when it returns.
+func writeSynced(root *os.Root, name string, content []byte) error {
+	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+func syncFolder(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// DiskFiles are the names of all files in the folder of disks.
+func (d *Driver) DiskFiles(context.Context) ([]string, error) {
+	entries, err := os.ReadDir(d.cfg.Disks)
+	if err != nil {
+		return nil, fmt.Errorf("libvirt: list the folder of disks: %w", err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names, nil
+}
+
+// Clean removes every file whose name begins with the VM's id, and what the
+// networks of libvirt keep for it.
 func (d *Driver) Clean(ctx context.Context, vm string) error {
 	if !api.IsUUID(vm) {
 		return api.Errorf(api.Invalid, "libvirt.clean", "%q is no VM's id", vm)
 	}
-	files, err := os.ReadDir(d.cfg.Disks)
+	err := d.jobs.call(ctx, "clean", changeLimit, func(rpc *golibvirt.Libvirt) error { return unreserve(rpc, vm, nil) })
 	if err != nil {
-		return fmt.Errorf("libvirt: clean up after %s: %w", vm, err)
+		return err
+	}
+	files, err := d.DiskFiles(ctx)
+	if err != nil {
+		return err
 	}
 	root, err := os.OpenRoot(d.cfg.Disks)
 	if err != nil {
@@ -128,10 +259,10 @@ func (d *Driver) Clean(ctx context.Context, vm string) error {
 	}
 	defer root.Close()
 	for _, f := range files {
-		if !strings.HasPrefix(f.Name(), vm+".") {
+		if !strings.HasPrefix(f, vm+".") {
 			continue
 		}
-		if err := d.removeFile(ctx, root, f.Name()); err != nil {
+		if err := d.removeFile(ctx, root, f); err != nil {
 			return err
 		}
 	}
@@ -140,7 +271,7 @@ func (d *Driver) Clean(ctx context.Context, vm string) error {
 
 // removeFile removes a disk through its pool, and what the pool does not know by itself.
 func (d *Driver) removeFile(ctx context.Context, root *os.Root, name string) error {
-	if !strings.Contains(name, ".console.log") {
+	if strings.Contains(name, ".epoch-") {
 		err := d.dropVolume(ctx, name)
 		if !api.IsKind(err, api.NotFound) {
 			return err
