@@ -18,6 +18,9 @@ func newHost(*testing.T) vmmtest.Host {
 		Files:         func(*testing.T) []string { return d.Files() },
 		Booted:        func(*testing.T, vmm.Build) {},
 		Restart:       func(*testing.T) { d.Down(); d.Mend() },
+		Write:         func(_ *testing.T, b vmm.Build, text string) { d.Scribble(b.Mark.VM, text) },
+		Wrote:         func(_ *testing.T, b vmm.Build) string { text, _ := d.Scribbled(b.Mark.VM); return text },
+		NIC:           &vmm.NIC{MAC: "52:54:00:00:00:01", Bridge: "br0", IPs: []string{"10.0.0.5"}, Filter: true},
 	}
 }
 

@@ -28,19 +28,35 @@ type Host struct {
 	Files   func(t *testing.T) []string     // names of the files that the driver keeps
 	Booted  func(t *testing.T, b vmm.Build) // waits until the guest listens
 	Restart func(t *testing.T)              // kills the hypervisor's daemon, not its guests, and starts it again
+
+	// Each of these may be nil; what needs it is left out then.
+	Rival vmm.Hypervisor                               // the same hypervisor as another cluster sees it
+	Write func(t *testing.T, b vmm.Build, text string) // makes a running guest write a text to its disk, to stay there
+	Wrote func(t *testing.T, b vmm.Build) string       // what a running guest last wrote to its disk
+	NIC   *vmm.NIC                                     // an interface that a guest can have
+	Temp  func(t *testing.T) string                    // a folder that a disk can be copied to; default t.TempDir
 }
 
 // NewBuild is a small VM of the host's cluster with a fresh id.
 func (h Host) NewBuild() vmm.Build {
-	id := uuid.NewString()
+	return h.buildOf(uuid.NewString())
+}
+
+func (h Host) buildOf(id string) vmm.Build {
 	spec := api.VMSpec{VCPUs: 1, MemoryMiB: 128}
 	b := vmm.Build{Spec: spec, Image: h.Image}
 	if h.Image != nil {
 		b.Spec.Image = h.Image.Name
 	}
-	b.Record = api.VM{ID: id, Name: "web", Spec: spec}
+	b.Record = api.VM{ID: id, Name: "web", Spec: b.Spec}
 	b.Name = vmm.DomainName(b.Record)
-	b.Mark = vmm.Mark{Cluster: h.Cluster, VM: id, Epoch: 7, Spec: vmm.Shape(b)}
+	b.Mark = vmm.Mark{Cluster: h.Cluster, VM: id, Epoch: 7}
+	return shaped(b)
+}
+
+// shaped is b with the mark that says so.
+func shaped(b vmm.Build) vmm.Build {
+	b.Mark.Spec = vmm.Shape(b)
 	return b
 }
 
@@ -61,7 +77,12 @@ func Core(t *testing.T, newHost func(t *testing.T) Host) {
 	run("life", life)
 	run("no such domain", absent)
 	run("define twice", twice)
+	run("pause", pause)
+	run("reshape", reshape)
+	run("hotplug", hotplug)
 	run("strangers", strangers)
+	run("adopt", adopt)
+	run("record", record)
 	run("watch", watch)
 	run("ended context", func(t *testing.T, h Host) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -107,7 +128,12 @@ func absent(t *testing.T, h Host) {
 	id := uuid.NewString()
 	for name, f := range map[string]func(context.Context, string) error{
 		"start": h.Driver.Start, "shutdown": h.Driver.Shutdown, "destroy": h.Driver.Destroy,
-		"suspend": h.Driver.Suspend, "undefine": h.Driver.Undefine,
+		"suspend": h.Driver.Suspend, "undefine": h.Driver.Undefine, "resume": h.Driver.Resume,
+		"reshape": func(ctx context.Context, id string) error { return h.Driver.Reshape(ctx, h.buildOf(id)) },
+		"hotplug": func(ctx context.Context, id string) error { return h.Driver.Hotplug(ctx, h.buildOf(id)) },
+		"adopt": func(ctx context.Context, id string) error {
+			return h.Driver.Adopt(ctx, id, h.buildOf(id).Mark, h.buildOf(id).Record)
+		},
 	} {
 		wantKind(t, name, f(t.Context(), id), api.NotFound)
 	}
@@ -178,6 +204,15 @@ func Guests(t *testing.T, newHost func(t *testing.T) Host) {
 	})
 	run("disk", disk)
 	run("guest", guest)
+	run("seed", seed)
+	run("disk snapshots", diskSnapshots)
+	run("copy of a disk", copyDisk)
+	run("larger disk", largerDisk)
+	run("console", console)
+	run("console log", consoleLog)
+	run("screenshot", screenshot)
+	run("counters", counters)
+	run("interface", interfaces)
 	run("daemon restarted", restarted)
 }
 
@@ -253,6 +288,11 @@ func (h Host) boot(t *testing.T) vmm.Build {
 	t.Helper()
 	b := h.NewBuild()
 	b.Spec.DiskGiB = 1
+	return h.bootThis(t, shaped(b))
+}
+
+func (h Host) bootThis(t *testing.T, b vmm.Build) vmm.Build {
+	t.Helper()
 	t.Cleanup(func() { Remove(t, h, b) })
 	_, err := h.Driver.MakeDisk(t.Context(), b)
 	must(t, "make disk", err)
