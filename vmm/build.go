@@ -79,8 +79,8 @@ func (me self) misshapen(w Wanted, row api.VM, own *Domain) bool {
 	return err == nil && b.Mark.Spec != own.Mark.Spec
 }
 
-// adopted tells whether orchd did not make the domain of a row. It is never
-// changed, nor made again when it has vanished: orchd does not know all of it.
+// adopted tells whether orchd did not make the domain of a row. It is not made
+// again when it has vanished: orchd does not know all of it.
 func adopted(row api.VM) bool { return len(row.Status.Flags) > 0 }
 
 // diskElsewhere flags an adopted VM with a disk that is not in orchd's folder.

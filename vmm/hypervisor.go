@@ -34,7 +34,8 @@ type Hypervisor interface {
 	PutSeed(ctx context.Context, vm string, iso []byte) error
 	// Reshape makes a domain that is off, and its disk, as b says: its name, its
 	// processors, memory, interface and mark. A disk grows and never shrinks.
-	// Conflict when it is on.
+	// Of one that was adopted its name, processors, memory and mark change, and
+	// nothing else. Conflict when it is on.
 	Reshape(ctx context.Context, b Build) error
 	// Hotplug gives a domain that is on the processors and the memory of b, and
 	// the mark of b, for good; Conflict, with the reason, when that takes a

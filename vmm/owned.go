@@ -18,7 +18,6 @@ const (
 	whySuspended = "its account is suspended"
 	whyIOError   = "its disk could not be read or written: see to the host's disk, then resume it"
 	whyShape     = "its new shape takes effect at its next start"
-	whyAdopted   = "it was adopted: orchd does not change what it is made of; do that on its host, with virsh edit"
 	whyVanished  = "its domain is gone from the host, and orchd did not make it: define it there again, or delete the VM"
 	whyNoDisk    = "it has no disk on its host"
 	whyElsewhere = "it was adopted, and its disk is not in orchd's folder"
@@ -138,8 +137,8 @@ func (m matter) whyOff() string {
 // keptOff is for what is off as it should be.
 func (m matter) keptOff() []step {
 	st, why := m.row.Status, m.whyOff()
-	if m.own != nil && m.kind == opResize && m.me.misshapen(m.w, m.row, m.own) {
-		return m.reshaped(api.VMStopped)
+	if m.toResize() {
+		return m.reshaped(api.VMStopped, why)
 	}
 	if why == whySuspended && resting(st.State) {
 		return m.say(st.State, st.Reason) // it was off before: it does not come back with its account
@@ -147,19 +146,21 @@ func (m matter) keptOff() []step {
 	return m.say(api.VMStopped, why)
 }
 
-// reshaped gives a domain that is off the shape that is wanted, and reports state then.
-func (m matter) reshaped(state api.VMState) []step {
-	if adopted(m.row) {
-		return []step{{do: report, vm: m.row.ID, epoch: m.row.Status.Epoch, state: state, reason: whyAdopted, failed: true}}
-	}
+// toResize tells whether somebody waits for another shape than the domain has.
+func (m matter) toResize() bool {
+	return m.own != nil && m.kind == opResize && m.me.misshapen(m.w, m.row, m.own)
+}
+
+// reshaped gives a domain that stays off the shape that is wanted, and reports its state then.
+func (m matter) reshaped(state api.VMState, why string) []step {
 	steps := m.act(reshape)
-	steps[0].state = state
+	steps[0].state, steps[0].reason = state, why
 	return steps
 }
 
 // switchOn creates or starts, in the shape that is wanted.
 func (m matter) switchOn(how action) []step {
-	if m.own != nil && !adopted(m.row) && m.me.misshapen(m.w, m.row, m.own) {
+	if m.own != nil && m.me.misshapen(m.w, m.row, m.own) {
 		return m.act(reshape)
 	}
 	steps := m.act(how)
@@ -197,6 +198,9 @@ func (m matter) wentOff() []step {
 	default:
 		return m.switchOn(start)
 	}
+	if m.toResize() {
+		return m.reshaped(state, why)
+	}
 	return m.say(state, why)
 }
 
@@ -206,11 +210,8 @@ func (m matter) on() []step {
 	if m.own.Power == Paused {
 		state = api.VMPaused
 	}
-	other := m.me.misshapen(m.w, m.row, m.own)
 	switch {
-	case m.kind == opResize && other && adopted(m.row):
-		return m.reshaped(state)
-	case m.kind == opResize && other:
+	case m.toResize():
 		steps := m.act(hotplug)
 		steps[0].state, steps[0].name = state, m.own.Name
 		return steps
@@ -220,9 +221,7 @@ func (m matter) on() []step {
 		return m.act(resume)
 	case state == api.VMPaused && m.own.Paused == IOError:
 		return m.say(state, whyIOError)
-	case other && adopted(m.row):
-		return m.say(state, whyAdopted)
-	case other:
+	case m.me.misshapen(m.w, m.row, m.own):
 		return m.say(state, whyShape)
 	}
 	return m.say(state, "")

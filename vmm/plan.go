@@ -80,6 +80,7 @@ func (s step) reports() (step, bool) {
 		}
 		said.state, said.reason = api.VMStopped, s.reason
 	case reshape, hotplug:
+		said.reason = s.reason
 		return said, s.state != ""
 	default:
 		return step{}, false

@@ -125,24 +125,18 @@ func (l *Loop) start(ctx context.Context, w Wanted, s step, j job, t *trail) err
 }
 
 // shape gives a domain the shape that its row asks for.
-func (l *Loop) shape(ctx context.Context, w Wanted, s step, t *trail) (err error) {
-	row, _ := w.Row(s.vm)
-	var b Build
-	if s.do == hotplug {
-		if b, err = l.me().build(w, row); err != nil {
-			return err
-		}
-		// A new name, if it waits too, comes with the next start alone.
-		b.Name = s.name
-		b.Mark.Spec = Shape(b)
-		err = t.time("hotplug", func() error { return l.hv.Hotplug(ctx, b) })
-	} else {
-		if b, err = l.prepare(ctx, w, s, t); err != nil {
-			return err
-		}
-		err = t.time("reshape", func() error { return l.hv.Reshape(ctx, b) })
+func (l *Loop) shape(ctx context.Context, w Wanted, s step, t *trail) error {
+	b, err := l.prepare(ctx, w, s, &trail{})
+	if err != nil {
+		return err
 	}
-	if err != nil || s.state == "" {
+	change := l.hv.Reshape
+	if s.do == hotplug {
+		// A new name, if it waits too, comes with the next start alone.
+		change, b.Name = l.hv.Hotplug, s.name
+		b.Mark.Spec = Shape(b)
+	}
+	if err := t.time(s.do.String(), func() error { return change(ctx, b) }); err != nil || s.state == "" {
 		return err
 	}
 	return l.reportFor(ctx, s, t)

@@ -78,7 +78,7 @@ func (d *Driver) DiskFiles(ctx context.Context) (names []string, err error) {
 func (d *Driver) missing(uuid string) string {
 	b, known := d.builds[uuid]
 	switch {
-	case !known:
+	case !known || d.adopted[uuid]: // its files are none of ours
 	case vmm.NeedsDisk(b) && !d.files[vmm.DiskName(b.Mark)]:
 		return vmm.DiskName(b.Mark)
 	case b.Seeded && !d.files[vmm.SeedName(uuid)]:

@@ -128,6 +128,7 @@ func (d *Driver) Uproot(uuid string) {
 	defer d.mu.Unlock()
 	delete(d.domains, uuid)
 	delete(d.builds, uuid)
+	delete(d.adopted, uuid)
 	delete(d.strangers, uuid)
 	d.hangUpLocked(uuid)
 	d.wakeLocked()

@@ -30,6 +30,8 @@ func (d *Driver) Adopt(ctx context.Context, uuid string, mark vmm.Mark, record a
 			return api.Errorf(api.NotFound, "sim.adopt", "no foreign domain %s", uuid)
 		}
 		delete(d.strangers, uuid)
+		d.adopted[uuid] = true
+		d.builds[uuid] = vmm.Build{Mark: mark, Name: s.Name, Spec: api.VMSpec{VCPUs: s.VCPUs, MemoryMiB: s.MemoryMiB, DiskGiB: s.DiskGiB}, Record: record}
 		dom := &vmm.Domain{UUID: uuid, Name: s.Name, Mark: mark}
 		switch s.State {
 		case api.VMRunning:

@@ -31,6 +31,7 @@ type Driver struct {
 	capacity  api.Resources
 	domains   map[string]*vmm.Domain // by UUID
 	builds    map[string]vmm.Build   // what they were made from, where that is known
+	adopted   map[string]bool        // those of them that somebody else has made
 	since     map[string]time.Time   // when they were switched on
 	strangers map[string]*api.ForeignDomain
 	files     map[string]bool            // by name
@@ -64,6 +65,7 @@ func New(capacity api.Resources, uuid string) *Driver {
 		capacity:  capacity,
 		domains:   map[string]*vmm.Domain{},
 		builds:    map[string]vmm.Build{},
+		adopted:   map[string]bool{},
 		since:     map[string]time.Time{},
 		strangers: map[string]*api.ForeignDomain{},
 		files:     map[string]bool{},
@@ -127,6 +129,7 @@ func (d *Driver) Undefine(ctx context.Context, uuid string) error {
 		}
 		delete(d.domains, uuid)
 		delete(d.builds, uuid)
+		delete(d.adopted, uuid)
 		return nil
 	})
 }
