@@ -94,7 +94,7 @@ func TestBadBodies(t *testing.T) {
 		{"long ttl", "POST", "/v1/tokens", `{"role":"viewer","ttl":"9000h"}`, 422, "invalid", "/ttl"},
 		{"uses", "POST", "/v1/tokens", `{"role":"peer","uses":0}`, 422, "invalid", "/uses"},
 
-		{"disk without path", "POST", "/v1/images", `{"name":"i","kind":"disk"}`, 422, "invalid", "/path"},
+		{"disk without path", "POST", "/v1/images", `{"name":"i","kind":"disk","source":"path"}`, 422, "invalid", "/path"},
 		{"disk with kernel", "POST", "/v1/images", `{"name":"i","kind":"disk","path":"/a","kernel":"/b"}`, 422, "invalid", "/kernel"},
 		{"kernel without kernel", "POST", "/v1/images", `{"name":"i","kind":"kernel"}`, 422, "invalid", "/kernel"},
 		{"relative path", "POST", "/v1/images", `{"name":"i","kind":"disk","path":"a"}`, 422, "invalid", "/path"},

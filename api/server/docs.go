@@ -75,7 +75,7 @@ func pageOfDocs(doc *huma.OpenAPI) docsPage {
 	for kind := range statusOf {
 		page.Codes = append(page.Codes, docsCode{kind.Code(), statusOf[kind], http.StatusText(statusOf[kind])})
 	}
-	for _, e := range []*httpError{errMethod, errUnsupported, errRange} {
+	for _, e := range []*httpError{errMethod, errUnsupported, errRange, errUpgrade} {
 		page.Codes = append(page.Codes, docsCode{e.code, e.status, http.StatusText(e.status)})
 	}
 	slices.SortFunc(page.Codes, func(a, b docsCode) int {
@@ -88,7 +88,9 @@ func docsOf(op *huma.Operation) docsOperation {
 	d := docsOperation{Method: op.Method, Path: op.Path, ID: op.OperationID, Summary: op.Summary,
 		Open: len(op.Security) == 0, Params: op.Parameters}
 	if op.RequestBody != nil {
-		d.Body, _ = typeOf(op.RequestBody.Content["application/json"].Schema)
+		for _, media := range op.RequestBody.Content {
+			d.Body, _ = typeOf(media.Schema)
+		}
 	}
 	for _, status := range slices.Sorted(maps.Keys(op.Responses)) {
 		r := op.Responses[status]

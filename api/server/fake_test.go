@@ -1,7 +1,6 @@
 package server
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -78,6 +77,10 @@ func (f *fake) fill() {
 		vmID:    {ID: vmID, Name: "web1", Account: "default", Spec: spec, Version: 3, Labels: map[string]string{"a": "1"}, Status: running()},
 		otherID: {ID: otherID, Name: "db1", Account: "other", Spec: spec, Version: 1, Status: running()},
 	}
+	web := f.vms[vmID]
+	web.Status.Addresses = []api.VMAddress{{IP: "10.1.0.2", MAC: "52:54:00:00:00:01", Network: "lan"}}
+	web.Status.SSHHostKeys = []api.HostKey{{Type: "ssh-ed25519", Key: "AAAAC3", Fingerprint: "SHA256:z"}}
+	f.vms[vmID] = web
 	f.operations = map[string]api.Operation{opID: {ID: opID, Kind: "create", Mode: api.Asynchronous, Account: "default", State: api.OpRunning, Version: 1,
 		Target: api.OpTarget{Kind: "vm", ID: vmID}}}
 	f.images = imagesAtFirst()
@@ -274,7 +277,13 @@ func (f *fake) CreateVM(ctx context.Context, c api.VMCreate) (Done[api.VM], erro
 }
 
 func (f *fake) UpdateVM(ctx context.Context, id string, ifVersion uint64, u api.VMUpdate) (Done[api.VM], error) {
-	if err := f.write(ctx, fmt.Sprintf("vm.update %s %d %v", id, ifVersion, u.Labels)); err != nil {
+	what := fmt.Sprintf("vm.update %s %d %v", id, ifVersion, u.Labels)
+	for _, word := range []string{u.Name, string(u.Restart), map[bool]string{true: "protected"}[u.Protected]} {
+		if word != "" {
+			what += " " + word
+		}
+	}
+	if err := f.write(ctx, what); err != nil {
 		return Done[api.VM]{}, err
 	}
 	f.mu.Lock()
@@ -288,7 +297,10 @@ func (f *fake) UpdateVM(ctx context.Context, id string, ifVersion uint64, u api.
 	if ifVersion != 0 && ifVersion != vm.Version {
 		return Done[api.VM]{}, &api.Error{Kind: api.Precondition, Msg: "it has another version"}
 	}
-	vm.Labels, vm.Version = u.Labels, vm.Version+1
+	vm.Labels, vm.Protected, vm.Spec.Restart, vm.Version = u.Labels, u.Protected, u.Restart, vm.Version+1
+	if u.Name != "" {
+		vm.Name = u.Name
+	}
 	f.vms[id] = vm
 	return Done[api.VM]{Object: vm, Index: f.index}, nil
 }
@@ -309,17 +321,6 @@ func (f *fake) DeleteVM(ctx context.Context, id string, _ uint64) (Done[api.Oper
 	op := f.newOperation("delete", id)
 	f.remember(ctx, op.ID)
 	return Done[api.Operation]{Object: op, Index: f.index}, nil
-}
-
-func (f *fake) CreateImage(ctx context.Context, c api.ImageCreate) (Done[api.Image], error) {
-	if err := f.write(ctx, "image.create "+c.Name); err != nil {
-		return Done[api.Image]{}, err
-	}
-	return Done[api.Image]{Object: api.Image{ID: imageID, Name: c.Name, Kind: c.Kind, Path: c.Path, Format: cmp.Or(c.Format, "raw"), Version: 1}, Index: f.index}, nil
-}
-
-func (f *fake) DeleteImage(ctx context.Context, id string) error {
-	return f.write(ctx, "image.delete "+id)
 }
 
 func (f *fake) CreateToken(ctx context.Context, c api.TokenCreate) (Done[api.NewToken], error) {

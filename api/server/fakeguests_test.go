@@ -314,6 +314,23 @@ func (g *fakeGuests) CancelOperation(ctx context.Context, id string) (Done[api.O
 	})
 }
 
+func (g *fakeGuests) CreateImage(ctx context.Context, c api.ImageCreate) (Done[api.Image], error) {
+	return stored(g, ctx, "image.create "+c.Account+"/"+c.Name+" "+c.Source, func() map[string]api.Image { return g.fake.images }, func() (string, api.Image, error) {
+		g.fake.mu.Lock()
+		defer g.fake.mu.Unlock()
+		i := api.Image{ID: g.madeID(), Name: c.Name, Account: c.Account, Kind: c.Kind, Source: c.Source, Path: c.Path, URL: c.URL, Format: c.Format, State: api.ImageAvailable, Version: 1}
+		if i.Kept() {
+			i.State, i.Operation = api.ImagePending, g.fake.newOperation("fetch", i.ID).ID
+		}
+		g.fake.images[i.ID] = i
+		return i.ID, i, nil
+	})
+}
+
+func (g *fakeGuests) DeleteImage(ctx context.Context, id string) error {
+	return forgotten(g, ctx, "image", id, g.fake.images)
+}
+
 func (g *fakeGuests) AdoptVM(ctx context.Context, a api.VMAdopt) (Done[api.VM], error) {
 	return stored(g, ctx, "vm.adopt "+a.Peer+" "+a.Domain+" "+a.Account, func() map[string]api.VM { return g.fake.vms }, func() (string, api.VM, error) {
 		g.fake.mu.Lock()

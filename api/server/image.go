@@ -1,9 +1,12 @@
 package server
 
 import (
+	"cmp"
 	"context"
-	"net/http"
+	"net/url"
 	"path"
+	"strings"
+	"time"
 
 	"github.com/orchd/orchd/api"
 )
@@ -13,14 +16,31 @@ type ImageRef struct {
 	Name string `path:"name" doc:"Name or id"`
 }
 
-func (s *Server) listImages(ctx context.Context, in *ListInput) (*Reply[api.Page[api.Image]], error) {
-	v, err := s.backend.View(ctx, in.Consistency)
-	if err != nil {
-		return nil, err
+// finder looks for the image with the eyes of the caller.
+func (r ImageRef) finder(ctx context.Context) func(View) (api.Image, error) {
+	return func(v View) (api.Image, error) {
+		i, err := r.view(ctx, v)
+		return i.Image, err
 	}
-	page := pageOf(in.Paging, v.Images(in.after), func(i api.Image) string { return i.ID },
-		func(api.Image) bool { return true })
-	return &Reply[api.Page[api.Image]]{Status: http.StatusOK, Head: seen(v, in.Consistency), Body: page}, nil
+}
+
+// view finds an image that the caller may see, and who has a copy of it.
+func (r ImageRef) view(ctx context.Context, v View) (api.ImageView, error) {
+	if !findable(r.Name) {
+		return api.ImageView{}, notFound("image")
+	}
+	i, err := v.ImageView(r.Name)
+	if err == nil && !maySee(ctx, "image", i.Account) {
+		err = notFound("image")
+	}
+	return i, err
+}
+
+func keyOfImage(i api.Image) string { return i.ID }
+
+// listImages lists everybody's images and those of the caller's account.
+func (s *Server) listImages(ctx context.Context, in *ListInput) (*Reply[api.Page[api.Image]], error) {
+	return listing(ctx, s, *in, View.Images, keyOfImage, func(i api.Image) bool { return maySee(ctx, "image", i.Account) })
 }
 
 type showImageInput struct {
@@ -28,70 +48,92 @@ type showImageInput struct {
 	Freshness
 }
 
-func (s *Server) showImage(ctx context.Context, in *showImageInput) (*Reply[api.Image], error) {
-	v, err := s.backend.View(ctx, in.Consistency)
-	if err != nil {
-		return nil, err
-	}
-	image, err := findImage(v, in.Name)
-	if err != nil {
-		return nil, err
-	}
-	out := &Reply[api.Image]{Status: http.StatusOK, Head: seen(v, in.Consistency), Body: image}
-	out.ETag = etag(image.Version)
-	return out, nil
-}
-
-func findImage(v View, ref string) (api.Image, error) {
-	if !findable(ref) {
-		return api.Image{}, notFound("image")
-	}
-	return v.Image(ref)
+func (s *Server) showImage(ctx context.Context, in *showImageInput) (*Reply[api.ImageView], error) {
+	find := func(v View) (api.ImageView, error) { return in.view(ctx, v) }
+	return showing(ctx, s, in.Consistency, find, func(i api.ImageView) uint64 { return i.Version })
 }
 
 type createImageInput struct {
 	Keyed
+	Waiting
 	Body api.ImageCreate
 }
 
 func (s *Server) createImage(ctx context.Context, in *createImageInput) (*Reply[Stored[api.Image]], error) {
-	if err := invalid("image.create", imageErrors(in.Body)); err != nil {
+	c := withSource(in.Body)
+	c.Account = cmp.Or(c.Account, actorOf(ctx).Account)
+	if err := invalid("image.create", imageErrors(c)); err != nil {
 		return nil, err
 	}
-	done, err := s.backend.CreateImage(ctx, in.Body)
+	if err := mayMakeImage(actorOf(ctx), c); err != nil {
+		return nil, err
+	}
+	done, err := s.backend.CreateImage(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	out := written(http.StatusCreated, done, done.Object.ID)
-	out.Location = "/v1/images/" + done.Object.ID
-	if !done.Gone {
-		out.ETag = etag(done.Object.Version)
-	}
-	return out, nil
+	return s.imageMade(ctx, done, in.or(0)), nil
 }
 
-// imageErrors is what the schema cannot say of an image: which fields go with
-// which kind, and that paths are whole.
-func imageErrors(c api.ImageCreate) []api.FieldError {
-	bad := nameErrors("/name", c.Name)
-	disk := c.Kind == api.ImageDisk
-	for _, f := range []struct {
-		pointer, value string
-		mine, needed   bool
-	}{
-		{"/path", c.Path, disk, disk},
-		{"/kernel", c.Kernel, !disk, !disk},
-		{"/initrd", c.Initrd, !disk, false},
-	} {
-		if detail := pathError(f.value, f.mine, f.needed); detail != "" {
-			bad = append(bad, api.FieldError{Pointer: f.pointer, Detail: detail})
+// withSource fills in what is usual: a disk, and where its content comes from.
+func withSource(c api.ImageCreate) api.ImageCreate {
+	c.Kind = cmp.Or(c.Kind, api.ImageDisk)
+	switch {
+	case c.Kind != api.ImageDisk || c.Source != "":
+	case c.Path != "":
+		c.Source = api.SourcePath
+	case c.URL != "":
+		c.Source = api.SourceURL
+	default:
+		c.Source = api.SourceUpload
+	}
+	return c
+}
+
+// mayMakeImage: what lies on peers is for who runs them, and so are everybody's images.
+func mayMakeImage(a api.Actor, c api.ImageCreate) error {
+	object := api.Object{Kind: "image", Account: c.Account}
+	onHosts := c.Kind == api.ImageKernel || c.Source == api.SourcePath || c.Source == api.SourcePeer
+	switch {
+	case onHosts && !api.Allowed(a, api.Create, api.Object{Kind: "image"}):
+		return &api.Error{Kind: api.Forbidden, Op: "image.create", Msg: "kernels, and disks that are files of peers, are for admins of the whole cluster; upload the content, or name a URL of it"}
+	case c.Account == "" && !api.Allowed(a, api.Create, object):
+		return &api.Error{Kind: api.Forbidden, Op: "image.create", Msg: "only an admin of the whole cluster makes images of everybody; name an account"}
+	}
+	return permit(a, api.Create, object)
+}
+
+// imageMade answers with a new image. After some waiting it shows what came of its content.
+func (s *Server) imageMade(ctx context.Context, done Done[api.Image], wait time.Duration) *Reply[Stored[api.Image]] {
+	op := done.Object.Operation
+	if v := s.afterwards(ctx, op, wait); v != nil && !done.Gone {
+		if now, err := v.Image(done.Object.ID); err == nil {
+			done.Object, done.Index = now, v.Index()
 		}
 	}
-	if c.Format != "" && !disk {
-		bad = append(bad, api.FieldError{Pointer: "/format", Detail: "only an image of kind disk has this"})
+	out := made(done, "/v1/images", done.Object.ID, done.Object.Version)
+	if op != "" {
+		out.OperationLocation = operationLocation(op)
 	}
-	if c.Cmdline != "" && disk {
-		bad = append(bad, api.FieldError{Pointer: "/cmdline", Detail: "only an image of kind kernel has this"})
+	return out
+}
+
+// imageErrors is what the schema cannot say of an image: which fields go with which
+// kind and source, and what they hold.
+func imageErrors(c api.ImageCreate) []api.FieldError {
+	bad := nameErrors("/name", c.Name)
+	if c.Account != "" {
+		bad = append(bad, nameErrors("/account", c.Account)...)
+	}
+	bad = append(bad, belongingErrors(c)...)
+	bad = append(bad, refErrors("/peer", "peer", c.Peer)...)
+	for pointer, value := range map[string]string{"/path": c.Path, "/kernel": c.Kernel, "/initrd": c.Initrd} {
+		if value != "" && !wholePath(value) {
+			bad = append(bad, api.FieldError{Pointer: pointer, Detail: "expected an absolute path without . or .. or doubled slashes"})
+		}
+	}
+	if c.URL != "" && !fetchable(c.URL) {
+		bad = append(bad, api.FieldError{Pointer: "/url", Detail: "expected https://HOST/PATH without a user or a fragment"})
 	}
 	if !showable(c.Cmdline, len(c.Cmdline)) {
 		bad = append(bad, api.FieldError{Pointer: "/cmdline", Detail: "expected one line of printable characters"})
@@ -99,17 +141,44 @@ func imageErrors(c api.ImageCreate) []api.FieldError {
 	return bad
 }
 
-// pathError says what is wrong with a path that belongs to this kind of image, or does not.
-func pathError(p string, mine, needed bool) string {
-	switch {
-	case p == "" && needed:
-		return "is required for an image of this kind"
-	case p != "" && !mine:
-		return "an image of this kind does not have this"
-	case p != "" && (!path.IsAbs(p) || path.Clean(p) != p || !showable(p, len(p))):
-		return "expected an absolute path without . or .. or doubled slashes"
+// belongingErrors: fields that an image of this kind and source must have, and those
+// that it cannot have.
+func belongingErrors(c api.ImageCreate) (bad []api.FieldError) {
+	disk := c.Kind == api.ImageDisk
+	file := c.Source == api.SourcePath || c.Source == api.SourcePeer
+	for _, f := range []struct {
+		pointer, value string
+		mine, needed   bool
+	}{
+		{"/source", c.Source, disk, false},
+		{"/path", c.Path, disk && file, disk && file},
+		{"/peer", c.Peer, c.Source == api.SourcePeer, c.Source == api.SourcePeer},
+		{"/url", c.URL, c.Source == api.SourceURL, c.Source == api.SourceURL},
+		{"/sha256", c.SHA256, disk && c.Source != api.SourcePath, c.Source == api.SourceURL},
+		{"/format", c.Format, disk, false},
+		{"/kernel", c.Kernel, !disk, !disk},
+		{"/initrd", c.Initrd, !disk, false},
+		{"/cmdline", c.Cmdline, !disk, false},
+	} {
+		switch {
+		case f.value == "" && f.needed:
+			bad = append(bad, api.FieldError{Pointer: f.pointer, Detail: "is required for an image of this kind and source"})
+		case f.value != "" && !f.mine:
+			bad = append(bad, api.FieldError{Pointer: f.pointer, Detail: "an image of this kind and source does not have this"})
+		}
 	}
-	return ""
+	return bad
+}
+
+func wholePath(p string) bool {
+	return path.IsAbs(p) && path.Clean(p) == p && showable(p, len(p))
+}
+
+// fetchable tells whether text is a URL that could be fetched; to where it leads is
+// looked at when it is.
+func fetchable(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && showable(text, len(text)) && !strings.ContainsAny(text, " \\") && u.Scheme == "https" && u.Hostname() != "" && u.User == nil && u.Opaque == "" && !strings.Contains(text, "#")
 }
 
 type deleteImageInput struct {
@@ -118,16 +187,16 @@ type deleteImageInput struct {
 }
 
 func (s *Server) deleteImage(ctx context.Context, in *deleteImageInput) (*Nothing, error) {
-	v, err := s.backend.View(ctx, api.Linearizable)
+	find := func(v View) (api.Image, error) {
+		i, err := in.finder(ctx)(v)
+		if err == nil {
+			err = permit(actorOf(ctx), api.Delete, api.Object{Kind: "image", Account: i.Account})
+		}
+		return i, err
+	}
+	id, err := target(ctx, s, in.Name, find, keyOfImage)
 	if err != nil {
 		return nil, err
 	}
-	image, err := findImage(v, in.Name)
-	if mayBeRetry(ctx, err) && findable(in.Name) {
-		image.ID, err = in.Name, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return &Nothing{}, s.backend.DeleteImage(ctx, image.ID)
+	return &Nothing{}, s.backend.DeleteImage(ctx, id)
 }

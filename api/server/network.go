@@ -2,7 +2,7 @@ package server
 
 import (
 	"context"
-	"net/http"
+	"fmt"
 
 	"github.com/orchd/orchd/api"
 )
@@ -12,14 +12,17 @@ type NetworkRef struct {
 	Name string `path:"name" doc:"Name or id"`
 }
 
-func (s *Server) listNetworks(ctx context.Context, in *ListInput) (*Reply[api.Page[api.Network]], error) {
-	v, err := s.backend.View(ctx, in.Consistency)
-	if err != nil {
-		return nil, err
+func (r NetworkRef) find(v View) (api.Network, error) {
+	if !findable(r.Name) {
+		return api.Network{}, notFound("network")
 	}
-	page := pageOf(in.Paging, v.Networks(in.after), func(n api.Network) string { return n.ID },
-		func(api.Network) bool { return true })
-	return &Reply[api.Page[api.Network]]{Status: http.StatusOK, Head: seen(v, in.Consistency), Body: page}, nil
+	return v.Network(r.Name)
+}
+
+func keyOfNetwork(n api.Network) string { return n.ID }
+
+func (s *Server) listNetworks(ctx context.Context, in *ListInput) (*Reply[api.Page[api.Network]], error) {
+	return listing(ctx, s, *in, View.Networks, keyOfNetwork, all[api.Network])
 }
 
 type showNetworkInput struct {
@@ -28,24 +31,7 @@ type showNetworkInput struct {
 }
 
 func (s *Server) showNetwork(ctx context.Context, in *showNetworkInput) (*Reply[api.Network], error) {
-	v, err := s.backend.View(ctx, in.Consistency)
-	if err != nil {
-		return nil, err
-	}
-	network, err := findNetwork(v, in.Name)
-	if err != nil {
-		return nil, err
-	}
-	out := &Reply[api.Network]{Status: http.StatusOK, Head: seen(v, in.Consistency), Body: network}
-	out.ETag = etag(network.Version)
-	return out, nil
-}
-
-func findNetwork(v View, ref string) (api.Network, error) {
-	if !findable(ref) {
-		return api.Network{}, notFound("network")
-	}
-	return v.Network(ref)
+	return showing(ctx, s, in.Consistency, in.find, func(n api.Network) uint64 { return n.Version })
 }
 
 type createNetworkInput struct {
@@ -54,16 +40,45 @@ type createNetworkInput struct {
 }
 
 func (s *Server) createNetwork(ctx context.Context, in *createNetworkInput) (*Reply[Stored[api.Network]], error) {
+	if err := invalid("network.create", networkErrors(in.Body)); err != nil {
+		return nil, err
+	}
 	done, err := s.backend.CreateNetwork(ctx, in.Body)
 	if err != nil {
 		return nil, err
 	}
-	out := written(http.StatusCreated, done, done.Object.ID)
-	out.Location = "/v1/networks/" + done.Object.ID
-	if !done.Gone {
-		out.ETag = etag(done.Object.Version)
+	return made(done, "/v1/networks", done.Object.ID, done.Object.Version), nil
+}
+
+// networkErrors is which fields exclude or need each other; what a range is, and what
+// lies in it, apply knows.
+func networkErrors(c api.NetworkCreate) []api.FieldError {
+	bad := nameErrors("/name", c.Name)
+	for _, f := range []struct {
+		pointer string
+		wrong   bool
+		detail  string
+	}{
+		{"/cidr", c.CIDR == "", "is required: the IPv4 range, or the only IPv6 range"},
+		{"/libvirt", c.Bridge != "" && c.Libvirt != "", "a network is plugged in by a bridge or by a network of libvirt: leave out one of them"},
+		{"/gateway6", c.CIDR6 == "" && c.Gateway6 != "", "there is no cidr6 that it could be in"},
+	} {
+		if f.wrong {
+			bad = append(bad, api.FieldError{Pointer: f.pointer, Detail: f.detail})
+		}
 	}
-	return out, nil
+	return append(bad, poolErrors(c.Pools)...)
+}
+
+func poolErrors(pools []api.AddressPool) (bad []api.FieldError) {
+	for i, p := range pools {
+		at := fmt.Sprintf("/pools/%d", i)
+		if p.Peer == "" {
+			bad = append(bad, api.FieldError{Pointer: at + "/peer", Detail: "is required"})
+		}
+		bad = append(bad, refErrors(at+"/peer", "peer", p.Peer)...)
+	}
+	return bad
 }
 
 type deleteNetworkInput struct {
@@ -72,16 +87,9 @@ type deleteNetworkInput struct {
 }
 
 func (s *Server) deleteNetwork(ctx context.Context, in *deleteNetworkInput) (*Nothing, error) {
-	v, err := s.backend.View(ctx, api.Linearizable)
+	id, err := target(ctx, s, in.Name, in.find, keyOfNetwork)
 	if err != nil {
 		return nil, err
 	}
-	network, err := findNetwork(v, in.Name)
-	if mayBeRetry(ctx, err) && findable(in.Name) {
-		network.ID, err = in.Name, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return &Nothing{}, s.backend.DeleteNetwork(ctx, network.ID)
+	return &Nothing{}, s.backend.DeleteNetwork(ctx, id)
 }

@@ -45,6 +45,33 @@ func (s *Server) showOperation(ctx context.Context, in *showOperationInput) (*Re
 	return out, nil
 }
 
+type cancelOperationInput struct {
+	ID string `path:"id" doc:"Id of the operation"`
+	Keyed
+	Waiting
+}
+
+// cancelOperation ends what has not been done yet: 200 once it is over, 202 while what
+// was begun is taken back.
+func (s *Server) cancelOperation(ctx context.Context, in *cancelOperationInput) (*Reply[Stored[api.Operation]], error) {
+	v, err := s.backend.View(ctx, api.Linearizable)
+	if err != nil {
+		return nil, err
+	}
+	op, err := findOperation(ctx, v, in.ID)
+	if err == nil {
+		err = permit(actorOf(ctx), api.Update, api.Object{Kind: "operation", Account: op.Account})
+	}
+	if err != nil {
+		return nil, err
+	}
+	done, err := s.backend.CancelOperation(ctx, op.ID)
+	if err != nil {
+		return nil, err
+	}
+	return s.underway(ctx, done, in.or(0)), nil
+}
+
 // findOperation finds an operation that the caller may see.
 func findOperation(ctx context.Context, v View, id string) (api.Operation, error) {
 	if !findable(id) {
@@ -102,6 +129,19 @@ func (s *Server) settle(ctx context.Context, id string, wait time.Duration) (op 
 		v, op = later, next
 	}
 	return op, v, nil
+}
+
+// afterwards waits for the end of an operation and gives the state that it was last
+// seen in; nil when nothing is to be waited for, or nobody could look.
+func (s *Server) afterwards(ctx context.Context, id string, wait time.Duration) View {
+	if id == "" || wait == 0 {
+		return nil
+	}
+	_, v, err := s.settle(ctx, id, wait)
+	if err != nil {
+		return nil
+	}
+	return v
 }
 
 // look reads an operation as every acknowledged write has left it.

@@ -90,3 +90,45 @@ func (s *Server) targetPeer(ctx context.Context, ref string) (string, error) {
 	}
 	return peer.ID, err
 }
+
+type losePeerInput struct {
+	PeerRef
+	Keyed
+	Body api.PeerLost
+}
+
+// losePeer takes the caller's word that a host is off for good. The name stands in the
+// body once more, because nothing takes this back.
+func (s *Server) losePeer(ctx context.Context, in *losePeerInput) (*Reply[Stored[api.PeerView]], error) {
+	if !showable(in.Body.Reason, 500) {
+		return nil, invalid("peer.lose", []api.FieldError{{Pointer: "/reason", Detail: "at most 500 printable characters on one line"}})
+	}
+	v, err := s.backend.View(ctx, api.Linearizable)
+	if err != nil {
+		return nil, err
+	}
+	peer, err := findPeer(v, in.Name)
+	if err != nil {
+		return nil, err
+	}
+	if in.Body.Name != peer.Name {
+		return nil, invalid("peer.lose", []api.FieldError{{Pointer: "/name", Detail: "expected the name of this very peer: to lose a peer that still runs makes two of each of its virtual machines"}})
+	}
+	done, err := s.backend.LosePeer(ctx, peer.ID, in.Body)
+	if err != nil {
+		return nil, err
+	}
+	return written(http.StatusOK, s.asPeerView(ctx, done), peer.ID), nil
+}
+
+// asPeerView is a peer as other answers show it.
+func (s *Server) asPeerView(ctx context.Context, done Done[api.Peer]) Done[api.PeerView] {
+	out := Done[api.PeerView]{Object: api.PeerView{Peer: done.Object, Health: "unknown"}, Replayed: done.Replayed, Gone: done.Gone, Index: done.Index}
+	if v, err := s.backend.View(ctx, api.Local); err == nil {
+		if now, err := v.Peer(done.Object.ID); err == nil {
+			now.Peer = done.Object
+			out.Object = now
+		}
+	}
+	return out
+}

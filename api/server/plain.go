@@ -2,6 +2,7 @@ package server
 
 import (
 	"net/http"
+	"reflect"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -11,11 +12,24 @@ import (
 // plain makes a route of a handler that writes its answer itself, because that is
 // no JSON: it writes an answer or returns an error, never both. describe completes
 // the documentation, above all with the parameters: others are refused.
-func plain(describe func(huma.API, *huma.Operation), handle func(*Server, http.ResponseWriter, *http.Request) error) binder {
+func plain(describe func(huma.API, *huma.Operation), handle plainHandler) binder {
+	return taking(intake{}, describe, handle)
+}
+
+// streaming is plain for a handler that reads the body itself, as it comes.
+func streaming(describe func(huma.API, *huma.Operation), handle plainHandler) binder {
+	return taking(intake{stream: true}, describe, handle)
+}
+
+type plainHandler = func(*Server, http.ResponseWriter, *http.Request) error
+
+// taking is plain with another way to take requests in.
+func taking(in intake, describe func(huma.API, *huma.Operation), handle plainHandler) binder {
 	return func(s *Server, h huma.API, op huma.Operation) {
 		describe(h, &op)
 		h.OpenAPI().AddOperation(&op)
-		need, _ := op.Metadata["need"].(need)
+		in := in
+		in.need, _ = op.Metadata["need"].(need)
 		run := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			err := knownParameters(r, &op)
 			if err == nil {
@@ -25,8 +39,13 @@ func plain(describe func(huma.API, *huma.Operation), handle func(*Server, http.R
 				writeProblem(w, r, s.failures.judge(exchangeOf(r.Context()).remote, err))
 			}
 		})
-		s.mux.Handle(op.Method+" "+op.Path, s.admitted(intake{need: need}, run))
+		s.mux.Handle(op.Method+" "+op.Path, s.admitted(in, run))
 	}
+}
+
+// schemaOf is the schema of a type, as a reference.
+func schemaOf[T any](h huma.API) *huma.Schema {
+	return h.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[T](), true, "")
 }
 
 // queryParameter documents one parameter of a plain route.

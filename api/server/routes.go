@@ -32,28 +32,57 @@ const (
 	del   = http.MethodDelete
 )
 
-// routes is the whole API in JSON. What is not JSON stands in documents.pages.
+// routes is the whole API. What tells about it stands in pages.
 var routes = []route{
 	{get, "/v1/vms", need{api.Read, "vm"}, []int{200}, "list-vms", "List virtual machines", on((*Server).listVMs)},
-	{post, "/v1/vms", need{api.Create, "vm"}, []int{201}, "create-vm", "Create a virtual machine", on((*Server).createVM)},
+	{post, "/v1/vms", need{api.Create, "vm"}, []int{201}, "create-vm", "Create a virtual machine", sized(maxCreate, on((*Server).createVM))},
+	{post, "/v1/vms/adopt", need{api.Create, "domain"}, []int{201}, "adopt-vm", "Make a virtual machine of a domain that a peer has, without a restart", on((*Server).adoptVM)},
 	{get, "/v1/vms/{id}", need{api.Read, "vm"}, []int{200}, "show-vm", "Show a virtual machine, by id or name", on((*Server).showVM)},
 	{put, "/v1/vms/{id}", need{api.Update, "vm"}, []int{200}, "replace-vm", "Replace what a user may set of a virtual machine", on((*Server).replaceVM)},
 	{patch, "/v1/vms/{id}", need{api.Update, "vm"}, []int{200}, "patch-vm", "Change what a user may set, as a merge patch (RFC 7396)", on((*Server).patchVM)},
 	{del, "/v1/vms/{id}", need{api.Delete, "vm"}, []int{200, 202}, "delete-vm", "Delete a virtual machine: 200 once it is torn down, 202 while it is not", on((*Server).deleteVM)},
-	{post, "/v1/vms/{id}/start", need{api.Update, "vm"}, []int{202, 200}, "start-vm", "Start a virtual machine", on(vmAction("start"))},
-	{post, "/v1/vms/{id}/stop", need{api.Update, "vm"}, []int{202, 200}, "stop-vm", "Ask the guest to shut down", on(vmAction("stop"))},
-	{post, "/v1/vms/{id}/force-stop", need{api.Update, "vm"}, []int{202, 200}, "force-stop-vm", "Stop a virtual machine without asking the guest", on(vmAction("force-stop"))},
+	{post, "/v1/vms/{id}/start", need{api.Update, "vm"}, []int{202, 200}, "start-vm", "Start a virtual machine", on(vmAction(api.ActStart))},
+	{post, "/v1/vms/{id}/stop", need{api.Update, "vm"}, []int{202, 200}, "stop-vm", "Ask the guest to shut down, and use force when it does not", on(stopping(api.ActStop))},
+	{post, "/v1/vms/{id}/force-stop", need{api.Update, "vm"}, []int{202, 200}, "force-stop-vm", "Stop a virtual machine without asking the guest", on(vmAction(api.ActForceStop))},
+	{post, "/v1/vms/{id}/restart", need{api.Update, "vm"}, []int{202, 200}, "restart-vm", "Stop a virtual machine as stop does, then start it", on(stopping(api.ActRestart))},
+	{post, "/v1/vms/{id}/pause", need{api.Update, "vm"}, []int{202, 200}, "pause-vm", "Hold the guest's processors still", on(vmAction(api.ActPause))},
+	{post, "/v1/vms/{id}/resume", need{api.Update, "vm"}, []int{202, 200}, "resume-vm", "Let the guest's processors go on", on(vmAction(api.ActResume))},
+	{post, "/v1/vms/{id}/resize", need{api.Update, "vm"}, []int{202, 200}, "resize-vm", "Give a virtual machine other amounts; while it runs, more processors and memory only", on((*Server).resizeVM)},
+	{post, "/v1/vms/{id}/export", need{api.Update, "vm"}, []int{201}, "export-vm", "Make an image of the disk of a stopped virtual machine", on((*Server).exportVM)},
+	{get, "/v1/vms/{id}/console", need{api.Update, "vm"}, []int{101}, "console", "Open the serial console, as a WebSocket", plain(describeConsole, (*Server).console)},
+	{get, "/v1/vms/{id}/console-log", need{api.Read, "vm"}, []int{200}, "console-log", "What the serial console has said", plain(describeVMText(typeText, "The end of the log", tailParameter), (*Server).consoleLog)},
+	{get, "/v1/vms/{id}/screenshot", need{api.Read, "vm"}, []int{200}, "screenshot", "What the guest shows on its screen", plain(describeVMText("image/png", "A picture"), (*Server).screenshot)},
+	{get, "/v1/vms/{id}/why", need{api.Read, "vm"}, []int{200}, "why", "How the owner of a virtual machine was chosen", on((*Server).showWhy)},
+	{get, "/v1/vms/{id}/known_hosts", need{api.Read, "vm"}, []int{200}, "known-hosts", "The guest's SSH keys, as lines of a known_hosts file", plain(describeVMText(typeText, "A line for each key, under the name and under each address"), (*Server).knownHosts)},
+	{get, "/v1/vms/{id}/snapshots", need{api.Read, "vm"}, []int{200}, "list-disk-snapshots", "List the snapshots of a virtual machine's disk", on((*Server).listDiskSnapshots)},
+	{post, "/v1/vms/{id}/snapshots", need{api.Update, "vm"}, []int{201}, "create-disk-snapshot", "Keep the disk of a virtual machine as it is now", on((*Server).createDiskSnapshot)},
+	{get, "/v1/vms/{id}/snapshots/{snapshot}", need{api.Read, "vm"}, []int{200}, "show-disk-snapshot", "Show a snapshot of a disk, by name or id", on((*Server).showDiskSnapshot)},
+	{del, "/v1/vms/{id}/snapshots/{snapshot}", need{api.Update, "vm"}, []int{202, 200}, "delete-disk-snapshot", "Forget a snapshot of a disk", on((*Server).deleteDiskSnapshot)},
+	{post, "/v1/vms/{id}/snapshots/{snapshot}/restore", need{api.Update, "vm"}, []int{202, 200}, "restore-disk-snapshot", "Make the disk of a stopped virtual machine as it was", on((*Server).restoreDiskSnapshot)},
+
+	{get, "/v1/sizes", need{api.Read, "size"}, []int{200}, "list-sizes", "List sizes", on((*Server).listSizes)},
+	{post, "/v1/sizes", need{api.Create, "size"}, []int{201}, "create-size", "Name an amount of resources", on((*Server).createSize)},
+	{get, "/v1/sizes/{name}", need{api.Read, "size"}, []int{200}, "show-size", "Show a size, by name or id", on((*Server).showSize)},
+	{patch, "/v1/sizes/{name}", need{api.Update, "size"}, []int{200}, "patch-size", "Deprecate a size, or take that back", on((*Server).patchSize)},
+	{del, "/v1/sizes/{name}", need{api.Delete, "size"}, []int{204}, "delete-size", "Forget a size; virtual machines keep what they have", on((*Server).deleteSize)},
+
+	{get, "/v1/ssh-keys", need{api.Read, "ssh-key"}, []int{200}, "list-ssh-keys", "List public SSH keys", on((*Server).listSSHKeys)},
+	{post, "/v1/ssh-keys", need{api.Create, "ssh-key"}, []int{201}, "create-ssh-key", "Store a public SSH key of an account", on((*Server).createSSHKey)},
+	{get, "/v1/ssh-keys/{name}", need{api.Read, "ssh-key"}, []int{200}, "show-ssh-key", "Show a public SSH key, by id or by name in its account", on((*Server).showSSHKey)},
+	{del, "/v1/ssh-keys/{name}", need{api.Delete, "ssh-key"}, []int{204}, "delete-ssh-key", "Forget a public SSH key; guests that have it keep it", on((*Server).deleteSSHKey)},
 
 	{get, "/v1/capacity", need{api.Read, "capacity"}, []int{200}, "capacity", "Ask every host whether something fits", on((*Server).capacity)},
 
 	{get, "/v1/operations", need{api.Read, "operation"}, []int{200}, "list-operations", "List operations", on((*Server).listOperations)},
 	{get, "/v1/operations/{id}", need{api.Read, "operation"}, []int{200}, "show-operation", "Show an operation, or wait for its end", on((*Server).showOperation)},
+	{del, "/v1/operations/{id}", need{api.Update, "operation"}, []int{202, 200}, "cancel-operation", "Cancel an operation: 200 once it is over, 202 while what was begun is taken back", on((*Server).cancelOperation)},
 
 	{get, "/v1/peers", need{api.Read, "peer"}, []int{200}, "list-peers", "List peers", on((*Server).listPeers)},
 	{get, "/v1/peers/{name}", need{api.Read, "peer"}, []int{200}, "show-peer", "Show a peer, by name or id", on((*Server).showPeer)},
 	{del, "/v1/peers/{name}", need{api.Delete, "peer"}, []int{204}, "remove-peer", "Take a peer out of the cluster; not while it owns virtual machines", on((*Server).removePeer)},
 	{post, "/v1/peers/{name}/cordon", need{api.Update, "peer"}, []int{200}, "cordon-peer", "Place nothing new on a peer", on(schedulable(false))},
 	{post, "/v1/peers/{name}/uncordon", need{api.Update, "peer"}, []int{200}, "uncordon-peer", "Place on a peer again", on(schedulable(true))},
+	{post, "/v1/peers/{name}/lost", need{api.Update, "peer"}, []int{200}, "lose-peer", "State that a host is off for good and will never come back", on((*Server).losePeer)},
 	{post, "/v1/peers/{name}/drain", need{api.Update, "peer"}, []int{501}, "drain-peer", "Not there yet", on((*Server).drainPeer)},
 
 	{get, "/v1/tokens", need{api.Read, "token"}, []int{200}, "list-tokens", "List credentials, without their secrets", on((*Server).listTokens)},
@@ -62,9 +91,11 @@ var routes = []route{
 	{post, "/v1/join", need{}, []int{200}, "join", "Become a peer, with a token of role peer in the body", on((*Server).join)},
 
 	{get, "/v1/images", need{api.Read, "image"}, []int{200}, "list-images", "List images", on((*Server).listImages)},
-	{post, "/v1/images", need{api.Create, "image"}, []int{201}, "create-image", "Name an image that lies on the peers", on((*Server).createImage)},
+	{post, "/v1/images", need{api.Create, "image"}, []int{201}, "create-image", "Make an image, whose content may have to be brought in yet", on((*Server).createImage)},
 	{get, "/v1/images/{name}", need{api.Read, "image"}, []int{200}, "show-image", "Show an image, by name or id", on((*Server).showImage)},
-	{del, "/v1/images/{name}", need{api.Delete, "image"}, []int{204}, "delete-image", "Forget an image; its files stay", on((*Server).deleteImage)},
+	{del, "/v1/images/{name}", need{api.Delete, "image"}, []int{204}, "delete-image", "Forget an image, and the copies of its content that orchd keeps", on((*Server).deleteImage)},
+	{get, "/v1/images/{name}/content", need{api.Read, "image"}, []int{200}, "download-image", "The content of an image that orchd keeps", plain(describeImageContent, (*Server).imageContent)},
+	{put, "/v1/images/{name}/content", need{api.Update, "image"}, []int{200}, "upload-image", "Send the content of an image that waits for it", streaming(describeImageUpload, (*Server).putImageContent)},
 
 	{get, "/v1/networks", need{api.Read, "network"}, []int{200}, "list-networks", "List networks", on((*Server).listNetworks)},
 	{post, "/v1/networks", need{api.Create, "network"}, []int{201}, "create-network", "Declare a range of addresses to allot from", on((*Server).createNetwork)},
@@ -72,6 +103,18 @@ var routes = []route{
 	{del, "/v1/networks/{name}", need{api.Delete, "network"}, []int{204}, "delete-network", "Forget a network of which no address is held", on((*Server).deleteNetwork)},
 
 	{get, "/v1/accounts", need{api.Read, "account"}, []int{200}, "list-accounts", "List accounts", on((*Server).listAccounts)},
+	{post, "/v1/accounts", need{api.Create, "account"}, []int{201}, "create-account", "Make an account", on((*Server).createAccount)},
+	{get, "/v1/accounts/{name}", need{api.Read, "account"}, []int{200}, "show-account", "Show an account, its quota and what it holds now", on((*Server).showAccount)},
+	{put, "/v1/accounts/{name}", need{api.Update, "account"}, []int{200}, "replace-account", "Set an account's quota, and whether it is suspended", on((*Server).replaceAccount)},
+	{patch, "/v1/accounts/{name}", need{api.Update, "account"}, []int{200}, "patch-account", "Change an account, as a merge patch (RFC 7396)", on((*Server).patchAccount)},
+	{del, "/v1/accounts/{name}", need{api.Delete, "account"}, []int{204}, "delete-account", "Forget an account that holds nothing", on((*Server).deleteAccount)},
+	{post, "/v1/accounts/{name}/suspend", need{api.Update, "account"}, []int{200}, "suspend-account", "Keep the virtual machines of an account off, and let it make nothing new", on((*Server).suspendAccount)},
+	{post, "/v1/accounts/{name}/resume", need{api.Update, "account"}, []int{200}, "resume-account", "Let an account go on; its virtual machines are as they were wanted", on((*Server).resumeAccount)},
+	{get, "/v1/usage", need{api.Read, "account"}, []int{200}, "list-usage", "What accounts have had for how long, month by month", on((*Server).listUsage)},
+
+	{get, "/v1/domains", need{api.Read, "domain"}, []int{200}, "list-domains", "List domains on hosts that are none of this cluster's virtual machines", on((*Server).listDomains)},
+	{get, "/v1/leases", need{api.Read, "lease"}, []int{200}, "list-leases", "List the addresses that virtual machines hold", on((*Server).listLeases)},
+	{get, "/v1/findings", need{api.Read, "finding"}, []int{200}, "list-findings", "List in what hosts and records disagree, and what mends it", on((*Server).listFindings)},
 
 	{get, "/v1/events", need{api.Read, "event"}, []int{200}, "events", "Follow what changes, as server-sent events; resumable on any peer", plain(describeEvents, (*Server).events)},
 

@@ -53,8 +53,8 @@ type Server struct {
 	uploads  *places
 	bodies   *bodies
 	hijacked sync.WaitGroup // connections that are consoles by now: net/http does not wait for them
-	uid      uint32        // whose processes are admin on the unix socket, beside root's
-	stopping chan struct{} // closed when Serve begins to stop: waits end with what they know
+	uid      uint32         // whose processes are admin on the unix socket, beside root's
+	stopping chan struct{}  // closed when Serve begins to stop: waits end with what they know
 }
 
 // New makes a server; it starts nothing.
@@ -97,7 +97,9 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	g.Go(func() error {
 		<-ctx.Done()
 		close(s.stopping)
-		return s.stop(h)
+		err := s.stop(h)
+		s.hijacked.Wait() // each ends by itself within the time of a closing handshake
+		return err
 	})
 	return g.Wait()
 }

@@ -172,7 +172,7 @@ func TestPatchThatIsLate(t *testing.T) {
 	if got, want := fmt.Sprint(f.vms[vmID].Labels), "map[a:1 b:2 late:1]"; got != want {
 		t.Errorf("labels: got %s, want %s", got, want)
 	}
-	if want := "token:admin PATCH /v1/vms/web1 k 2"; f.who.Once.Key != want {
+	if want := "token:admin PATCH /v1/vms/web1 k\n2"; f.who.Once.Key != want {
 		t.Errorf("key of the third try: got %q, want %q", f.who.Once.Key, want)
 	}
 	f.interfere = 1000

@@ -103,6 +103,9 @@ func (s *Server) sendFile(w http.ResponseWriter, r *http.Request, doc Document, 
 	h.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": doc.Name}))
 	out := fileWriter{ResponseWriter: w, deadline: http.NewResponseController(w)}
 	in := fileReader{ReadSeeker: doc}
+	if late, ok := doc.ReadSeekCloser.(interface{ begin() error }); ok && r.Method != http.MethodHead {
+		out.begin = late.begin
+	}
 	http.ServeContent(&out, r, "", doc.Modified, &in)
 	if out.refused == 0 {
 		if err := errors.Join(in.err, out.err); err != nil {
@@ -110,8 +113,12 @@ func (s *Server) sendFile(w http.ResponseWriter, r *http.Request, doc Document, 
 		}
 		return nil
 	}
-	for _, name := range []string{"Content-Disposition", "Content-Length", "ETag", "Last-Modified", "Content-Location"} {
+	for _, name := range []string{"Content-Disposition", "Content-Length", "ETag", "Last-Modified", "Content-Location", "Accept-Ranges", "Repr-Digest"} {
 		h.Del(name)
+	}
+	if out.notBegun != nil {
+		h.Del("Content-Range")
+		return out.notBegun
 	}
 	return refusal(out.refused, in.err)
 }
@@ -133,12 +140,19 @@ func refusal(status int, cause error) error {
 type fileWriter struct {
 	http.ResponseWriter
 	deadline *http.ResponseController
-	refused  int // status of what was held back
+	begin    func() error // opens what could not be opened before; nil: nothing is to be
+	notBegun error        // what that ended with
+	refused  int          // status of what was held back
 	err      error
 }
 
 // WriteHeader begins the answer, unless it is a refusal.
 func (f *fileWriter) WriteHeader(status int) {
+	if f.begin != nil && (status == http.StatusOK || status == http.StatusPartialContent) {
+		if f.notBegun = f.begin(); f.notBegun != nil {
+			status = http.StatusInternalServerError
+		}
+	}
 	if status >= http.StatusBadRequest {
 		f.refused = status
 		return
