@@ -80,7 +80,7 @@ func (m *memory) look(w Wanted, l Listing, now time.Time) present {
 		asked:     map[string]bool{},
 		overdue:   map[string]bool{},
 		anew:      map[string]bool{},
-		again:     map[string]again{},
+		again:     map[string]comeback{},
 	}
 	for _, d := range l.Domains {
 		p.domains[d.Mark.VM] = append(p.domains[d.Mark.VM], d)

@@ -309,8 +309,8 @@ func fallenState(own *Domain, before api.VMState) (api.VMState, string) {
 	return api.VMStopped, whyByGuest
 }
 
-// again is when a VM that went off by itself is started again.
-type again struct {
+// comeback is when a VM that went off by itself is started again.
+type comeback struct {
 	after time.Duration // since it was seen off
 	due   bool
 }

@@ -95,7 +95,7 @@ type present struct {
 	asked     map[string]bool     // was asked to shut down
 	overdue   map[string]bool     // and has had its time
 	anew      map[string]bool     // was started since its restart was asked for
-	again     map[string]again    // went off by itself, and is to be started again
+	again     map[string]comeback // went off by itself, and is to be started again
 }
 
 // adoptable tells whether a stranger is the domain of a row that the log has made

@@ -24,14 +24,14 @@ type fall struct {
 
 // restart follows one of our VMs and tells when it is started again, if it is off
 // and its policy says so. Whoever asks for it to run ends the row of falls.
-func (m *memory) restart(w Wanted, p present, row api.VM, now time.Time) (again, bool) {
+func (m *memory) restart(w Wanted, p present, row api.VM, now time.Time) (comeback, bool) {
 	own, _ := p.of(row.ID)
 	want := wantOf(row)
 	f, fell := m.falls[row.ID]
 	switch {
 	case own == nil || own.Mark.Epoch != row.Status.Epoch || want == api.WantStopped || want == api.WantDeleted || asksToRun(w.Open(row.ID)):
 		delete(m.falls, row.ID)
-		return again{}, false
+		return comeback{}, false
 	case own.Power != Off:
 		if fell && f.up.IsZero() {
 			f.up = now
@@ -40,9 +40,9 @@ func (m *memory) restart(w Wanted, p present, row api.VM, now time.Time) (again,
 		if fell && now.Sub(f.up) >= settled {
 			delete(m.falls, row.ID)
 		}
-		return again{}, false
+		return comeback{}, false
 	case !comesBack(row, own) || own.Cause == ByGuest && p.asked[row.ID]:
-		return again{}, false
+		return comeback{}, false
 	case !fell || !f.up.IsZero() && now.Sub(f.up) >= settled:
 		f = fall{after: firstPause, until: now.Add(firstPause)}
 	case !f.up.IsZero():
@@ -50,7 +50,7 @@ func (m *memory) restart(w Wanted, p present, row api.VM, now time.Time) (again,
 		f.until = now.Add(f.after)
 	}
 	m.falls[row.ID] = f
-	return again{f.after, !now.Before(f.until)}, true
+	return comeback{f.after, !now.Before(f.until)}, true
 }
 
 // pauseAfter is the pause after so many falls before this one.
