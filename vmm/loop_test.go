@@ -30,16 +30,18 @@ var spec = api.VMSpec{VCPUs: 1, MemoryMiB: 64, DiskGiB: 1}
 // house is a host with its loop at work, in virtual time.
 type house struct {
 	*testing.T
-	book *book
-	hv   *sim.Driver
-	loop *vmm.Loop
-	stop func() // ends the loop and waits for it
+	book  *book
+	hv    *sim.Driver
+	shelf *shelf
+	seeds *nursery
+	loop  *vmm.Loop
+	stop  func() // ends the loop and waits for it
 }
 
 // live runs a story in virtual time, with the loop at work from the start.
 func live(t *testing.T, story func(h *house)) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &house{T: t, book: newBook(us), hv: sim.New(api.Resources{}, "host-uuid")}
+		h := &house{T: t, book: newBook(us), hv: sim.New(api.Resources{}, "host-uuid"), shelf: &shelf{}, seeds: &nursery{}}
 		h.start()
 		defer func() { h.stop() }()
 		story(h)
@@ -49,7 +51,7 @@ func live(t *testing.T, story func(h *house)) {
 // start begins a life of the loop.
 func (h *house) start() {
 	log := slog.New(slog.NewTextHandler(h.Output(), nil))
-	h.loop = vmm.New(vmm.Config{Cluster: cluster, Peer: us, Name: "h1"}, h.hv, h.book, log)
+	h.loop = vmm.New(vmm.Config{Cluster: cluster, Peer: us, Name: "h1", Images: h.shelf, Seeds: h.seeds}, h.hv, h.book, log)
 	ctx, cancel := context.WithCancel(h.Context())
 	ended := make(chan error)
 	go func() { ended <- h.loop.Run(ctx) }()
