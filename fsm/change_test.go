@@ -285,7 +285,7 @@ func TestChangesTellWho(t *testing.T) {
 	l.index++
 	answers, at := l.m.ApplyAll(l.index, l.at, [][]byte{command, command}), l.m.Time()
 	vm := answers[0].(Result).Key
-	l.must(operator, actOnVM, vmAction{ID: vm, Verb: verbDelete})
+	l.must(operator, actOnVM, vmAction{ID: vm, Verb: kindDelete})
 	out.drain(l.m)
 	made := 0
 	for _, c := range out.changes {

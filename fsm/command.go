@@ -75,6 +75,16 @@ const (
 	storedImage   Type = 68
 	progressImage Type = 69
 	exportVM      Type = 70
+
+	vmFacts             Type = 80
+	vmProgress          Type = 81
+	createDiskSnapshot  Type = 82
+	restoreDiskSnapshot Type = 83
+	deleteDiskSnapshot  Type = 84
+	reportDiskSnapshot  Type = 85
+	cancelOperation     Type = 86
+	adoptVM             Type = 87
+	losePeer            Type = 88
 )
 
 // kind is a type of command and the version of its body. Another meaning of a
@@ -146,6 +156,16 @@ var commands = map[kind]applier{
 	{storedImage, 1}:   on(applyStoredImage),
 	{progressImage, 1}: on(applyImageProgress),
 	{exportVM, 1}:      on(applyExportVM),
+
+	{vmFacts, 1}:             on(applyVMFacts),
+	{vmProgress, 1}:          on(applyVMProgress),
+	{createDiskSnapshot, 1}:  on(applyCreateDiskSnapshot),
+	{restoreDiskSnapshot, 1}: on(applyRestoreDiskSnapshot),
+	{deleteDiskSnapshot, 1}:  on(applyDeleteDiskSnapshot),
+	{reportDiskSnapshot, 1}:  on(applyReportDiskSnapshot),
+	{cancelOperation, 1}:     on(applyCancelOperation),
+	{adoptVM, 1}:             on(applyAdoptVM),
+	{losePeer, 1}:            on(applyLosePeer),
 }
 
 // A staged command is one of the others, so it cannot stand in the literal.

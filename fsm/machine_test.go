@@ -151,7 +151,7 @@ func TestNoCapacityStoresNothing(t *testing.T) {
 	if !strings.Contains(e.Hosts[0].Reason, "overcommitted by 512 MiB") {
 		t.Errorf("a host that shrank: %v", e.Hosts)
 	}
-	l.must(operator, actOnVM, vmAction{ID: first.ID, Verb: verbDelete})
+	l.must(operator, actOnVM, vmAction{ID: first.ID, Verb: kindDelete})
 	if reserved, n := l.m.Read().Reserved("a"); n != 0 || reserved != (api.Resources{}) {
 		t.Errorf("after the delete %v is reserved by %d VMs", reserved, n)
 	}
@@ -204,7 +204,7 @@ func TestIdempotencyKey(t *testing.T) {
 	}
 	taken := &api.OnceKey{Key: "token:op POST /v1/vms k2", Body: []byte{1}}
 	create("one", taken)
-	l.must(operator, actOnVM, vmAction{ID: first.Key, Verb: verbDelete})
+	l.must(operator, actOnVM, vmAction{ID: first.Key, Verb: kindDelete})
 	if r := create("one", taken); r.Err == nil || r.Err.Kind != api.Conflict {
 		t.Errorf("a refusal is remembered like an answer: got %+v", r)
 	}
@@ -223,7 +223,7 @@ func TestIdempotencyKey(t *testing.T) {
 		t.Fatalf("full: %+v", r)
 	}
 	vm, _ := l.m.Read().VMNamed("default", "a1")
-	l.must(operator, actOnVM, vmAction{ID: vm.ID, Verb: verbDelete})
+	l.must(operator, actOnVM, vmAction{ID: vm.ID, Verb: kindDelete})
 	if r := create("five", full); r.Err != nil || r.Replayed {
 		t.Errorf("507 is not remembered: %+v", r)
 	}
@@ -245,15 +245,15 @@ func TestBeginThenReportThenBury(t *testing.T) {
 	}
 	l.refused(api.Conflict, b, reassignVM, vmReassign{VM: vm.ID, Epoch: 1, Candidates: []string{"b"}})
 
-	del := l.must(operator, actOnVM, vmAction{ID: vm.ID, Verb: verbDelete})
-	again := l.must(operator, actOnVM, vmAction{ID: vm.ID, Verb: verbDelete})
+	del := l.must(operator, actOnVM, vmAction{ID: vm.ID, Verb: kindDelete})
+	again := l.must(operator, actOnVM, vmAction{ID: vm.ID, Verb: kindDelete})
 	if del.Key != again.Key {
 		t.Errorf("a second delete gives operation %s, want %s", again.Key, del.Key)
 	}
 	if _, n := l.m.Read().Reserved("a"); n != 1 {
 		t.Error("the reservation was freed before the owner confirmed")
 	}
-	l.refused(api.Conflict, operator, actOnVM, vmAction{ID: vm.ID, Verb: verbStart})
+	l.refused(api.Conflict, operator, actOnVM, vmAction{ID: vm.ID, Verb: api.ActStart})
 	l.must(a, buryVM, vmEpoch{vm.ID, 1})
 	l.must(a, buryVM, vmEpoch{vm.ID, 1})
 	if op := l.op(del.Key); op.State != api.OpSucceeded {
@@ -262,7 +262,7 @@ func TestBeginThenReportThenBury(t *testing.T) {
 	if epoch, gone := l.m.Read().Buried(vm.ID); !gone || epoch != 1 {
 		t.Errorf("tombstone: epoch %d, %v", epoch, gone)
 	}
-	l.refused(api.NotFound, operator, actOnVM, vmAction{ID: vm.ID, Verb: verbDelete})
+	l.refused(api.NotFound, operator, actOnVM, vmAction{ID: vm.ID, Verb: kindDelete})
 	l.create("one", "a")
 }
 
@@ -335,7 +335,7 @@ func TestJoinTokens(t *testing.T) {
 	}
 	vm := l.create("one", "b")
 	l.refused(api.Conflict, admin, removePeer, peerRemove{"b"})
-	l.must(operator, actOnVM, vmAction{ID: vm.ID, Verb: verbDelete})
+	l.must(operator, actOnVM, vmAction{ID: vm.ID, Verb: kindDelete})
 	l.must(admin, removePeer, peerRemove{"b"})
 	if _, ok := l.m.Read().WrappedKey(KeyCA, "b"); ok {
 		t.Error("who left still has a wrapped key")
@@ -391,7 +391,7 @@ func TestApplyStopsAtWhatItCannotRead(t *testing.T) {
 func TestSweep(t *testing.T) {
 	l := newLog(t, "a")
 	vm := l.create("one", "a")
-	l.must(operator, actOnVM, vmAction{ID: vm.ID, Verb: verbDelete})
+	l.must(operator, actOnVM, vmAction{ID: vm.ID, Verb: kindDelete})
 	l.send(admin, createToken, tokenCreate{ID: "t", Hash: hashSecret("s"), Role: api.RoleViewer, TTL: time.Hour}, &api.OnceKey{Key: "uid:0 POST /v1/tokens k", Body: []byte{1}})
 	if l.m.Read().SweepDue() {
 		t.Error("a sweep is due already")
@@ -499,7 +499,7 @@ func TestRemovedPeerTakesItsSightingsAlong(t *testing.T) {
 	if got := l.vm(vm.ID).Status.Doubles; len(got) != 0 {
 		t.Errorf("doubles: %v, want none", got)
 	}
-	l.must(operator, actOnVM, vmAction{ID: vm.ID, Verb: verbDelete})
+	l.must(operator, actOnVM, vmAction{ID: vm.ID, Verb: kindDelete})
 	l.refused(api.Conflict, admin, removePeer, peerRemove{"a"}) // the last one
 }
 
@@ -525,7 +525,7 @@ func TestLateReportLeavesADeleteAlone(t *testing.T) {
 	vm := l.create("one", "a")
 	a := ActorOfPeer("a")
 	l.must(a, beginVM, vmEpoch{vm.ID, 1})
-	del := l.must(operator, actOnVM, vmAction{ID: vm.ID, Verb: verbDelete})
+	del := l.must(operator, actOnVM, vmAction{ID: vm.ID, Verb: kindDelete})
 	l.must(a, reportVM, api.VMReport{VM: vm.ID, Epoch: 1, State: api.VMFailed, Reason: "no disk"})
 	if op := l.op(del.Key); op.State.Done() {
 		t.Errorf("a late report ended the delete as %s: %s", op.State, op.Error)
@@ -543,8 +543,8 @@ func TestStartDuringAStop(t *testing.T) {
 	a := ActorOfPeer("a")
 	l.must(a, beginVM, vmEpoch{vm.ID, 1})
 	l.must(a, reportVM, api.VMReport{VM: vm.ID, Epoch: 1, State: api.VMRunning})
-	stop := l.must(operator, actOnVM, vmAction{ID: vm.ID, Verb: verbStop})
-	start := l.must(operator, actOnVM, vmAction{ID: vm.ID, Verb: verbStart})
+	stop := l.must(operator, actOnVM, vmAction{ID: vm.ID, Verb: api.ActStop})
+	start := l.must(operator, actOnVM, vmAction{ID: vm.ID, Verb: api.ActStart})
 	if op := l.op(stop.Key); op.State != api.OpCancelled {
 		t.Errorf("the stop is %s, want it superseded", op.State)
 	}

@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/orchd/orchd/api"
@@ -18,6 +19,12 @@ var operations = &table[api.Operation]{
 			}
 			return o.FinishedAt.Format(sortable)
 		},
+		"inhand": func(o *api.Operation) string {
+			if o.State.Done() {
+				return ""
+			}
+			return o.Target.ID
+		},
 	},
 }
 
@@ -32,17 +39,22 @@ const (
 // startOperation records work on a VM and ends whatever was in hand on it
 // before: the newer word of the user counts.
 func startOperation(tx *Txn, kind string, vm *api.VM, hosts []api.HostPart) api.Operation {
-	op := api.Operation{
+	if before, ok := operations.one(tx.Reader, vm.Status.Operation); ok && !before.State.Done() {
+		finishOperation(tx, before, api.OpCancelled, "superseded by "+kind+" "+tx.operationID())
+	}
+	vm.Status.Operation = tx.operationID()
+	return diskOperation(tx, kind, *vm, hosts)
+}
+
+// diskOperation records work on the disk of a VM, which what happens to the guest
+// does not supersede.
+func diskOperation(tx *Txn, kind string, vm api.VM, hosts []api.HostPart) api.Operation {
+	return operations.put(tx, api.Operation{
 		ID: tx.operationID(), Kind: kind, Mode: api.Asynchronous,
 		Target:  api.OpTarget{Kind: "vm", ID: vm.ID, Name: vm.Name},
 		Account: vm.Account, State: api.OpPending, Hosts: hosts,
 		Actor: tx.Actor.ID, Version: 1, CreatedAt: tx.Now,
-	}
-	if before, ok := operations.one(tx.Reader, vm.Status.Operation); ok && !before.State.Done() {
-		finishOperation(tx, before, api.OpCancelled, "superseded by "+kind+" "+op.ID)
-	}
-	vm.Status.Operation = op.ID
-	return operations.put(tx, op)
+	})
 }
 
 // runOperation notes that the work has begun.
@@ -64,6 +76,13 @@ func finishOperation(tx *Txn, op api.Operation, state api.OpState, why string) {
 	op.State, op.Error, op.FinishedAt = state, why, tx.Now
 	op.Version++
 	operations.put(tx, op)
+}
+
+// endOperations ends whatever is still in hand on a VM.
+func endOperations(tx *Txn, vm string, state api.OpState, why string) {
+	for _, o := range slices.Collect(operations.all(tx.Reader, "inhand", vm)) {
+		finishOperation(tx, o, state, why)
+	}
 }
 
 // oldOperations are up to limit operations that finished long ago, or are more

@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -8,43 +9,93 @@ import (
 	"github.com/orchd/orchd/api"
 )
 
-// placement is where a VM goes, and each host's part in the decision.
+// placement is where a VM goes, what it gets there, and how that was decided.
 type placement struct {
 	owner api.Peer
 	found bool
-	hosts []api.HostPart // by peer name
+	nic   allotment
+	hosts []api.HostPart  // each host's part, by peer name
+	why   []api.Candidate // those that fit by rank, then the others by peer name
 }
 
-// place picks the owner of a VM: the first of the candidates that has room by
-// the committed reservations. Gossip ranked the candidates, and knew why others
-// are none; it admits nothing.
-func place(r Reader, need api.Resources, candidates []string, others []api.HostPart) placement {
+// option is a host that fits.
+type option struct {
+	host  api.Peer
+	nic   allotment
+	alike int      // VMs of the group that are as near as this
+	notes []string // why it is preferred, or not
+}
+
+// place picks the owner of a VM among the candidates: rules must hold, and there
+// must be room by the committed reservations. Of those that fit the first is taken,
+// in the candidates' order or, with spread, first where the fewest of the group are.
+// Gossip ranked the candidates, and knew why others are none; it admits nothing.
+func place(r Reader, a ask, candidates []string, others []api.HostPart) placement {
 	var p placement
-	seen := map[string]bool{}
+	var fit []option
+	seen, rules := map[string]bool{}, rulesOf(r, a)
 	for _, id := range candidates {
 		host, known := peers.one(r, id)
 		if !known || host.State != api.PeerMember || seen[id] {
 			continue
 		}
 		seen[id] = true
-		p.consider(host, Fit(r, host, need))
+		part := Fit(r, host, a.spec.Resources())
+		nic, reasons := rules.against(host)
+		if len(reasons) > 0 && part.Status != api.ErrorFromHost {
+			part.Status = api.NotApplicable
+		}
+		if part.Status == api.AssignedToOther {
+			fit = append(fit, option{host: host, nic: nic})
+			continue
+		}
+		p.refuse(r, host, part, reasons)
 	}
 	for host := range r.Members() {
 		if !seen[host.ID] {
-			p.hosts = append(p.hosts, passedOver(host, others))
+			p.refuse(r, host, passedOver(host, others), nil)
 		}
 	}
+	p.rank(r, rules, fit)
 	slices.SortFunc(p.hosts, func(a, b api.HostPart) int { return strings.Compare(a.Peer, b.Peer) })
+	slices.SortFunc(p.why, func(a, b api.Candidate) int {
+		return cmp.Or(compareRank(a.Rank, b.Rank), strings.Compare(a.Peer, b.Peer))
+	})
 	return p
 }
 
-// consider takes the first host that fits as the owner.
-func (p *placement) consider(host api.Peer, part api.HostPart) {
-	if part.Status == api.AssignedToOther && !p.found {
-		p.owner, p.found = host, true
-		part.Status = api.Assigned
+// compareRank puts 0, which is no rank, last.
+func compareRank(a, b int64) int {
+	if (a == 0) != (b == 0) {
+		return cmp.Compare(b, a)
 	}
+	return cmp.Compare(a, b)
+}
+
+// refuse notes a host that does not get the VM, for the reason of its part and others.
+func (p *placement) refuse(r Reader, host api.Peer, part api.HostPart, reasons []string) {
+	if part.Reason != "" {
+		reasons = append([]string{part.Reason}, reasons...)
+	}
+	part.Reason = strings.Join(reasons, "; ")
 	p.hosts = append(p.hosts, part)
+	p.why = append(p.why, api.Candidate{Peer: host.Name, Status: part.Status, Free: Free(r, host), Reasons: reasons})
+}
+
+// rank orders the hosts that fit and takes the first.
+func (p *placement) rank(r Reader, rules rules, fit []option) {
+	for k := range fit {
+		fit[k].alike, fit[k].notes = rules.preference(fit[k].host, k)
+	}
+	slices.SortStableFunc(fit, func(a, b option) int { return cmp.Compare(a.alike, b.alike) })
+	for k, o := range fit {
+		status := api.AssignedToOther
+		if k == 0 {
+			p.owner, p.found, p.nic, status = o.host, true, o.nic, api.Assigned
+		}
+		p.hosts = append(p.hosts, api.HostPart{Peer: o.host.Name, Status: status})
+		p.why = append(p.why, api.Candidate{Peer: o.host.Name, Status: status, Rank: int64(k + 1), Free: Free(r, o.host), Reasons: o.notes})
+	}
 }
 
 // passedOver is the part of a host that was no candidate.

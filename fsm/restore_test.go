@@ -334,7 +334,7 @@ func TestRollbackLeavesGuestsAlone(t *testing.T) {
 	})
 	for _, name := range []string{"plain", "full", "again"} {
 		vm, _ := p.m.Read().VMNamed("default", name)
-		p.must(operator, actOnVM, vmAction{ID: vm.ID, Verb: verbDelete})
+		p.must(operator, actOnVM, vmAction{ID: vm.ID, Verb: kindDelete})
 	}
 	for _, name := range []string{"im", "gone"} {
 		i, _ := p.m.Read().Image(name)

@@ -7,6 +7,7 @@ var tables = []anyTable{
 	computeNodes, bmcs, collections, networks, staged,
 	components, redfishEndpoints, componentEndpoints, ethernetInterfaces,
 	sizes, sshKeys, imageCopies, usages,
+	leases, seeds, placements, diskSnapshots,
 }
 
 // The place of each table in a state's trees is its place in tables.

@@ -18,9 +18,9 @@ type Proposer interface {
 }
 
 // Ranker has gossip's opinion of the hosts: which to try for a VM of that size,
-// best first, and what is known of those that are no candidates.
+// those that have its image first, and what is known of those that are no candidates.
 type Ranker interface {
-	Rank(need api.Resources) (candidates []string, others []api.HostPart)
+	Rank(need api.Resources, image string) (candidates []string, others []api.HostPart)
 }
 
 // Writer turns requests into commands. It decides what no peer may decide for
