@@ -33,6 +33,7 @@ obey() {
 	seed) cat "/seed/$1" ;;
 	hostkey) host_key ;;
 	cmdline) cat /proc/cmdline ;;
+	boot) cat /proc/sys/kernel/random/boot_id ;; # another one after each start
 	disk) echo $(($(cat "/sys/block/$(basename "$(disk)")/size") * 512)) ;; # in bytes
 	write) data && file=/data/$1 && shift && echo "$*" >"$file" && sync ;;
 	read) data && cat "/data/$1" ;;
@@ -55,13 +56,14 @@ disk() {
 	return 1
 }
 
-# data mounts the disk at /data. It is given a file system if it is blank, and left
-# alone if it has anything else than one.
+# data mounts the disk, or its first partition, at /data. It is given a file system if
+# it is blank, and left alone if it has anything else than one.
 data() {
 	mountpoint /data && return
 	d=$(disk) || { echo "no disk"; return 1; }
 	[ "$(head -c 65536 "$d" | tr -d '\0' | wc -c)" -gt 0 ] || mke2fs "$d" >/dev/null || return 1
-	mkdir -p /data && mount -t ext2 "$d" /data
+	[ ! -b "${d}1" ] || d=${d}1
+	mkdir -p /data && mount -t ext4 "$d" /data
 }
 
 mountpoint() { grep -q " $1 " /proc/mounts; }

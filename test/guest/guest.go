@@ -41,14 +41,26 @@ func MakeIn(dir string) (Guest, error) {
 	return Guest{filepath.Join(dir, "vmlinuz"), filepath.Join(dir, "initrd.gz")}, os.Chmod(dir, 0o755)
 }
 
+// SmallDisk makes a disk that boots the small guest by itself, in a folder of the test.
+func SmallDisk(t testing.TB) (path string) {
+	t.Helper()
+	return filepath.Join(run(t, "make-small-disk.sh"), "small.qcow2")
+}
+
 // Debian makes the disk with Debian in a folder of the test, where libvirt's own
 // user can read it: the first time that takes a minute or two.
 func Debian(t testing.TB) (path string) {
 	t.Helper()
-	dir := publicDir(t)
+	return filepath.Join(run(t, "make-debian.sh"), "debian.qcow2")
+}
+
+// run runs a script beside this file on a folder of the test.
+func run(t testing.TB, script string) (dir string) {
+	t.Helper()
+	dir = publicDir(t)
 	_, here, _, _ := runtime.Caller(0)
-	if out, err := exec.Command(filepath.Join(filepath.Dir(here), "make-debian.sh"), dir).CombinedOutput(); err != nil {
-		t.Fatalf("make the Debian disk: %v\n%s", err, out)
+	if out, err := exec.Command(filepath.Join(filepath.Dir(here), script), dir).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", script, err, out)
 	}
-	return filepath.Join(dir, "debian.qcow2")
+	return dir
 }

@@ -7,20 +7,17 @@
 #
 # Packages come from where this machine's apt gets its Debian. It takes one to two
 # minutes; what was made once is kept under .cache/guest/debian of the checkout.
-# Needs root, mmdebstrap, e2fsprogs, fdisk, grub-pc-bin and qemu-utils; no loop
-# device: the file system is written as a file, and the boot loader beside it.
+# Needs root, mmdebstrap, e2fsprogs, fdisk, grub-pc-bin and qemu-utils.
 set -euo pipefail
 
 [ $# -eq 1 ] || { echo "usage: $0 OUTDIR" >&2; exit 2; }
 here=$(cd "$(dirname "$0")" && pwd)
 cache=$(cd "$here/../.." && pwd)/.cache/guest/debian
 out=$1
-PATH=$PATH:/usr/sbin:/sbin
+. "$here/bootable.sh"
 mkdir -p "$cache" "$out"
 
-for tool in mmdebstrap mke2fs sfdisk grub-mkimage qemu-img flock; do
-	command -v "$tool" >/dev/null || { echo "$0: $tool is missing: run 'make deps'" >&2; exit 1; }
-done
+command -v mmdebstrap >/dev/null || { echo "$0: mmdebstrap is missing: run 'make deps'" >&2; exit 1; }
 [ "$(id -u)" -eq 0 ] || { echo "$0: mmdebstrap needs root here: run it with sudo" >&2; exit 1; }
 
 packages=(
@@ -46,8 +43,9 @@ settings() {
 		datasource_list: [NoCloud, None]
 		ssh_genkeytypes: [ecdsa, ed25519]
 		apt: {preserve_sources_list: true}
-		locale: false
+		locale: "false"
 		grub_dpkg: {enabled: false}
+		manage_etc_hosts: true
 	END
 }
 
@@ -62,31 +60,11 @@ build_root() {
 		--dpkgopt='path-exclude=/usr/share/locale/*' \
 		--essential-hook="copy-in $setup/etc /" \
 		--customize-hook='rm -f "$1"/etc/ssh/ssh_host_*' \
-		--customize-hook='echo "/dev/vda1 / ext4 defaults 0 1" >"$1/etc/fstab"' \
+		--customize-hook='echo "/dev/vda1 / ext4 defaults 0 0" >"$1/etc/fstab"' \
 		--customize-hook='truncate -s 0 "$1/etc/machine-id"' \
 		--customize-hook='rm -f "$1/etc/hostname" "$1/etc/resolv.conf"' \
 		--customize-hook='for u in apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer e2scrub_reap.service; do ln -sf /dev/null "$1/etc/systemd/system/$u"; done' \
 		"$(. /etc/os-release && echo "$VERSION_CODENAME")" "$root" -
-}
-
-# build_disk puts a file system of 1 GiB and a boot loader into one file. The loader
-# is GRUB with its few commands inside; the first sector loads what follows it.
-build_disk() {
-	local root=$1 disk=$2 start=2048 mib=1024
-	mke2fs -q -t ext4 -L root -O none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,flex_bg,sparse_super,large_file,huge_file,dir_nlink,extra_isize \
-		-d "$root" "$work/root.ext4" "${mib}M" >/dev/null
-	cat >"$work/load.cfg" <<-END
-		set root=(hd0,msdos1)
-		linux /vmlinuz root=/dev/vda1 ro console=tty0 console=ttyS0 quiet
-		initrd /initrd.img
-		boot
-	END
-	grub-mkimage -O i386-pc -p '(hd0,msdos1)/boot/grub' -c "$work/load.cfg" -o "$work/core.img" biosdisk part_msdos ext2 linux
-	truncate -s "$((mib + 2))M" "$disk"
-	echo "$start,$((mib * 2048)),L,*" | sfdisk --quiet "$disk"
-	dd if=/usr/lib/grub/i386-pc/boot.img of="$disk" bs=440 count=1 conv=notrunc status=none
-	dd if="$work/core.img" of="$disk" bs=512 seek=1 conv=notrunc status=none
-	dd if="$work/root.ext4" of="$disk" bs=1M seek=1 conv=notrunc,sparse status=none
 }
 
 build() {
@@ -96,8 +74,7 @@ build() {
 	echo "$0: making a Debian disk; this takes a minute or two" >&2
 	SECONDS=0
 	build_root "$work/root"
-	build_disk "$work/root" "$work/disk"
-	qemu-img convert -c -O qcow2 "$work/disk" "$work/debian.qcow2"
+	bootable "$work/root" 1024 /vmlinuz /initrd.img 'root=/dev/vda1 ro console=tty0 console=ttyS0 quiet' "$work" "$work/debian.qcow2"
 	mv "$work/debian.qcow2" "$cache/debian.qcow2"
 	echo "$0: made in $SECONDS s, $(du -h "$cache/debian.qcow2" | cut -f1)" >&2
 }
