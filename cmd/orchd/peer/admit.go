@@ -186,6 +186,13 @@ func (p *Peer) channel() http.Handler {
 	mux.HandleFunc("GET /peer/changes/{range}", p.serveChanges)
 	mux.HandleFunc("GET /peer/snapshots", p.serveSnapshots)
 	mux.HandleFunc("GET /peer/snapshots/{id}", p.serveSnapshotFile)
+	mux.HandleFunc("GET /peer/findings", serveAsked(p.ownFindings))
+	mux.HandleFunc("GET /peer/domains", serveAsked(p.ownDomains))
+	mux.HandleFunc("POST /peer/vms/{id}/console", p.serveConsole)
+	mux.HandleFunc("GET /peer/vms/{id}/console-log", p.serveConsoleLog)
+	mux.HandleFunc("GET /peer/vms/{id}/screenshot", p.serveScreenshot)
+	mux.HandleFunc("GET /peer/images/{id}", func(w http.ResponseWriter, r *http.Request) { p.images.serve(w, r) })
+	mux.HandleFunc("POST /peer/images/{id}", func(w http.ResponseWriter, r *http.Request) { p.images.servePut(w, r) })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !p.isOpen() {
 			answerPeer(w, nil, api.Errorf(api.Unavailable, "peer", "this peer is starting"))

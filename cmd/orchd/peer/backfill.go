@@ -129,13 +129,19 @@ func (p *Peer) fetchChanges(ctx context.Context, id string, r snapshot.Range) er
 
 // download asks a peer for what it serves below /peer/; the answer is a good one.
 func (p *Peer) download(ctx context.Context, id, path string) (*http.Response, error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+id+path, nil)
+	return p.request(ctx, id, http.MethodGet, path, nil)
+}
+
+// request sends a request to a peer and gives its answer when that is a good one;
+// an error of the other side comes back as it was.
+func (p *Peer) request(ctx context.Context, id, method, path string, body io.Reader) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(ctx, method, "https://"+id+path, body)
 	if err != nil {
 		return nil, err
 	}
 	resp, err := p.node.Client().Do(r)
 	if err != nil {
-		return nil, err
+		return nil, api.Errorf(api.Unavailable, "peer", "ask peer %s: %w", id, err)
 	}
 	if resp.StatusCode == http.StatusOK {
 		return resp, nil

@@ -108,7 +108,7 @@ func openHypervisor(cfg Config, driver, clusterID string, log *slog.Logger) (vmm
 	case driver == api.DriverSim:
 		return sim.New(cfg.Capacity, ""), nil
 	case driver == api.DriverLibvirt:
-		return libvirt.New(libvirt.Config{URI: cfg.LibvirtURI, Cluster: clusterID, Disks: filepath.Join(cfg.DataDir, "disks"), VirtType: cfg.VirtType}, log)
+		return libvirt.New(libvirt.Config{URI: cfg.LibvirtURI, Cluster: clusterID, Disks: filepath.Join(cfg.DataDir, "disks"), VirtType: cfg.VirtType, Filter: cfg.Filter}, log)
 	case driver == api.DriverNone:
 		return nil, nil
 	}
@@ -123,7 +123,8 @@ func (p *Peer) openHost(ctx context.Context) (err error) {
 	if p.hypervisor, err = openHypervisor(p.cfg, p.driver, p.identity.ClusterID, p.log); err != nil || p.hypervisor == nil {
 		return err
 	}
-	p.loop = vmm.New(vmm.Config{Cluster: p.identity.ClusterID, Peer: p.identity.PeerID, Name: p.identity.Name, Capacity: p.cfg.Capacity},
+	p.loop = vmm.New(vmm.Config{Cluster: p.identity.ClusterID, Peer: p.identity.PeerID, Name: p.identity.Name, Capacity: p.cfg.Capacity,
+		Images: p.images, Seeds: seeds{p}},
 		p.hypervisor, records{p}, p.log)
 	return nil
 }

@@ -67,7 +67,7 @@ func (p *Peer) reassignSilent(ctx context.Context) {
 // roomElsewhere tells whether another host could take the VM: asked before the
 // log is, which would otherwise be written to at every tick while there is none.
 func (p *Peer) roomElsewhere(now fsm.Reader, vm api.VM) bool {
-	candidates, _ := p.Rank(vm.Spec.Resources())
+	candidates, _ := p.Rank(vm.Spec.Resources(), vm.Spec.Image)
 	return slices.ContainsFunc(candidates, func(id string) bool {
 		host, member := now.Peer(id)
 		return member && id != vm.Status.OwnerID && fsm.Fit(now, host, vm.Spec.Resources()).Status == api.AssignedToOther

@@ -1,6 +1,11 @@
 package peer
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // collector gives Prometheus what the tables and the node know. The series of
 // the whole cluster come from the leader alone, so that a sum counts them once.
@@ -16,13 +21,58 @@ var (
 	ageDesc      = prometheus.NewDesc("orchd_state_age_seconds", "Seconds since this peer knew that its tables are current.", nil, nil)
 	reservedDesc = prometheus.NewDesc("orchd_host_vcpus", "This host's vCPUs.", []string{"kind"}, nil)
 	memoryDesc   = prometheus.NewDesc("orchd_host_memory_bytes", "This host's memory.", []string{"kind"}, nil)
+	vmCPUDesc    = vmSeries("cpu_seconds_total", "Processor time that its QEMU has used since it was switched on.")
+	vmMemoryDesc = vmSeries("memory_bytes", "Memory that its QEMU holds.")
+	vmReadDesc   = vmSeries("disk_read_bytes_total", "Read from its disks since it was switched on.")
+	vmWriteDesc  = vmSeries("disk_write_bytes_total", "Written to its disks since it was switched on.")
+	vmRecvDesc   = vmSeries("net_receive_bytes_total", "Received by its interface since it was switched on.")
+	vmSendDesc   = vmSeries("net_send_bytes_total", "Sent by its interface since it was switched on.")
 	buildDesc    = prometheus.NewDesc("orchd_build_info", "Always 1; what runs here.", []string{"version"}, nil)
 )
 
 // Describe names the series.
 func (c collector) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{vmsDesc, peerUpDesc, leaderDesc, termDesc, commitDesc, appliedDesc, ageDesc, reservedDesc, memoryDesc, buildDesc} {
+	for _, d := range []*prometheus.Desc{vmsDesc, peerUpDesc, leaderDesc, termDesc, commitDesc, appliedDesc, ageDesc, reservedDesc, memoryDesc, buildDesc,
+		vmCPUDesc, vmMemoryDesc, vmReadDesc, vmWriteDesc, vmRecvDesc, vmSendDesc} {
 		out <- d
+	}
+}
+
+// vmSeries is a series of each VM that runs on this host.
+func vmSeries(name, help string) *prometheus.Desc {
+	return prometheus.NewDesc("orchd_vm_"+name, help, []string{"vm", "account"}, nil)
+}
+
+// statsTime is how long the hypervisor may take to tell its counters.
+const statsTime = 5 * time.Second
+
+// collectVMs gives the counters of the guests of this host.
+func (c collector) collectVMs(out chan<- prometheus.Metric) {
+	if c.loop == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), statsTime)
+	defer cancel()
+	guests, err := c.loop.Stats(ctx)
+	if err != nil {
+		c.log.Warn("counters of guests not read", "err", err)
+		return
+	}
+	for _, g := range guests {
+		for _, s := range []struct {
+			desc  *prometheus.Desc
+			kind  prometheus.ValueType
+			value float64
+		}{
+			{vmCPUDesc, prometheus.CounterValue, g.CPUSeconds},
+			{vmMemoryDesc, prometheus.GaugeValue, float64(g.MemoryBytes)},
+			{vmReadDesc, prometheus.CounterValue, float64(g.DiskReadBytes)},
+			{vmWriteDesc, prometheus.CounterValue, float64(g.DiskWriteBytes)},
+			{vmRecvDesc, prometheus.CounterValue, float64(g.NetReceiveBytes)},
+			{vmSendDesc, prometheus.CounterValue, float64(g.NetSendBytes)},
+		} {
+			out <- prometheus.MustNewConstMetric(s.desc, s.kind, s.value, g.Name, g.Account)
+		}
 	}
 }
 
@@ -32,6 +82,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	now, stats := c.machine.Read(), c.node.Stats()
+	c.collectVMs(out)
 	gauge(buildDesc, 1, c.cfg.Version)
 	gauge(termDesc, float64(stats.Term))
 	gauge(commitDesc, float64(stats.CommitIndex))

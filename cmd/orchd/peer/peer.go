@@ -37,7 +37,9 @@ type Peer struct {
 	exports   exports
 	keyring   keyring
 	access    access
+	disagree  disagreement
 
+	images     *images
 	hypervisor vmm.Hypervisor // nil: this peer runs no virtual machines
 	loop       *vmm.Loop      // nil: the same
 	driver     string
@@ -96,6 +98,9 @@ func open(ctx context.Context, cfg Config, registry *prometheus.Registry, log *s
 		return nil, err
 	}
 	p.sayIfMoved()
+	if p.images, err = openImages(p); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
 	if err := p.openHost(ctx); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
@@ -209,6 +214,8 @@ func (p *Peer) Run(ctx context.Context) error {
 	g.Go(func() error { return p.keepChronicle(ctx) })
 	g.Go(func() error { return p.rereadSnapshots(ctx) })
 	g.Go(func() error { return p.takeOverSnapshots(ctx) })
+	g.Go(func() error { return p.images.keep(ctx) })
+	g.Go(func() error { return p.watchFindings(ctx) })
 	g.Go(func() error { return p.awaitLeave(ctx) })
 	if p.alone {
 		g.Go(func() error { return collect(ctx) })
@@ -234,6 +241,9 @@ func (p *Peer) Close() error {
 		errs = append(errs, p.node.Close())
 	}
 	errs = append(errs, p.chronicle.close())
+	if p.images != nil {
+		errs = append(errs, p.images.depot.Close())
+	}
 	if p.hypervisor != nil {
 		errs = append(errs, p.hypervisor.Close())
 	}

@@ -8,39 +8,58 @@ import (
 
 	"github.com/orchd/orchd/api"
 	"github.com/orchd/orchd/cluster"
+	"github.com/orchd/orchd/fsm"
 )
 
 // silentAfter is how long a peer may say nothing before it counts as silent: no
 // candidate for new VMs, its VMs unknown.
 const silentAfter = 15 * time.Second
 
-// Rank orders the hosts for a new VM by what gossip and the last pings say: most
-// free memory first. Those that are silent or in trouble are no candidates.
-func (p *Peer) Rank(api.Resources) (candidates []string, others []api.HostPart) {
-	loads, heard := p.node.Loads(), p.heard()
+// Rank orders the hosts for a new VM: those that have its image first, for no other
+// can begin at once; then by what gossip and the last pings say, most free memory
+// first. Those that are silent or in trouble are no candidates.
+func (p *Peer) Rank(_ api.Resources, image string) (candidates []string, others []api.HostPart) {
+	loads, heard, r := p.node.Loads(), p.heard(), p.machine.Read()
 	type candidate struct {
 		id, name string
+		lacks    int // 1: it has to fetch the image
 		load     cluster.Load
 	}
+	lacks := lacking(r, image)
 	var ranked []candidate
-	for host := range p.machine.Read().Members() {
+	for host := range r.Members() {
 		load, alive := loads[host.ID]
 		switch status, why := p.standing(host, heard); {
 		case status != "":
 			others = append(others, api.HostPart{Peer: host.Name, Status: status, Reason: why})
 		case alive || host.ID == p.identity.PeerID:
-			ranked = append(ranked, candidate{host.ID, host.Name, load})
+			ranked = append(ranked, candidate{host.ID, host.Name, lacks(host.ID), load})
 		default: // gossip alone calls it dead: a hint, so it is tried last
-			ranked = append(ranked, candidate{host.ID, host.Name, cluster.Load{Free: api.Resources{MemoryMiB: -1}}})
+			ranked = append(ranked, candidate{host.ID, host.Name, 1, cluster.Load{Free: api.Resources{MemoryMiB: -1}}})
 		}
 	}
 	slices.SortFunc(ranked, func(a, b candidate) int {
-		return cmp.Or(cmp.Compare(b.load.Free.MemoryMiB, a.load.Free.MemoryMiB), strings.Compare(a.name, b.name))
+		return cmp.Or(cmp.Compare(a.lacks, b.lacks), cmp.Compare(b.load.Free.MemoryMiB, a.load.Free.MemoryMiB), strings.Compare(a.name, b.name))
 	})
 	for _, c := range ranked {
 		candidates = append(candidates, c.id)
 	}
 	return candidates, others
+}
+
+// lacking tells of a peer, by id, whether it would have to fetch an image: 1 if so.
+func lacking(r fsm.Reader, image string) func(peer string) int {
+	i, _ := r.Image(image)
+	if !i.Kept() {
+		return func(string) int { return 0 }
+	}
+	have := r.ImagePeers(i.ID)
+	return func(peer string) int {
+		if slices.Contains(have, peer) {
+			return 0
+		}
+		return 1
+	}
 }
 
 // standing says why a host is no candidate, by its last word; empty when it is one.

@@ -23,11 +23,17 @@ func (w wanted) Sighted() map[string]uint64          { return w.SightingsOf(w.pe
 func (w wanted) Row(id string) (api.VM, bool)        { return w.VM(id) }
 func (w wanted) Image(name string) (api.Image, bool) { return w.Reader.Image(name) }
 
-// Open tells whether the newest operation on a VM still waits for a report.
-func (w wanted) Open(id string) bool {
+func (w wanted) Snapshots() iter.Seq[api.DiskSnapshot]   { return w.SnapshotsInHand(w.peer) }
+func (w wanted) Network(name string) (api.Network, bool) { return w.Reader.Network(name) }
+
+// Open is the kind of the newest operation on a VM while it waits for a report.
+func (w wanted) Open(id string) string {
 	vm, _ := w.VM(id)
 	op, ok := w.Operation(vm.Status.Operation)
-	return ok && !op.State.Done()
+	if !ok || op.State.Done() {
+		return ""
+	}
+	return op.Kind
 }
 
 func (r records) Wanted() (vmm.Wanted, <-chan struct{}) {
@@ -56,6 +62,18 @@ func (r records) Gone(ctx context.Context, vm string, epoch uint64) error {
 
 func (r records) Saw(ctx context.Context, s api.Sighting) error {
 	return r.writer.SawDomain(r.asPeer(ctx), s)
+}
+
+func (r records) Facts(ctx context.Context, f api.VMFacts) error {
+	return r.writer.VMFacts(r.asPeer(ctx), f)
+}
+
+func (r records) Progress(ctx context.Context, p api.VMProgress) error {
+	return r.writer.VMProgress(r.asPeer(ctx), p)
+}
+
+func (r records) Snapshotted(ctx context.Context, report api.DiskSnapshotReport) error {
+	return r.writer.ReportDiskSnapshot(r.asPeer(ctx), report)
 }
 
 func (r records) Host(ctx context.Context, h vmm.Host) error {

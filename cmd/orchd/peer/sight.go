@@ -14,6 +14,9 @@ type word struct {
 	Checkpoints []fsm.Checkpoint     `json:"checkpoints,omitempty"` // state hashes, to compare
 	Leader      bool                 `json:"leader,omitempty"`
 	Heard       map[string]time.Time `json:"heard,omitempty"` // the leader: when it last heard whom
+
+	Findings      []api.Finding `json:"findings,omitempty"` // the first few
+	FindingsCount int           `json:"findings_count,omitempty"`
 }
 
 // sharedCheckpoints is how many of the newest checkpoints go with a ping.
@@ -28,6 +31,7 @@ func (p *Peer) say() json.RawMessage {
 	if k := len(w.Checkpoints); k > sharedCheckpoints {
 		w.Checkpoints = w.Checkpoints[k-sharedCheckpoints:]
 	}
+	w.Findings, w.FindingsCount = p.disagree.shared()
 	if w.Leader {
 		w.Heard = p.ownHeard()
 	}

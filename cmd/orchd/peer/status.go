@@ -112,6 +112,7 @@ func (p *Peer) peerWarnings(r fsm.Reader, v api.PeerView, add func(code, peer, v
 	if v.Problem != "" {
 		add("driver-down", v.Name, "", v.Problem, "look at it: ssh "+v.Name+" systemctl status libvirtd")
 	}
+	p.findingWarnings(v, add)
 	if v.Overcommitted {
 		add("overcommitted", v.Name, "", "more is promised there than it has", "delete VMs there, or raise its overcommit ratios")
 	}

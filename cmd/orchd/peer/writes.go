@@ -14,36 +14,6 @@ func done[T any](d fsm.Done[T], err error) (server.Done[T], error) {
 	return server.Done[T]{Object: d.Object, Replayed: d.Replayed, Gone: d.Gone, Index: d.Index}, err
 }
 
-// CreateVM places a virtual machine.
-func (p *Peer) CreateVM(ctx context.Context, c api.VMCreate) (server.Done[api.VM], error) {
-	return done(p.writer.CreateVM(ctx, c))
-}
-
-// UpdateVM replaces what a user may set of a VM.
-func (p *Peer) UpdateVM(ctx context.Context, id string, ifVersion uint64, u api.VMUpdate) (server.Done[api.VM], error) {
-	return done(p.writer.UpdateVM(ctx, id, ifVersion, u))
-}
-
-// VMAction wants a VM started, stopped or stopped by force.
-func (p *Peer) VMAction(ctx context.Context, id string, ifVersion uint64, verb string) (server.Done[api.Operation], error) {
-	return done(p.writer.ActOnVM(ctx, id, ifVersion, verb))
-}
-
-// DeleteVM wants a VM torn down.
-func (p *Peer) DeleteVM(ctx context.Context, id string, ifVersion uint64) (server.Done[api.Operation], error) {
-	return done(p.writer.DeleteVM(ctx, id, ifVersion))
-}
-
-// CreateImage makes an image known.
-func (p *Peer) CreateImage(ctx context.Context, c api.ImageCreate) (server.Done[api.Image], error) {
-	return done(p.writer.CreateImage(ctx, c))
-}
-
-// DeleteImage forgets an image.
-func (p *Peer) DeleteImage(ctx context.Context, id string) error {
-	return p.writer.DeleteImage(ctx, id)
-}
-
 // CreateToken makes a credential. One for a peer comes with the command to paste on the new host.
 func (p *Peer) CreateToken(ctx context.Context, c api.TokenCreate) (server.Done[api.NewToken], error) {
 	pin, err := ca.Hash(p.identity.CA)
