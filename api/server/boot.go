@@ -21,11 +21,49 @@ var bootRoutes = append(under([]string{"/inventory", ""}, []facade{
 }), facade{get, "/boot/v1/bootscript", need{api.Read, "node"}, ifReads, false, bootScript})
 
 // ownRoutes are those of the boot listener where the address that asks is all
-// that says which node it is.
+// that says which node, or which virtual machine, it is.
 var ownRoutes = []facade{
-	{get, "/cloud-init/user-data", need{}, closed, false, cloudInit(userData)},
-	{get, "/cloud-init/meta-data", need{}, closed, false, cloudInit(metaData)},
-	{get, "/cloud-init/vendor-data", need{}, closed, false, cloudInit(vendorData)},
+	{get, "/cloud-init/user-data", need{}, closed, false, ownSeed("user-data", userData)},
+	{get, "/cloud-init/meta-data", need{}, closed, false, ownSeed("meta-data", metaData)},
+	{get, "/cloud-init/vendor-data", need{}, closed, false, ownSeed("vendor-data", vendorData)},
+	{get, "/cloud-init/network-config", need{}, closed, false, ownSeed("network-config", nil)},
+}
+
+// ownSeed answers with a document of the node that has the address that asks, or else
+// of the virtual machine that holds it. A node has those that there is a part for.
+func ownSeed(file string, part cloudInitPart) func(*Server, http.ResponseWriter, *http.Request) error {
+	return func(s *Server, w http.ResponseWriter, r *http.Request) error {
+		v, _, err := s.viewFor(r)
+		if err != nil {
+			return err
+		}
+		_, err = s.nodeAt(r.Context(), v)
+		switch {
+		case api.IsKind(err, api.NotFound):
+			return s.sendSeed(w, r, file)
+		case err != nil:
+			return err
+		case part == nil:
+			return api.Errorf(api.NotFound, "boot", "a node has no %s", file)
+		}
+		return cloudInit(part)(s, w, r)
+	}
+}
+
+// sendSeed answers with a document of the virtual machine that asks, and puts on
+// record that it was read.
+func (s *Server) sendSeed(w http.ResponseWriter, r *http.Request, file string) error {
+	from, _ := askerOf(r.Context())
+	text, err := s.backend.VMSeed(r.Context(), from, file)
+	if api.IsKind(err, api.NotFound) {
+		err = &api.Error{Kind: api.NotFound, Op: "boot", Err: err, Msg: "no node and no virtual machine has the address " + from.String()}
+	}
+	if err != nil {
+		return err
+	}
+	x := exchangeOf(r.Context())
+	s.log.Info("seed read", "address", from, "path", r.URL.Path, "remote", x.remote, "request", x.id)
+	return writeBytes(w, typeText, text)
 }
 
 // cloudInit answers with a part of the cloud-init data of the node that the path

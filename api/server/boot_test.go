@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -245,7 +246,8 @@ func TestBootListenerGivesANodeItsOwn(t *testing.T) {
 		{"10.1.0.1:1234", "/ComputeNode/" + bareID + "/cloud-init/user-data", 403},
 		{"10.1.0.1:1234", "/ComputeNode/x9c0s0b0n0/cloud-init/user-data", 403}, // not even whether there is one
 		{"10.1.0.1:1234", "/boot/v1/bootscript?mac=02:00:00:00:00:99", 403},
-		{"10.1.0.2:1234", "/cloud-init/user-data", 403},
+		{"10.1.0.2:1234", "/cloud-init/user-data", 404},
+		{"10.1.0.1:1234", "/cloud-init/network-config", 404}, // a node has none
 		{"@", script, 403},
 		{"10.1.0.1:1234", "/ComputeNode/" + nodeID, 404},
 		{"10.1.0.1:1234", "/hsm/v2/State/Components", 404},
@@ -282,8 +284,38 @@ func TestBootListenerBelievesNoHeader(t *testing.T) {
 	r.Header.Set("Authorization", "Bearer admin")
 	w := httptest.NewRecorder()
 	s.bootHandler().ServeHTTP(w, r)
-	if w.Code != 403 {
-		t.Errorf("got %d %s, want 403", w.Code, w.Body)
+	if w.Code != 404 {
+		t.Errorf("got %d %s, want 404", w.Code, w.Body)
+	}
+}
+
+// TestBootListenerGivesAVMItsOwn: nodes come first, then virtual machines, each by the
+// address that asks and by nothing else.
+func TestBootListenerGivesAVMItsOwn(t *testing.T) {
+	f, s, _, boot := startBoot(t)
+	seed := map[string]string{"user-data": "#cloud-config\n", "meta-data": "instance-id: x\n", "vendor-data": "", "network-config": "version: 2\n"}
+	f.seeds = map[netip.Addr]map[string]string{netip.MustParseAddr("10.1.0.77"): seed, netip.MustParseAddr("10.1.0.1"): seed, netip.MustParseAddr("fd00::77"): seed}
+	for file, want := range seed {
+		for _, from := range []string{"10.1.0.77:9", "[::ffff:10.1.0.77]:9", "[fd00::77%eth0]:9"} {
+			res := boot(from, "/cloud-init/"+file)
+			if got := read(t, res); res.StatusCode != 200 || got != want || res.Header.Get("Cache-Control") != "no-store" {
+				t.Errorf("%s from %s: got %d %q, want %q", file, from, res.StatusCode, got, want)
+			}
+		}
+		if got := boot("10.1.0.78:9", "/cloud-init/"+file).StatusCode; got != 404 {
+			t.Errorf("%s from an address that nobody has: got %d, want 404", file, got)
+		}
+	}
+	if text := read(t, boot("10.1.0.1:9", "/cloud-init/meta-data")); !strings.Contains(text, nodeID) {
+		t.Errorf("an address of a node and of a virtual machine: got\n%s\nwant the node's", text)
+	}
+	if got := boot("10.1.0.77:9", "/boot/v1/bootscript?mac="+bootMAC).StatusCode; got != 403 {
+		t.Errorf("boot script of a node from a virtual machine: got %d, want 403", got)
+	}
+	for _, h := range []http.Handler{s.Handler(), s.plainHandler()} {
+		if got := askOf(h)("GET", "/cloud-init/user-data", "").StatusCode; got != 404 {
+			t.Errorf("elsewhere than on the boot listener: got %d, want 404", got)
+		}
 	}
 }
 
@@ -344,7 +376,7 @@ func TestNarrowListenersServe(t *testing.T) {
 		status int
 	}{
 		"plain": {func(l net.Listener) error { return s.ServePlain(t.Context(), l) }, "/healthz", 200},
-		"boot":  {func(l net.Listener) error { return s.ServeBoot(t.Context(), l) }, "/cloud-init/user-data", 403},
+		"boot":  {func(l net.Listener) error { return s.ServeBoot(t.Context(), l) }, "/cloud-init/user-data", 404},
 	} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {

@@ -231,12 +231,36 @@ func (k inventoryKind[T]) delete(s *Server, w http.ResponseWriter, r *http.Reque
 	if err != nil {
 		return k.refused(err)
 	}
+	if done.Replayed {
+		if done.Object, err = k.deletedAgain(s, r, done.Object); err != nil {
+			return err
+		}
+	}
 	headOf(done).addTo(w.Header())
 	if len(done.Object.Collections) > 0 {
 		return writeJSON(w, http.StatusOK, done.Object)
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
+}
+
+// deletedAgain is what there is to tell of a node to who repeats its deletion by its
+// xname: the collections that list it, as the first answer had them. Who names it by
+// its id is told no more, for nobody remembers which xname it had.
+func (k inventoryKind[T]) deletedAgain(s *Server, r *http.Request, d inventory.DeletedNode) (inventory.DeletedNode, error) {
+	ref := r.PathValue("id")
+	if k.kind != "node" || len(d.Collections) > 0 || api.IsUUID(strings.ToLower(ref)) {
+		return d, nil
+	}
+	v, err := s.backend.View(r.Context(), api.Linearizable)
+	if err != nil {
+		return d, err
+	}
+	d.XName = ref
+	for c := range v.CollectionsOf(ref) {
+		d.Collections = append(d.Collections, c.Name)
+	}
+	return d, nil
 }
 
 // deletedPlain is the deletion of what leaves nothing to tell.

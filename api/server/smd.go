@@ -286,3 +286,15 @@ func (s *Server) deleteOne(w http.ResponseWriter, r *http.Request, forget delete
 }
 
 var deletedOne = smdMessage{0, "deleted 1 entry"}
+
+// maxItems is how many objects one request may write: each is part of one entry of
+// the log, or an entry of its own.
+const maxItems = 10000
+
+// countErrors refuses a list that is longer than that.
+func countErrors(pointer string, n int) error {
+	if n <= maxItems {
+		return nil
+	}
+	return smd.Bad(pointer, "at most "+strconv.Itoa(maxItems)+" at once: send them in parts")
+}

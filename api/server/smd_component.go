@@ -307,6 +307,9 @@ func (s *Server) postComponents(w http.ResponseWriter, r *http.Request) error {
 	if len(body.Components) == 0 {
 		return smd.Bad("/Components", "at least one component is required")
 	}
+	if err := countErrors("/Components", len(body.Components)); err != nil {
+		return err
+	}
 	components := make([]smd.Component, 0, len(body.Components))
 	for i, p := range body.Components {
 		c, err := p.Checked("/Components/" + strconv.Itoa(i))
@@ -369,6 +372,9 @@ func patchMany(patch smd.Patch) func(*Server, http.ResponseWriter, *http.Request
 			return err
 		}
 		names, err := body.Names()
+		if err == nil {
+			err = countErrors("/ComponentIDs", len(names))
+		}
 		if err != nil {
 			return err
 		}
@@ -417,6 +423,9 @@ func (s *Server) patchNIDs(w http.ResponseWriter, r *http.Request) error {
 	}
 	if len(body.Components) == 0 {
 		return smd.Bad("/Components", "at least one component is required")
+	}
+	if err := countErrors("/Components", len(body.Components)); err != nil {
+		return err
 	}
 	changes := make([]smd.ComponentChange, 0, len(body.Components))
 	for i, c := range body.Components {

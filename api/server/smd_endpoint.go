@@ -67,6 +67,9 @@ func (s *Server) postEndpoints(w http.ResponseWriter, r *http.Request) error {
 	if len(posts) == 0 {
 		posts = []smd.RedfishPost{body.RedfishPost}
 	}
+	if err := countErrors("/RedfishEndpoints", len(posts)); err != nil {
+		return err
+	}
 	records := make([]smd.EndpointRecord, 0, len(posts))
 	for _, p := range posts { // all are looked at before the first is stored
 		record, err := smd.Derive(p)

@@ -164,6 +164,9 @@ func (k collectionView) showMembers(s *Server, w http.ResponseWriter, r *http.Re
 // create answers POST groups.
 func (k collectionView) create(s *Server, w http.ResponseWriter, r *http.Request) error {
 	c, err := k.read(r)
+	if err == nil {
+		err = countErrors("/members/ids", len(c.Nodes))
+	}
 	if err != nil {
 		return err
 	}
@@ -295,6 +298,9 @@ func (k collectionView) putMembers(s *Server, w http.ResponseWriter, r *http.Req
 		return smd.Bad("/group", "another name than in the path")
 	}
 	ids, err := smd.CheckedNames(*body.IDs, "/ids")
+	if err == nil {
+		err = countErrors("/ids", len(ids))
+	}
 	if err != nil {
 		return err
 	}
