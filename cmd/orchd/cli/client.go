@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -84,29 +85,45 @@ func (c client) get(ctx context.Context, path string, q url.Values, out any) err
 	return c.do(ctx, call{method: http.MethodGet, path: path, query: q, out: out})
 }
 
+// with is the call with one more query parameter.
+func (k call) with(name, value string) call {
+	k.query = maps.Clone(k.query)
+	if k.query == nil {
+		k.query = url.Values{}
+	}
+	k.query.Set(name, value)
+	return k
+}
+
 // do makes a call and reads its answer.
 func (c client) do(ctx context.Context, k call) error {
+	body, err := c.bytes(ctx, k)
+	if err != nil || k.out == nil || len(body) == 0 {
+		return err
+	}
+	return json.Unmarshal(body, k.out)
+}
+
+// bytes makes a call and gives the body of its answer.
+func (c client) bytes(ctx context.Context, k call) ([]byte, error) {
 	var body []byte
 	if k.in != nil {
 		var err error
 		if body, err = json.Marshal(k.in); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	answer, err := c.api.Raw(ctx, k.method, k.path, body, c.options(k)...)
 	if ctx.Err() != nil {
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
 	if err != nil {
-		return c.explained(answer, err)
+		return nil, c.explained(answer, err)
 	}
 	if answer.Local && answer.Age >= noticeable && k.path != "/v1/status" {
 		c.app.say("this is what %s had %s ago", answer.Peer, answer.Age)
 	}
-	if k.out == nil || len(answer.Body) == 0 {
-		return nil
-	}
-	return json.Unmarshal(answer.Body, k.out)
+	return answer.Body, nil
 }
 
 // noticeable is the age from which on a local read is worth a word.

@@ -72,6 +72,9 @@ func exitCode(err error) int {
 	if err == nil {
 		return exitDone
 	}
+	if all, ok := err.(failures); ok {
+		return all.exitCode()
+	}
 	if f, ok := errors.AsType[*failure](err); ok {
 		return f.code
 	}
@@ -87,13 +90,34 @@ func exitCode(err error) int {
 	return exitFailed
 }
 
+// exitCode is the worst of several: the highest.
+func (f failures) exitCode() int {
+	worst := exitDone
+	for _, one := range f {
+		worst = max(worst, exitCode(one.err))
+	}
+	return worst
+}
+
 // explain writes what failed, why, and what to do next: at most three lines,
 // and one for each host where no host fits.
+// Of several names each has its own.
 func (a *App) explain(cmd *cobra.Command, err error) {
+	if all, several := err.(failures); several {
+		for _, one := range all {
+			a.explainOne(cmd, one)
+		}
+		return
+	}
+	a.explainOne(cmd, failed{"", err})
+}
+
+func (a *App) explainOne(cmd *cobra.Command, one failed) {
+	err := one.err
 	if err == nil || err.Error() == "" || errors.Is(err, context.Canceled) {
 		return
 	}
-	lines := []string{cmd.CommandPath() + ": " + message(err)}
+	lines := []string{cmd.CommandPath() + ": " + one.line()}
 	if e, ok := errors.AsType[*api.Error](err); ok {
 		lines = append(lines, details(e)...)
 	}
@@ -189,6 +213,12 @@ func flagError(cmd *cobra.Command, err error) error {
 
 // didYouMean adds to a failed search the name that was probably meant.
 func (a *App) didYouMean(ctx context.Context, n noun, args []string, err error) error {
+	if all, several := err.(failures); several {
+		for i := range all {
+			all[i].err = a.didYouMean(ctx, n, []string{all[i].ref}, all[i].err)
+		}
+		return all
+	}
 	e, ok := errors.AsType[*api.Error](err)
 	if !ok || e.Kind != api.NotFound || n == nil || len(args) == 0 {
 		return err

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"net/url"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -11,98 +12,79 @@ import (
 
 func (a *App) image() *cobra.Command {
 	return a.group("image", "What virtual machines boot", `
-orchd image create debian-12 --path /srv/images/debian-12.qcow2 --format qcow2
+orchd image create debian-12 --file debian-12.qcow2 --format qcow2
 orchd image create tiny --kernel /srv/vmlinuz --initrd /srv/initrd --cmdline console=ttyS0
 orchd image list`,
-		a.imageCreate(), a.imageList(), a.imageShow(), a.imageDelete())
+		a.imageCreate(), a.imageList(), a.imageShow(), a.imageDownload(), a.imageDelete())
 }
 
-func (a *App) images() listing[api.Image] {
-	type I = api.Image
+func (a *App) images() listing[api.ImageView] {
+	type I = api.ImageView
 	return listing[I]{
 		name: func(i I) string { return i.Name },
 		columns: []column[I]{
 			{head: "NAME", text: func(i I) string { return i.Name }},
+			{head: "STATE", text: func(i I) string { return string(i.State) }},
 			{head: "KIND", text: func(i I) string { return i.Kind }},
 			{head: "FORMAT", text: func(i I) string { return i.Format }},
-			{head: "PATH", text: func(i I) string { return i.Path + i.Kernel }},
+			{head: "BYTES", text: imageBytes, key: "bytes", raw: func(i I) string { return number(i.Bytes) }},
+			{head: "FROM", text: from},
+			{head: "PEERS", text: func(i I) string { return strings.Join(i.Peers, " ") }},
 			{head: "AGE", text: func(i I) string { return a.age(i.CreatedAt) }, key: "created_at", raw: func(i I) string { return moment(i.CreatedAt) }},
+			{head: "ACCOUNT", wide: true, text: func(i I) string { return i.Account }},
+			{head: "DISK", wide: true, text: func(i I) string { return sizeUnlessZero(i.VirtualBytes, about) }, key: "virtual_bytes", raw: func(i I) string { return number(i.VirtualBytes) }},
+			{head: "SHA256", wide: true, text: func(i I) string { return i.SHA256 }},
 			{head: "INITRD", wide: true, text: func(i I) string { return i.Initrd }},
 			{head: "CMDLINE", wide: true, text: func(i I) string { return i.Cmdline }},
+			{head: "OPERATION", wide: true, text: func(i I) string { return i.Operation }},
 			{head: "ID", wide: true, text: func(i I) string { return i.ID }},
+			{head: "REASON", wide: true, text: func(i I) string { return i.Reason }},
 		},
 	}
 }
 
-func (a *App) imageCreate() *cobra.Command {
-	var want api.ImageCreate
-	cmd := a.verb(verb{
-		use:   "create NAME",
-		short: "Name a file that lies on the peers, so that VMs can boot it (admins only)",
-		example: `
-orchd image create debian-12 --path /srv/images/debian-12.qcow2 --format qcow2
-orchd image create tiny --kernel /srv/vmlinuz --initrd /srv/initrd --cmdline console=ttyS0`,
-		min: 1, max: 1,
-		run: func(ctx context.Context, args []string) error {
-			want.Name = args[0]
-			if want.Kind == "" {
-				want.Kind = imageKind(want)
-			}
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			var made api.Image
-			if err := c.do(ctx, call{method: "POST", path: "/v1/images", in: want, out: &made}); err != nil {
-				return err
-			}
-			return a.images().result(a, made)
-		},
-	})
-	f := cmd.Flags()
-	f.StringVar(&want.Kind, "kind", "", "disk or kernel (default: as the other flags say)")
-	f.StringVar(&want.Path, "path", "", "disk: absolute path on each peer")
-	f.StringVar(&want.Format, "format", "", "disk: qcow2 or raw; never guessed (default raw)")
-	f.StringVar(&want.Kernel, "kernel", "", "kernel: absolute path on each peer")
-	f.StringVar(&want.Initrd, "initrd", "", "kernel: initial ramdisk, absolute path on each peer")
-	f.StringVar(&want.Cmdline, "cmdline", "", "kernel: its command line")
-	cmd.MarkFlagsOneRequired("path", "kernel")
-	cmd.MarkFlagsMutuallyExclusive("path", "kernel")
-	a.completeFlag(cmd, "kind", words([]string{api.ImageDisk, api.ImageKernel}))
-	a.completeFlag(cmd, "format", words([]string{"qcow2", "raw"}))
-	return cmd
+func imageBytes(i api.ImageView) string { return sizeUnlessZero(i.Bytes, about) }
+
+// from is where the content of an image comes from.
+func from(i api.ImageView) string {
+	switch i.Source {
+	case api.SourceUpload:
+		return "upload"
+	case api.SourceURL:
+		return i.URL
+	case api.SourceVM:
+		return "vm " + i.VM
+	}
+	return i.Path + i.Kernel
 }
 
-func imageKind(c api.ImageCreate) string {
-	if c.Kernel != "" {
-		return api.ImageKernel
-	}
-	return api.ImageDisk
-}
+func imagePath(ref string) string { return "/v1/images/" + url.PathEscape(ref) }
 
 func (a *App) imageList() *cobra.Command {
-	return a.verb(verb{
+	cmd := a.verb(verb{
 		use:     "list",
-		short:   "List the images",
+		short:   "List the images, and which peers have a copy",
 		example: "orchd image list\norchd image list -o name",
 		run: func(ctx context.Context, _ []string) error {
-			items, err := list[api.Image](ctx, a, "/v1/images", nil)
+			items, err := list[api.ImageView](ctx, a, "/v1/images", nil)
 			if err != nil {
 				return err
 			}
 			return a.images().all(a, items)
 		},
 	})
+	cmd.Aliases = []string{"ls"}
+	return cmd
 }
 
 func (a *App) imageShow() *cobra.Command {
 	return a.verb(verb{
 		use:     "show NAME",
-		short:   "Show an image",
+		short:   "Show an image, and which peers have a copy",
 		example: "orchd image show debian-12",
 		min:     1, max: 1, noun: imageNames,
 		run: func(ctx context.Context, args []string) error {
-			i, err := show[api.Image](ctx, a, "/v1/images/"+url.PathEscape(args[0]))
+			i, err := show[api.ImageView](ctx, a, imagePath(args[0]))
 			if err != nil {
 				return err
 			}
@@ -113,10 +95,11 @@ func (a *App) imageShow() *cobra.Command {
 
 func (a *App) imageDelete() *cobra.Command {
 	cmd := a.verb(verb{
-		use:     "delete NAME...",
-		short:   "Forget images; the files on the peers stay",
-		example: "orchd image delete debian-12",
-		min:     1, max: many, noun: imageNames,
+		use:   "delete NAME...",
+		short: "Forget images and delete the copies that orchd keeps; files that it does not keep stay",
+		example: `
+orchd image delete debian-12`,
+		min: 1, max: many, noun: imageNames,
 		run: func(ctx context.Context, args []string) error {
 			return a.remove(ctx, "/v1/images/", "image", args)
 		},

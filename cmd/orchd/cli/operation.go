@@ -13,8 +13,8 @@ import (
 )
 
 func (a *App) operation() *cobra.Command {
-	return a.group("operation", "Work in hand and work done", "orchd operation list\norchd operation wait ID",
-		a.operationList(), a.operationShow(), a.operationWait())
+	return a.group("operation", "Work in hand and work done", "orchd operation list\norchd operation wait ID\norchd operation cancel ID",
+		a.operationList(), a.operationShow(), a.operationWait(), a.operationCancel())
 }
 
 func (a *App) operations() listing[api.Operation] {
@@ -125,6 +125,6 @@ func (a *App) operationWait() *cobra.Command {
 			return a.operations().result(a, o)
 		},
 	})
-	cmd.Flags().DurationVar(&timeout, "timeout", 5*time.Minute, "how long to wait")
+	patience(cmd, &timeout, "timeout", 5*time.Minute, "how long to wait")
 	return cmd
 }

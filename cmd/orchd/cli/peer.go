@@ -17,7 +17,7 @@ orchd peer remove h2            # takes it out of the cluster for good`,
 		a.peerList(), a.peerShow(),
 		a.peerSchedule("cordon", "Place nothing new on a peer; what runs there goes on"),
 		a.peerSchedule("uncordon", "Place virtual machines on a peer again"),
-		a.peerRemove())
+		a.peerRemove(), a.peerLost())
 }
 
 func (a *App) peers() listing[api.PeerView] {

@@ -27,12 +27,7 @@ func (a *App) snapshotDelete() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			for _, id := range args {
-				if err := a.deleteSnapshot(ctx, c, id, yes); err != nil {
-					return err
-				}
-			}
-			return nil
+			return each(ctx, args, func(id string) error { return a.deleteSnapshot(ctx, c, id, yes) })
 		},
 	})
 	cmd.Aliases = []string{"rm"}

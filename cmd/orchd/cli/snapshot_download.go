@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -179,35 +178,4 @@ func (a *App) download(ctx context.Context, c client, path, to string) (done aFi
 		return done, fmt.Errorf("close %s: %w", part, err)
 	}
 	return done, os.Rename(part, to)
-}
-
-// meter shows on a terminal how far a download is.
-type meter struct {
-	app  *App
-	name string
-	last time.Time
-	used bool
-}
-
-// meterEvery is how often the line of a meter changes.
-const meterEvery = 100 * time.Millisecond
-
-func (m *meter) tell(done, total int64) {
-	now := m.app.Now()
-	if m.app.flags.quiet || !isTerminal(m.app.Stderr) || m.used && now.Sub(m.last) < meterEvery {
-		return
-	}
-	m.last, m.used = now, true
-	far := about(done)
-	if total > 0 {
-		far = fmt.Sprintf("%s of %s, %d%%", far, about(total), done*100/total)
-	}
-	fmt.Fprintf(m.app.Stderr, "\r\x1b[K%s: %s", m.name, far)
-}
-
-// end leaves an empty line for what comes next.
-func (m *meter) end() {
-	if m.used {
-		fmt.Fprint(m.app.Stderr, "\r\x1b[K")
-	}
 }

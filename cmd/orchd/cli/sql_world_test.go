@@ -275,7 +275,7 @@ func keyColumn(table string) string {
 var secrets = []string{
 	"bmcs.password", "compute_nodes.cloud_init_data.metadata", "compute_nodes.cloud_init_data.userdata", "compute_nodes.cloud_init_data.vendordata",
 	"compute_nodes.spec.bmc_password", "node_collections.cloud_init_data", "redfish_endpoints.Password",
-	"settings.sealed", "settings.wrapped", "tokens.hash",
+	"settings.sealed", "settings.wrapped", "tokens.hash", "vms.spec.user_data",
 }
 
 // unlike compares what was recorded with what an engine gave, but for secrets.

@@ -124,15 +124,20 @@ func (a *App) tokenRevoke() *cobra.Command {
 
 // remove deletes resources of one kind and says which.
 func (a *App) remove(ctx context.Context, under, what string, refs []string) error {
+	return a.removeOf(ctx, under, what, nil, refs)
+}
+
+// removeOf is remove for names that a query says whose they are.
+func (a *App) removeOf(ctx context.Context, under, what string, q url.Values, refs []string) error {
 	c, err := a.client()
 	if err != nil {
 		return err
 	}
-	for _, ref := range refs {
-		if err := c.do(ctx, call{method: "DELETE", path: under + url.PathEscape(ref)}); err != nil {
+	return each(ctx, refs, func(ref string) error {
+		if err := c.do(ctx, call{method: "DELETE", path: under + url.PathEscape(ref), query: q}); err != nil {
 			return err
 		}
 		a.say("%s %s is gone", what, ref)
-	}
-	return nil
+		return nil
+	})
 }

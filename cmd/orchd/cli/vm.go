@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -12,14 +13,19 @@ import (
 
 func (a *App) vm() *cobra.Command {
 	return a.group("vm", "Virtual machines", `
-orchd vm create web1 --image debian-12 --cpu 2 --memory 4GiB --disk 20GiB
-orchd vm list -o wide
+orchd vm create web1 --size f1-s --image debian-12 --network lan --ssh-key @~/.ssh/id_ed25519.pub
+orchd vm ssh web1 --user debian
 orchd vm delete web1 --force`,
-		a.vmCreate(), a.vmList(), a.vmShow(),
+		a.vmCreate(), a.vmList(), a.vmShow(), a.vmWhy(),
 		a.vmAction("start", "Start a virtual machine", "orchd vm start web1\norchd vm start web1 web2 --no-wait"),
-		a.vmAction("stop", "Ask the guest to shut down", "orchd vm stop web1\norchd vm stop web1 --timeout 2m"),
+		a.vmStop("stop", "Ask the guest to shut down; after --timeout its power is taken away", "orchd vm stop web1\norchd vm stop web1 --timeout 2m"),
 		a.vmAction("force-stop", "Take the power away from a guest at once", "orchd vm force-stop web1"),
-		a.vmDelete(), a.vmWait(), a.vmLabel())
+		a.vmStop("restart", "Stop a virtual machine as orchd vm stop does, and start it", "orchd vm restart web1\norchd vm restart web1 web2 --timeout 10s"),
+		a.vmAction("pause", "Let a guest stand still, in memory", "orchd vm pause web1"),
+		a.vmAction("resume", "Let a guest that stands still go on", "orchd vm resume web1"),
+		a.vmResize(), a.vmRename(), a.vmProtect(), a.vmSet(), a.vmLabel(), a.vmDelete(), a.vmWait(),
+		a.vmConsole(), a.vmConsoleLog(), a.vmScreenshot(), a.vmSSH(), a.vmKnownHosts(),
+		a.vmSnapshot(), a.vmExport(), a.vmAdopt())
 }
 
 func (a *App) vms() listing[api.VM] {
@@ -33,66 +39,22 @@ func (a *App) vms() listing[api.VM] {
 			{head: "MEMORY", text: func(v api.VM) string { return mib(v.Spec.MemoryMiB) }, key: "memory_mib", raw: func(v api.VM) string { return number(v.Spec.MemoryMiB) }},
 			{head: "DISK", text: func(v api.VM) string { return gib(v.Spec.DiskGiB) }, key: "disk_gib", raw: func(v api.VM) string { return number(v.Spec.DiskGiB) }},
 			{head: "IMAGE", text: func(v api.VM) string { return v.Spec.Image }},
+			{head: "ADDRESS", text: func(v api.VM) string { return strings.Join(addresses(v), " ") }, key: "addresses"},
 			{head: "AGE", text: func(v api.VM) string { return a.age(v.CreatedAt) }, key: "created_at", raw: func(v api.VM) string { return moment(v.CreatedAt) }},
 			{head: "ACCOUNT", wide: true, text: func(v api.VM) string { return v.Account }},
 			{head: "DESIRED", wide: true, text: func(v api.VM) string { return string(v.Status.Desired) }},
 			{head: "EPOCH", wide: true, text: func(v api.VM) string { return number(v.Status.Epoch) }},
 			{head: "LABELS", wide: true, text: func(v api.VM) string { return pairs(v.Labels) }},
 			{head: "ID", wide: true, text: func(v api.VM) string { return v.ID }},
+			{head: "SIZE", wide: true, text: func(v api.VM) string { return v.Spec.Size }},
+			{head: "NETWORK", wide: true, text: func(v api.VM) string { return v.Spec.Network }},
+			{head: "RESTART", wide: true, text: func(v api.VM) string { return string(v.Spec.Restart) }},
+			{head: "PROTECTED", wide: true, text: func(v api.VM) string { return yesNo(v.Protected) }},
+			{head: "FLAGS", wide: true, text: func(v api.VM) string { return strings.Join(v.Status.Flags, " ") }},
+			{head: "HOST-KEYS", wide: true, text: func(v api.VM) string { return fingerprints(v.Status.SSHHostKeys) }},
 			{head: "REASON", wide: true, text: func(v api.VM) string { return v.Status.Reason }},
 		},
 	}
-}
-
-func (a *App) vmCreate() *cobra.Command {
-	want := api.VMCreate{Spec: api.VMSpec{VCPUs: 1}}
-	memory, disk := sizeFlag{bytes: 512 << 20, unit: 1 << 20}, sizeFlag{unit: 1 << 30}
-	var w waiting
-	cmd := a.verb(verb{
-		use:   "create NAME",
-		short: "Create a virtual machine; one host that has room owns it",
-		example: `
-orchd vm create web1 --image debian-12 --cpu 2 --memory 4GiB --disk 20GiB
-orchd vm create test1 --memory 64MiB --label purpose=test --no-wait
-orchd vm create db1 --image debian-12 -o json`,
-		min: 1, max: 1,
-		run: func(ctx context.Context, args []string) error {
-			want.Name, want.Spec.MemoryMiB, want.Spec.DiskGiB = args[0], memory.units(), disk.units()
-			return a.createVM(ctx, want, w)
-		},
-	})
-	f := cmd.Flags()
-	f.StringVar(&want.Spec.Image, "image", "", "image to boot; without one the disk is empty")
-	f.Int64Var(&want.Spec.VCPUs, "cpu", 1, "virtual CPUs")
-	f.Var(&memory, "memory", "memory, as 512MiB or 4GiB")
-	f.Var(&disk, "disk", "disk, as 20GiB; 0 for none or the image's own size")
-	f.Var((*labelFlag)(&want.Labels), "label", "your own words on it, KEY=VALUE; may be repeated")
-	f.StringVar(&want.Account, "account", "", "account it belongs to (default: the token's)")
-	w.register(cmd)
-	a.completeFlag(cmd, "image", imageNames)
-	a.completeFlag(cmd, "account", accountNames)
-	return cmd
-}
-
-func (a *App) createVM(ctx context.Context, want api.VMCreate, w waiting) error {
-	c, err := a.client()
-	if err != nil {
-		return err
-	}
-	var vm api.VM
-	if err := c.do(ctx, call{method: "POST", path: "/v1/vms", in: want, out: &vm}); err != nil {
-		return err
-	}
-	a.say("%s is recorded and owned by %s", vm.Name, vm.Status.Owner)
-	if !w.no {
-		if err := a.finish(ctx, c, vm.Status.Operation, w.timeout); err != nil {
-			return err
-		}
-		if err := c.get(ctx, "/v1/vms/"+vm.ID, nil, &vm); err != nil {
-			return err
-		}
-	}
-	return a.vms().result(a, vm)
 }
 
 func (a *App) vmList() *cobra.Command {

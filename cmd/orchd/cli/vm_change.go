@@ -23,47 +23,6 @@ func vmPath(ref string) (string, url.Values) {
 	return "/v1/vms/" + url.PathEscape(name), url.Values{"account": {account}}
 }
 
-// vmAction is start, stop and force-stop: an operation each.
-func (a *App) vmAction(action, short, example string) *cobra.Command {
-	var w waiting
-	cmd := a.verb(verb{
-		use: action + " NAME...", short: short, example: example, min: 1, max: many, noun: vmNames,
-		run: func(ctx context.Context, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			var ops []api.Operation
-			for _, ref := range args {
-				var op api.Operation
-				path, q := vmPath(ref)
-				if err := c.do(ctx, call{method: "POST", path: path + "/" + action, query: q, out: &op}); err != nil {
-					return err
-				}
-				ops = append(ops, op)
-			}
-			return a.settle(ctx, c, ops, w)
-		},
-	})
-	w.register(cmd)
-	return cmd
-}
-
-// settle waits for operations as the flags say and prints them.
-func (a *App) settle(ctx context.Context, c client, ops []api.Operation, w waiting) error {
-	var failed error
-	for i := range ops {
-		if w.no || ops[i].State.Done() {
-			continue
-		}
-		failed = errors.Join(failed, a.finish(ctx, c, ops[i].ID, w.timeout))
-		if ctx.Err() == nil {
-			failed = errors.Join(failed, c.get(ctx, "/v1/operations/"+ops[i].ID, nil, &ops[i]))
-		}
-	}
-	return errors.Join(failed, a.operations().all(a, ops))
-}
-
 func (a *App) vmDelete() *cobra.Command {
 	var w waiting
 	var force bool
@@ -75,17 +34,19 @@ orchd vm delete web1
 orchd vm delete web1 web2 --force      # running ones too`,
 		min: 1, max: many, noun: vmNames,
 		run: func(ctx context.Context, args []string) error {
-			var ops []api.Operation
-			var c client
-			for _, ref := range args {
-				var op api.Operation
-				var err error
-				if c, op, err = a.deleteVM(ctx, ref, force); err != nil {
-					return err
-				}
-				ops = append(ops, op)
+			c, err := a.client()
+			if err != nil {
+				return err
 			}
-			return a.settle(ctx, c, ops, w)
+			var ops []api.Operation
+			failed := each(ctx, args, func(ref string) error {
+				op, err := a.deleteVM(ctx, c, ref, force)
+				if err == nil {
+					ops = append(ops, op)
+				}
+				return err
+			})
+			return together(failed, a.settle(ctx, c, ops, w))
 		},
 	})
 	cmd.Aliases = []string{"rm"}
@@ -96,16 +57,14 @@ orchd vm delete web1 web2 --force      # running ones too`,
 
 // deleteVM names what it destroys and asks for it. Without force the VM must
 // still be what was looked at, so that none is destroyed that has just been started.
-func (a *App) deleteVM(ctx context.Context, ref string, force bool) (client, api.Operation, error) {
-	var op api.Operation
+func (a *App) deleteVM(ctx context.Context, c client, ref string, force bool) (op api.Operation, err error) {
 	for tries := 0; ; tries++ {
-		c, vm, err := a.findVM(ctx, ref)
-		if err != nil {
-			return c, op, err
+		_, vm, err := a.findVM(ctx, ref)
+		if err == nil {
+			err = mayGo(vm, ref, force)
 		}
-		if !force && maybeRuns(vm.Status.State) {
-			return c, op, &failure{exitConflict, fmt.Sprintf("%s is %s on %s", vm.Name, vm.Status.State, vm.Status.Owner),
-				"stop it first (orchd vm stop " + ref + "), or destroy it as it is with --force"}
+		if err != nil {
+			return op, err
 		}
 		a.say("deleting %s/%s (%s): its guest on %s and its disk of %s", vm.Account, vm.Name, vm.ID, vm.Status.Owner, gib(vm.Spec.DiskGiB))
 		remove := call{method: "DELETE", path: "/v1/vms/" + vm.ID, query: url.Values{"wait": {"0s"}}, out: &op}
@@ -114,9 +73,21 @@ func (a *App) deleteVM(ctx context.Context, ref string, force bool) (client, api
 		}
 		err = c.do(ctx, remove)
 		if !api.IsKind(err, api.Precondition) || tries == 3 {
-			return c, op, err
+			return op, err
 		}
 	}
+}
+
+// mayGo is nil for a VM that can be deleted without losing what somebody wants to keep.
+func mayGo(vm api.VM, ref string, force bool) error {
+	switch {
+	case vm.Protected:
+		return &failure{exitConflict, vm.Name + " is protected", "if it is to go: orchd vm protect " + ref + " --off"}
+	case !force && maybeRuns(vm.Status.State):
+		return &failure{exitConflict, fmt.Sprintf("%s is %s on %s", vm.Name, vm.Status.State, vm.Status.Owner),
+			"stop it first (orchd vm stop " + ref + "), or destroy it as it is with --force"}
+	}
+	return nil
 }
 
 // maybeRuns tells whether a guest in that state may be at work.
@@ -140,7 +111,7 @@ func (a *App) vmWait() *cobra.Command {
 		},
 	})
 	cmd.Flags().StringVar(&goal, "for", string(api.VMRunning), strings.Join(append(waitable, deleted), ", "))
-	cmd.Flags().DurationVar(&timeout, "timeout", 5*time.Minute, "how long to wait")
+	patience(cmd, &timeout, "timeout", 5*time.Minute, "how long to wait")
 	a.completeFlag(cmd, "for", words(append(waitable, deleted)))
 	return cmd
 }

@@ -19,9 +19,14 @@ type waiting struct {
 }
 
 func (w *waiting) register(cmd *cobra.Command) {
+	patience(cmd, &w.timeout, "timeout", 5*time.Minute, "how long to wait")
+	w.registerBare(cmd)
+}
+
+// registerBare is register for a verb whose --timeout means something else.
+func (w *waiting) registerBare(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&w.wait, "wait", true, "come back when it is done")
 	cmd.Flags().BoolVar(&w.no, "no-wait", false, "come back when it is recorded")
-	cmd.Flags().DurationVar(&w.timeout, "timeout", 5*time.Minute, "how long to wait")
 	cmd.MarkFlagsMutuallyExclusive("wait", "no-wait")
 	run := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -57,30 +62,37 @@ func (a *App) finish(ctx context.Context, c client, id string, timeout time.Dura
 
 // follow asks until the operation is done, through elections and lost peers.
 func (a *App) follow(ctx context.Context, c client, id string) (api.Operation, error) {
-	var op api.Operation
-	var state api.OpState
+	steps := stepper{app: a}
+	defer steps.end()
 	for {
-		err := c.do(ctx, call{method: http.MethodGet, path: operationPath(id), wait: longPoll, out: &op})
+		var op api.Operation
+		err := c.do(ctx, call{method: http.MethodGet, path: operationPath(id), wait: a.pollTime(), out: &op})
 		switch {
 		case ctx.Err() != nil:
 			return op, ctx.Err()
 		case err != nil && !api.IsKind(err, api.Unavailable):
 			return op, err
 		case err != nil:
+			steps.end()
 			a.say("%v; asking again", message(err))
 			if err := pause(ctx, lookEvery); err != nil {
 				return op, err
 			}
 			continue
 		}
-		if op.State != state {
-			state = op.State
-			a.say("%s of %s: %s", op.Kind, targetName(op), state)
-		}
-		if state.Done() {
+		steps.tell(op)
+		if op.State.Done() {
 			return op, nil
 		}
 	}
+}
+
+// pollTime is how long one request waits: steps are shown to who looks on.
+func (a *App) pollTime() time.Duration {
+	if a.live() {
+		return time.Second
+	}
+	return longPoll
 }
 
 // outcome is nil for an operation that succeeded.
