@@ -28,8 +28,9 @@ type daemon struct {
 	guest string // folder of the guest's kernel and initrd
 	uuid  string // host id
 
-	in  io.Writer
-	out *bufio.Reader
+	process *os.Process // whose child is in the namespaces
+	in      io.Writer
+	out     *bufio.Reader
 }
 
 // first is process 1 of the namespaces. It takes commands, a line each, and says
@@ -48,7 +49,9 @@ mount --bind "$1/cache" /var/cache/libvirt
 # it for every domain, which takes seconds each time.
 mount -t tmpfs -o mode=755 none "$1/dev"
 cp -a /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty "$1/dev"
-mkdir "$1/dev/pts" "$1/dev/shm"
+mkdir "$1/dev/pts" "$1/dev/shm" "$1/dev/net"
+[ ! -e /dev/net/tun ] || cp -a /dev/net/tun "$1/dev/net/"
+ip link set lo up
 mount -t devpts -o newinstance,mode=620,ptmxmode=666 none "$1/dev/pts"
 mount -t tmpfs none "$1/dev/shm"
 ln -s pts/ptmx "$1/dev/ptmx"
@@ -68,6 +71,9 @@ while read -r command argument; do
 	stop) kill -STOP "$(cat $pidfile)" ;;
 	continue) kill -CONT "$(cat $pidfile)" ;;
 	start) start ;;
+	hide) mount --bind /bin/false "$(realpath "$(command -v "$argument")")" ;;
+	show) umount "$(realpath "$(command -v "$argument")")" ;;
+	bridge) ip link add "$argument" type bridge && ip link set "$argument" up ;;
 	killqemu)
 		qemu=$(cat "/run/libvirt/qemu/$argument.pid")
 		kill -KILL "$qemu"
@@ -104,7 +110,7 @@ func missing() string {
 	if os.Geteuid() != 0 {
 		return "real virtual machines are tested as root only"
 	}
-	for _, program := range []string{"libvirtd", "virtlogd", "qemu-system-x86_64", "qemu-img", "unshare", "bash", "busybox", "cpio"} {
+	for _, program := range []string{"libvirtd", "virtlogd", "qemu-system-x86_64", "qemu-img", "unshare", "nsenter", "prlimit", "bash", "ip", "dnsmasq", "ebtables", "busybox", "cpio"} {
 		if _, err := exec.LookPath(program); err != nil {
 			return program + " is missing: run 'make deps'"
 		}
@@ -126,6 +132,7 @@ func (d *daemon) launch(t *testing.T) {
 		_ = c.Process.Kill()
 		_ = c.Wait()
 	})
+	d.process = c.Process
 	d.in, d.out = in, bufio.NewReader(out)
 	d.await(t)
 }

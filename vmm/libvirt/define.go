@@ -13,7 +13,11 @@ import (
 // Define makes the domain, checked by libvirt against its schema, and has its
 // network hand out its address.
 func (d *Driver) Define(ctx context.Context, b vmm.Build) error {
-	text, err := d.domainText(ctx, b)
+	f, err := d.facts(ctx, b)
+	if err != nil {
+		return err
+	}
+	text, err := buildXML(f)
 	if err != nil {
 		return err
 	}
@@ -44,15 +48,7 @@ func (d *Driver) Define(ctx context.Context, b vmm.Build) error {
 	})
 }
 
-// domainText is the domain of b as this host makes it.
-func (d *Driver) domainText(ctx context.Context, b vmm.Build) (string, error) {
-	f, err := d.facts(ctx, b)
-	if err != nil {
-		return "", err
-	}
-	return buildXML(f)
-}
-
+// facts are those of the domain of b as this host makes it.
 func (d *Driver) facts(ctx context.Context, b vmm.Build) (facts, error) {
 	kind, err := d.domainKind(ctx)
 	if err != nil {
@@ -87,7 +83,7 @@ func (d *Driver) Undefine(ctx context.Context, uuid string) error {
 // Reshape makes a domain that is off as b says. Each part of it may have been
 // done before: the mark, which tells that all is done, is written with the last.
 func (d *Driver) Reshape(ctx context.Context, b vmm.Build) error {
-	text, err := d.domainText(ctx, b)
+	next, err := d.facts(ctx, b)
 	if err != nil {
 		return err
 	}
@@ -108,6 +104,10 @@ func (d *Driver) Reshape(ctx context.Context, b vmm.Build) error {
 		if old.adopted {
 			return reshapeAdopted(rpc, dom, b)
 		}
+		text, err := reshaped(rpc, dom, next)
+		if err != nil {
+			return err
+		}
 		if err := rename(rpc, dom, b.Name); err != nil {
 			return err
 		}
@@ -121,6 +121,21 @@ func (d *Driver) Reshape(ctx context.Context, b vmm.Build) error {
 		_, err = rpc.DomainDefineXMLFlags(text, golibvirt.DomainDefineValidate)
 		return err
 	})
+}
+
+// reshaped is the text of a domain as next says. What its disk lies over is
+// written in the disk, and stays as it is whatever became of the image.
+func reshaped(rpc *golibvirt.Libvirt, dom golibvirt.Domain, next facts) (string, error) {
+	x, err := definition(rpc, dom)
+	if err != nil {
+		return "", err
+	}
+	var now facts
+	readDevices(x.Devices, &now)
+	if now.disk == next.disk {
+		next.backing, next.backingFormat = now.backing, now.backingFormat
+	}
+	return buildXML(next)
 }
 
 // refuseOn gives Conflict if the domain is on, and NotFound if there is none.

@@ -18,11 +18,7 @@ const dimmStep = 128
 // the domain was started with; memory as DIMMs, if it was started with room for
 // them. Neither can be taken back, for that takes a guest that agrees.
 func (d *Driver) Hotplug(ctx context.Context, b vmm.Build) error {
-	next, err := d.facts(ctx, b)
-	if err != nil {
-		return err
-	}
-	text, err := buildXML(next)
+	next, err := factsOf(b, "", d.cfg.Disks, false)
 	if err != nil {
 		return err
 	}
@@ -50,7 +46,8 @@ func (d *Driver) Hotplug(ctx context.Context, b vmm.Build) error {
 		if err := plugIn(rpc, dom, vcpus, mib); err != nil {
 			return err
 		}
-		return settle(rpc, dom, old.adopted, text, next)
+		next.adopted = old.adopted
+		return settle(rpc, dom, next)
 	})
 }
 
@@ -134,21 +131,20 @@ func plugIn(rpc *golibvirt.Libvirt, dom golibvirt.Domain, vcpus, mib uint) error
 	return err
 }
 
-// settle writes down what the domain is now: for its next start, and in its mark.
-func settle(rpc *golibvirt.Libvirt, dom golibvirt.Domain, adopted bool, text string, next facts) error {
-	if adopted {
-		d, err := definition(rpc, dom)
-		if err != nil {
-			return err
-		}
-		resize(d, next.vcpus, next.memoryMiB)
-		if text, err = d.Marshal(); err != nil {
-			return api.Errorf(api.Internal, "libvirt.hotplug", "%w", err)
-		}
+// settle writes down what the domain is now: for its next start, and in its
+// mark. Nothing else of the definition changes.
+func settle(rpc *golibvirt.Libvirt, dom golibvirt.Domain, next facts) error {
+	d, err := definition(rpc, dom)
+	if err != nil {
+		return err
+	}
+	resize(d, next.vcpus, next.memoryMiB)
+	text, err := d.Marshal()
+	if err != nil {
+		return api.Errorf(api.Internal, "libvirt.hotplug", "the domain cannot be written: %w", err)
 	}
 	if _, err := rpc.DomainDefineXMLFlags(text, golibvirt.DomainDefineValidate); err != nil {
 		return err
 	}
-	next.adopted = adopted
 	return setMark(rpc, dom, next.marked)
 }

@@ -20,20 +20,27 @@ const maxScreen = 64 << 20
 
 // Screenshot is what a domain shows on its screen, as PNG. QEMU draws it as PNG
 // or, before 7.1, as PPM.
-func (d *Driver) Screenshot(ctx context.Context, uuid string) ([]byte, error) {
-	var picture bounded
-	err := d.change(ctx, "screenshot", uuid, changeLimit, func(rpc *golibvirt.Libvirt, dom golibvirt.Domain) error {
+func (d *Driver) Screenshot(ctx context.Context, uuid string) (shown []byte, err error) {
+	err = d.change(ctx, "screenshot", uuid, changeLimit, func(rpc *golibvirt.Libvirt, dom golibvirt.Domain) error {
 		if err := refuseUnless(rpc, dom, isOn); err != nil {
 			return err
 		}
-		picture = bounded{left: maxScreen} // the call may be tried twice
-		_, err := rpc.DomainScreenshot(dom, &picture, 0, 0)
+		picture := bounded{left: maxScreen}
+		_, failed := rpc.DomainScreenshot(dom, &picture, 0, 0)
+		// go-libvirt looks for the kind of the picture where the end of the stream is,
+		// and fails after a success: the picture itself tells whether it is whole.
+		var theirs golibvirt.Error
+		if errors.As(failed, &theirs) {
+			return failed
+		}
+		whole, err := asPNG(picture.Bytes())
+		if err != nil && failed != nil {
+			return failed
+		}
+		shown = whole
 		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	return asPNG(picture.Bytes())
+	return shown, err
 }
 
 // bounded is a buffer that takes so much and no more.
@@ -55,6 +62,9 @@ func (b *bounded) Write(p []byte) (int, error) {
 // asPNG gives a PNG as it is, and makes one of a PPM.
 func asPNG(picture []byte) ([]byte, error) {
 	if bytes.HasPrefix(picture, []byte("\x89PNG\r\n\x1a\n")) {
+		if _, err := png.Decode(bytes.NewReader(picture)); err != nil {
+			return nil, api.Errorf(api.Internal, "libvirt.screenshot", "the picture does not read: %w", err)
+		}
 		return picture, nil
 	}
 	img, err := readPPM(bytes.NewReader(picture))

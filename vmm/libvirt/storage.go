@@ -70,6 +70,7 @@ func volumeXML(b vmm.Build) (string, error) {
 		Name: vmm.DiskName(b.Mark),
 		Target: &libvirtxml.StorageVolumeTarget{
 			Format:      &libvirtxml.StorageVolumeTargetFormat{Type: "qcow2"},
+			Compat:      "1.1", // an older one cannot grow once it has snapshots
 			Permissions: &libvirtxml.StorageVolumeTargetPermissions{Mode: "0600"},
 		},
 	}
