@@ -82,7 +82,7 @@ func TestLife(t *testing.T) {
 	check(t, driver.Destroy(t.Context(), b.Mark.VM))
 
 	t.Run("go back", func(t *testing.T) { goesBack(t, d, driver, b, kept) })
-	t.Run("reshape", func(t *testing.T) { b = reshaped1(t, driver, b) })
+	t.Run("reshape", func(t *testing.T) { b = reshapes(t, driver, b) })
 	check(t, driver.Start(t.Context(), b.Mark.VM))
 	s = talk(t, driver, b)
 	t.Run("after", func(t *testing.T) {
@@ -458,8 +458,8 @@ func goesBack(t *testing.T, d *daemon, driver *Driver, b vmm.Build, kept string)
 	}
 }
 
-// reshaped1 gives the domain another name and more of everything.
-func reshaped1(t *testing.T, driver *Driver, b vmm.Build) vmm.Build {
+// reshapes gives the domain another name and more of everything.
+func reshapes(t *testing.T, driver *Driver, b vmm.Build) vmm.Build {
 	b.Name = "shop" + suffixOf(b.Mark.VM)
 	b.Spec.VCPUs, b.Spec.MemoryMiB, b.Spec.DiskGiB = 3, 768, 2
 	b.Mark.Spec = vmm.Shape(b)

@@ -41,12 +41,16 @@ func (d *Driver) look(rpc *golibvirt.Libvirt, one domainState, l *vmm.Listing) e
 		return nil
 	}
 	power, cause := powerOf(one.state, one.reason)
-	domain := vmm.Domain{UUID: id, Name: one.dom.Name, Mark: m.mark, Power: power, Cause: cause}
-	if power == vmm.Paused && golibvirt.DomainPausedReason(one.reason) == golibvirt.DomainPausedIoerror {
-		domain.Paused = vmm.IOError
-	}
-	l.Domains = append(l.Domains, domain)
+	l.Domains = append(l.Domains, vmm.Domain{UUID: id, Name: one.dom.Name, Mark: m.mark,
+		Power: power, Cause: cause, Paused: pauseOf(one.state, one.reason)})
 	return nil
+}
+
+func pauseOf(state golibvirt.DomainState, reason int32) vmm.PauseCause {
+	if state == golibvirt.DomainPaused && golibvirt.DomainPausedReason(reason) == golibvirt.DomainPausedIoerror {
+		return vmm.IOError
+	}
+	return vmm.ByWord
 }
 
 // What markOf may find.
