@@ -4,9 +4,11 @@
 //
 // SSH keys, the hostname and the addresses are ours and travel in meta-data and
 // network-config; user-data is the user's and is passed on untouched. So keys get
-// into the guest whatever the user-data says: cloud-init adds meta-data's
-// public-keys to the default user's, it never merges them. What we would like but
-// do not insist on stands in vendor-data, which user-data overrides.
+// into the guest beside any user-data: cloud-init gives meta-data's public-keys to
+// the default user, and adds those of user-data to them. (Only user-data that does
+// away with the default user, by a list "users" without "default", does away with
+// them too.) What we would like but do not insist on stands in vendor-data, which
+// user-data overrides.
 //
 // Everything is written from typed values, and equal guests give equal bytes.
 // Start with Documents and ISO.

@@ -24,7 +24,7 @@ var looks = []struct {
 	{0, "KDMV", "looks like VMDK: " + convert},
 	{0, "COWD", "looks like VMDK: " + convert},
 	{0, "# Disk DescriptorFile", "looks like VMDK: " + convert},
-	{64, "\xbe\xda\x10\x7f", "looks like VDI: " + convert},
+	{64, "\x7f\x10\xda\xbe", "looks like VDI: " + convert},
 	{0, "vhdxfile", "looks like VHDX: " + convert},
 	{0, "conectix", "looks like VHD: " + convert},
 	{0, "cxsparse", "looks like VHD: " + convert},

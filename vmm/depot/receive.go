@@ -14,8 +14,9 @@ import (
 	"github.com/orchd/orchd/api"
 )
 
-// Receive takes an upload of at most max bytes. What breaks off is thrown away.
-// Conflict if the image has its content already.
+// Receive takes an upload of at most max bytes (0: as many as there is room for).
+// What breaks off is thrown away. Conflict if the image has its content already. A
+// reader that may stand still needs a deadline of its own: nothing else can end it.
 func (d *Depot) Receive(ctx context.Context, w Wanted, r io.Reader, max int64, progress Progress) (api.ImageContent, error) {
 	if err := w.check(); err != nil {
 		return api.ImageContent{}, err
