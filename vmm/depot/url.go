@@ -11,9 +11,9 @@ import (
 	"github.com/orchd/orchd/api"
 )
 
-// FetchURL fetches the content of an image, at most max bytes (0: as many as there is
-// room for), from a URL with a client that goes only where it may (api/guard). All else is as in FetchFrom;
-// servers that know ranges go on where they were cut off.
+// FetchURL fetches the content of an image, at most max bytes (0: as many as there
+// is room for), from a URL with a client that goes only where it may (api/guard). All
+// else is as in FetchFrom; servers that know ranges go on where they were cut off.
 func (d *Depot) FetchURL(ctx context.Context, w Wanted, url string, client *http.Client, max int64, progress Progress) (api.ImageContent, error) {
 	return d.fetch(ctx, w, max, func(ctx context.Context, offset int64) (stream, error) {
 		return get(ctx, client, url, offset)
