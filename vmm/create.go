@@ -70,6 +70,19 @@ func (l *Loop) ensure(ctx context.Context, s step, image api.Image) (path string
 	l.fetching.Add(1)
 	defer l.fetching.Add(-1)
 	l.poke() // there is a worker more for others
+	err = l.whileOurs(ctx, s, func(ctx context.Context) error {
+		path, err = l.cfg.Images.Ensure(ctx, image, l.progress(ctx, s))
+		if err != nil && ctx.Err() == nil && api.IsKind(err, api.Unavailable) {
+			return &awaited{"image " + image.Name, err}
+		}
+		return err
+	})
+	return path, err
+}
+
+// whileOurs runs f, whose context ends when the VM is not ours any more, or is not
+// to be in the state that s leads to.
+func (l *Loop) whileOurs(ctx context.Context, s step, f func(context.Context) error) error {
 	ctx, stop := context.WithCancel(ctx)
 	var watching sync.WaitGroup
 	watching.Go(func() {
@@ -78,11 +91,7 @@ func (l *Loop) ensure(ctx context.Context, s step, image api.Image) (path string
 	})
 	defer watching.Wait()
 	defer stop()
-	path, err = l.cfg.Images.Ensure(ctx, image, l.progress(ctx, s))
-	if err != nil && ctx.Err() == nil && api.IsKind(err, api.Unavailable) {
-		return "", &awaited{"image " + image.Name, err}
-	}
-	return path, err
+	return f(ctx)
 }
 
 // whileWanted returns when a VM is no longer ours at this epoch, or is to be off or gone.

@@ -10,6 +10,6 @@
 // removed unless a linearizable read asks for the same step that the local
 // tables ask for. Without quorum, or in doubt, guests stay as they are.
 //
-// Start with plan.go, then loop.go. The drivers are vmm/sim and vmm/libvirt, and
+// Start with plan.go and owned.go, then loop.go. The drivers are vmm/sim and vmm/libvirt, and
 // vmm/vmmtest is the one test that both must pass.
 package vmm

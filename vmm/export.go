@@ -23,8 +23,9 @@ func (l *Loop) BuildOf(vm string) (Build, error) {
 }
 
 // Export writes the disk of one of our VMs that is off, made whole, as qcow2 to a
-// new file. Nothing else happens to the VM meanwhile, not even a start. Conflict
-// when it is not off, or when something goes on with it that does not end soon.
+// new file. Nothing else happens to the VM meanwhile, not even a start; but to
+// delete it ends the export. Conflict when it is not off, or when something goes on
+// with it that does not end soon.
 func (l *Loop) Export(ctx context.Context, vm, to string) error {
 	if err := l.hold(ctx, vm); err != nil {
 		return err
@@ -35,7 +36,9 @@ func (l *Loop) Export(ctx context.Context, vm, to string) error {
 	if err != nil {
 		return err
 	}
-	return l.hv.CopyDisk(ctx, b, to)
+	return l.whileOurs(ctx, step{vm: vm, epoch: b.Mark.Epoch, state: api.VMStopped}, func(ctx context.Context) error {
+		return l.hv.CopyDisk(ctx, b, to)
+	})
 }
 
 // hold takes a VM's place as a worker does.

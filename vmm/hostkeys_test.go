@@ -50,7 +50,7 @@ func TestHostKeysOnAConsole(t *testing.T) {
 		{"the kernel in between", block(one, "[   12.3] random: crng init done", two), []string{one, two}},
 		{"a torn key", block(one[:40], two), []string{two}},
 		{"twice the same", block(one, one), []string{one}},
-		{"options", block(`command="sh" `+one), nil},
+		{"options", block(`command="sh" ` + one), nil},
 		{"another type than it says", block("ssh-rsa " + strings.Fields(one)[1]), nil},
 		{"a certificate", block("ssh-ed25519-cert-v01@openssh.com " + strings.Fields(one)[1]), nil},
 		{"as many as are believed", block(many(mostKeys)...), many(mostKeys)},

@@ -147,7 +147,7 @@ func TestHostKeys(t *testing.T) {
 		})
 	}
 	seeded(t, func(h *house) {
-		h.hv.Say(web, keyBlock(guestKey+" root@web")[:60]) // half of it
+		h.hv.Say(web, keyBlock(guestKey + " root@web")[:60]) // half of it
 		h.after(5 * time.Second)
 		if len(h.book.facts) > 0 {
 			t.Fatalf("facts: got %+v of half a block, want none", h.book.facts)
@@ -250,6 +250,16 @@ func TestExport(t *testing.T) {
 		}
 		h.after(0)
 		h.wantState(api.VMRunning)
+		h.want(api.WantStopped)
+		go func() { done <- h.loop.Export(h.Context(), web, to+"3") }()
+		h.after(time.Second)
+		h.want(api.WantDeleted) // does not wait
+		h.after(0)
+		if err := <-done; err == nil {
+			t.Error("export of a VM that is deleted: got no error")
+		}
+		h.wantNothing()
+		h.assign(web)
 		if err := h.loop.Export(h.Context(), twin, to); !api.IsKind(err, api.NotFound) {
 			t.Errorf("export of no VM: got %v, want not-found", err)
 		}

@@ -281,6 +281,22 @@ func TestHalfMadeCreateIsUndone(t *testing.T) {
 			}
 		})
 	})
+	t.Run("a domain that stays keeps its disk", func(t *testing.T) {
+		live(t, func(h *house) {
+			h.hv.Fail("Start", broken)
+			h.hv.Fail("Undefine", errors.New("it is stuck"))
+			h.assign(web)
+			h.after(10 * time.Second)
+			h.wantState(api.VMFailed)
+			vm, _ := h.book.vm(web)
+			if want := "left behind: domain web-11111111: it is stuck; disk " + web + ".epoch-1"; !strings.Contains(vm.Status.Reason, want) {
+				t.Errorf("reason: got %q, want %q in it", vm.Status.Reason, want)
+			}
+			h.hv.Fail("Start", nil)
+			h.want(api.WantRunning)
+			h.wantState(api.VMRunning)
+		})
+	})
 	t.Run("unknown outcome is not undone", func(t *testing.T) {
 		live(t, func(h *house) {
 			h.hv.Hang("Start")

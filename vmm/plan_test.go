@@ -195,12 +195,12 @@ func TestPlan(t *testing.T) {
 
 // The steps that may touch a running guest are exactly those that need proof.
 func TestStepsThatNeedProof(t *testing.T) {
-	for _, a := range []action{create, start, shutdown, destroy, remove, retire, gone, saw, unsaw} {
+	for _, a := range []action{create, start, shutdown, destroy, remove, retire, gone, saw, unsaw, pause, resume, reshape, hotplug, adopt, keep, revert, forget} {
 		if !(step{do: a}).needsProof() {
 			t.Errorf("step %v: got no need of proof, want one", a)
 		}
 	}
-	for _, a := range []action{begin, report, suspend} {
+	for _, a := range []action{begin, report, suspend, refuse} {
 		if (step{do: a}).needsProof() {
 			t.Errorf("step %v: got need of proof, want none", a)
 		}

@@ -29,12 +29,17 @@ type leftBehind struct{ errs []error }
 func (l *leftBehind) Error() string   { return "left behind: " + errors.Join(l.errs...).Error() }
 func (l *leftBehind) Unwrap() []error { return l.errs }
 
-// run unmakes everything it can.
+// run unmakes everything up to the first thing that it cannot: what was made before
+// that is what that stands on, as a domain on its disk.
 func (u undoList) run(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoWait)
 	defer cancel()
 	var errs []error
 	for _, one := range slices.Backward(u) {
+		if len(errs) > 0 {
+			errs = append(errs, errors.New(one.what))
+			continue
+		}
 		if err := one.f(ctx); err != nil && !api.IsKind(err, api.NotFound) {
 			errs = append(errs, fmt.Errorf("%s: %w", one.what, err))
 		}
