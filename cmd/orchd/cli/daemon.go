@@ -71,7 +71,7 @@ orchd init --no-serve && systemctl start orchd`,
 
 func (a *App) join() *cobra.Command {
 	var token string
-	var noServe bool
+	var noServe, adopt bool
 	var cmd *cobra.Command
 	cmd = a.verb(verb{
 		use:   "join ADDR",
@@ -79,7 +79,7 @@ func (a *App) join() *cobra.Command {
 		example: `
 orchd join 10.0.0.1:7700 --token ID.SECRET.CAHASH
 orchd join 10.0.0.1 --token-file ./token --name h2
-orchd join 10.0.0.1:7700 --token ID.SECRET.CAHASH --no-serve`,
+orchd join 10.0.0.1:7700 --token ID.SECRET.CAHASH --adopt     # what runs here becomes virtual machines`,
 		min: 1, max: 1,
 		run: func(ctx context.Context, args []string) error {
 			if token == "" {
@@ -98,8 +98,11 @@ orchd join 10.0.0.1:7700 --token ID.SECRET.CAHASH --no-serve`,
 			if err := a.Daemon.Join(ctx, l.Config, args[0], token, a.Stderr, log); err != nil {
 				return err
 			}
-			if noServe {
+			switch {
+			case noServe:
 				return nil
+			case adopt:
+				return a.runPeer(ctx, l, log, a.adoptAll)
 			}
 			return a.runPeer(ctx, l, log)
 		},
@@ -107,6 +110,8 @@ orchd join 10.0.0.1:7700 --token ID.SECRET.CAHASH --no-serve`,
 	a.peerFlags(cmd)
 	cmd.Flags().StringVar(&token, "token", "", "what orchd token create --role peer printed (also --token-file, ORCHD_TOKEN)")
 	cmd.Flags().BoolVar(&noServe, "no-serve", false, "enrol and stop there")
+	cmd.Flags().BoolVar(&adopt, "adopt", false, "then make virtual machines of the libvirt domains that run here, without a restart")
+	cmd.MarkFlagsMutuallyExclusive("no-serve", "adopt")
 	return cmd
 }
 
@@ -137,8 +142,9 @@ func (a *App) prepare(cmd *cobra.Command) (config.Loaded, *slog.Logger, error) {
 	return l, logger(a.Stderr, l.Log), nil
 }
 
-// runPeer runs the peer and tells systemd, if it is there, when the peer is ready and when it stops.
-func (a *App) runPeer(ctx context.Context, l config.Loaded, log *slog.Logger) error {
+// runPeer runs the peer and tells systemd, if it is there, when the peer is ready and
+// when it stops; beside says what else is to be done while it runs.
+func (a *App) runPeer(ctx context.Context, l config.Loaded, log *slog.Logger, beside ...func(context.Context, config.Loaded, *slog.Logger)) error {
 	ctx, stop := context.WithCancel(ctx)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
@@ -149,6 +155,12 @@ func (a *App) runPeer(ctx context.Context, l config.Loaded, log *slog.Logger) er
 		a.announce(ctx, l, log)
 		return nil
 	})
+	for _, do := range beside {
+		g.Go(func() error {
+			do(ctx, l, log)
+			return nil
+		})
+	}
 	return g.Wait()
 }
 

@@ -156,8 +156,6 @@ func details(e *api.Error) []string {
 	return lines
 }
 
-func fieldLine(f api.FieldError) string { return strings.TrimPrefix(f.Pointer, "/") + ": " + f.Detail }
-
 func hostLine(peer string, status api.HostStatus, reason string) string {
 	line := peer + ": " + strings.ReplaceAll(string(status), "_", " ")
 	if reason != "" {

@@ -29,6 +29,7 @@ type fake struct {
 	mux    *http.ServeMux
 	socket string
 	asked  []string // "METHOD PATH?QUERY BODY" of each request
+	keys   []string // the Idempotency-Key of each that writes
 	header http.Header
 }
 
@@ -59,6 +60,9 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	f.asked = append(f.asked, strings.TrimSpace(r.Method+" "+r.URL.RequestURI()+" "+string(body)))
 	f.header = r.Header
+	if r.Method != http.MethodGet {
+		f.keys = append(f.keys, r.Header.Get("Idempotency-Key"))
+	}
 	f.mux.ServeHTTP(w, r)
 }
 
@@ -85,6 +89,12 @@ func (f *fake) answer(route string, answers ...any) *fake {
 			f.t.Error(err)
 		}
 	})
+	return f
+}
+
+// text makes the peer answer a route with bytes that are no JSON.
+func (f *fake) text(route, body string) *fake {
+	f.mux.HandleFunc(route, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, body) })
 	return f
 }
 

@@ -70,11 +70,32 @@ func (a *App) imageList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.images().all(a, items)
+			if a.flags.output != "name" {
+				err = a.findCopies(ctx, items)
+			}
+			return together(err, a.images().all(a, items))
 		},
 	})
 	cmd.Aliases = []string{"ls"}
 	return cmd
+}
+
+// findCopies asks for each image that orchd keeps who has a copy, where the list has
+// not said it.
+func (a *App) findCopies(ctx context.Context, items []api.ImageView) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	for n, i := range items {
+		if !i.Kept() || i.State != api.ImageAvailable || len(i.Peers) > 0 {
+			continue
+		}
+		if err := c.get(ctx, imagePath(i.ID), nil, &items[n]); err != nil && !api.IsKind(err, api.NotFound) {
+			return err
+		}
+	}
+	return nil
 }
 
 func (a *App) imageShow() *cobra.Command {

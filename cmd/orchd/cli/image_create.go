@@ -238,6 +238,12 @@ func (a *App) sendOnce(ctx context.Context, c client, to api.Image, file *os.Fil
 	m := meter{app: a, name: to.Name}
 	answer, err := c.api.Upload(ctx, imagePath(to.ID)+"/content", file, size, m.tell)
 	m.end()
+	if api.IsKind(err, api.Conflict) { // it may have arrived, and only the answer was lost
+		var now api.Image
+		if c.get(ctx, imagePath(to.ID), nil, &now) == nil && now.State == api.ImageAvailable && now.SHA256 == to.SHA256 {
+			return now, nil
+		}
+	}
 	if err != nil {
 		return to, c.failed(ctx, answer, err)
 	}

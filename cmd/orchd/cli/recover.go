@@ -78,12 +78,13 @@ func (a *App) recoverVMs(ctx context.Context, domains []api.ForeignDomain, yes b
 	failed := each(ctx, places(domains), func(string) error {
 		d := domains[n]
 		n++
-		vm, err := a.adopt(ctx, c, api.VMAdopt{Peer: d.Peer, Domain: d.UUID, Recover: true})
+		vm, err := c.adopt(ctx, api.VMAdopt{Peer: d.Peer, Domain: d.UUID, Recover: true})
 		if err != nil {
 			a.say("%d of %d: %s on %s: %s", n, len(domains), d.Name, d.Peer, message(err))
 			return err
 		}
 		a.say("%d of %d: %s/%s is back, %s on %s", n, len(domains), vm.Account, vm.Name, vm.Status.State, d.Peer)
+		a.sayFlags(vm)
 		back = append(back, vm)
 		return nil
 	})

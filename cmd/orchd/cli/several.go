@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"regexp"
 	"strings"
 )
 
@@ -37,10 +38,16 @@ func (f failures) Unwrap() []error {
 // line is the sentence of the error, with the name where it does not say it.
 func (f failed) line() string {
 	text := message(f.err)
-	if f.ref == "" || strings.Contains(text, f.ref) {
+	if f.ref == "" || says(text, f.ref) {
 		return text
 	}
 	return f.ref + ": " + text
+}
+
+// says tells whether a text holds a name, and not only as a part of another one.
+func says(text, name string) bool {
+	whole := regexp.MustCompile(`(^|[^a-zA-Z0-9-])` + regexp.QuoteMeta(name) + `($|[^a-zA-Z0-9-])`)
+	return whole.MatchString(text)
 }
 
 // together is one error of several; nil if there is none.

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -13,8 +12,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/orchd/orchd/api"
 )
@@ -161,42 +158,6 @@ func TestSnapshotDownloadThatBreaks(t *testing.T) {
 	if want := []string{"", "bytes=200000-"}; !slices.Equal(ranges, want) {
 		t.Errorf("asked for %q, want %q", ranges, want)
 	}
-}
-
-// screen runs a command line at a terminal where a person has typed something, and
-// gives what stdout got and what the person saw.
-func (f *fake) screen(typed string, args ...string) (r result) {
-	f.t.Helper()
-	person, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	defer person.Close()
-	number, err := unix.IoctlGetInt(int(person.Fd()), unix.TIOCGPTN)
-	if err == nil {
-		err = unix.IoctlSetPointerInt(int(person.Fd()), unix.TIOCSPTLCK, 0)
-	}
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	terminal, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	if _, err := io.WriteString(person, typed); err != nil {
-		f.t.Fatal(err)
-	}
-	seen := make(chan string)
-	go func() {
-		text, _ := io.ReadAll(person) // the end of a terminal is an error
-		seen <- string(text)
-	}()
-	var out bytes.Buffer
-	a := App{Stdin: terminal, Stdout: &out, Stderr: terminal, Now: func() time.Time { return now }, Environ: []string{"ORCHD_ADDR=unix://" + f.socket}}
-	r.code = a.Run(f.t.Context(), args)
-	terminal.Close()
-	r.stdout, r.stderr = out.String(), strings.ReplaceAll(<-seen, "\r\n", "\n")
-	return r
 }
 
 func TestSnapshotDownloadShowsHowFarItIs(t *testing.T) {

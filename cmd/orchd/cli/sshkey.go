@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -210,9 +211,14 @@ func (k aPublicKey) otherName() string {
 func (a *App) keysNamed(ctx context.Context, c client, account string, refs []string) ([]string, error) {
 	var names []string
 	var drawer *keyDrawer
+	add := func(name string) {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
 	for _, ref := range refs {
 		if !strings.HasPrefix(ref, "@") {
-			names = append(names, ref)
+			add(ref)
 			continue
 		}
 		path, text, err := a.fileOf(ref)
@@ -233,7 +239,7 @@ func (a *App) keysNamed(ctx context.Context, c client, account string, refs []st
 			if err != nil {
 				return nil, err
 			}
-			names = append(names, name)
+			add(name)
 		}
 	}
 	return names, nil

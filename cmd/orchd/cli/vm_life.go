@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"net/url"
 	"time"
@@ -189,61 +188,4 @@ func (a *App) vmSet() *cobra.Command {
 	a.choice(cmd, &restart, "restart", restartPolicies, alternatives(restartPolicies))
 	cmd.MarkFlagRequired("restart")
 	return cmd
-}
-
-func (a *App) vmAdopt() *cobra.Command {
-	var want api.VMAdopt
-	cmd := a.verb(verb{
-		use:   "adopt DOMAIN",
-		short: "Make a virtual machine of a libvirt domain that is there, without a restart (admins only)",
-		long: "Make a virtual machine of a libvirt domain that is there, without a restart (admins only). What orchd cannot\n" +
-			"manage of it is shown as flags. orchd domain list shows what can be adopted.",
-		example: `
-orchd vm adopt mail --peer h2
-orchd vm adopt 5ad1a9fc-8d3e-4c57-9a0e-3f1b5d0e6f7a --peer h2 --name mail1 --account co-op
-orchd vm adopt web1-0b9f2d1e --peer h2 --recover      # its record out of its own mark`,
-		min: 1, max: 1, noun: domainNames,
-		run: func(ctx context.Context, args []string) error {
-			want.Domain = args[0]
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			vm, err := a.adopt(ctx, c, want)
-			if err != nil {
-				return err
-			}
-			return a.vms().result(a, vm)
-		},
-	})
-	f := cmd.Flags()
-	f.StringVar(&want.Peer, "peer", "", "the peer that has it")
-	f.StringVar(&want.Name, "name", "", "what to call it (default: the domain's name, made to fit)")
-	f.StringVar(&want.Account, "account", "", "account that it belongs to (default: the token's)")
-	f.Var((*labelFlag)(&want.Labels), "label", "your own words on it, KEY=VALUE; may be repeated")
-	f.BoolVar(&want.Recover, "recover", false, "after a total loss of the state: take all that was known of it from its mark")
-	cmd.MarkFlagRequired("peer")
-	cmd.MarkFlagsMutuallyExclusive("recover", "name")
-	cmd.MarkFlagsMutuallyExclusive("recover", "account")
-	a.completeFlag(cmd, "peer", peerNames)
-	a.completeFlag(cmd, "account", accountNames)
-	return cmd
-}
-
-// adopt makes a VM of a domain and says what cannot be managed of it.
-func (a *App) adopt(ctx context.Context, c client, want api.VMAdopt) (vm api.VM, err error) {
-	if err := c.do(ctx, call{method: "POST", path: "/v1/vms/adopt", in: want, out: &vm}); err != nil {
-		return vm, err
-	}
-	for _, flag := range vm.Status.Flags {
-		a.say("%s: %s", vm.Name, cmp.Or(flagMeaning[flag], flag))
-	}
-	return vm, nil
-}
-
-// flagMeaning is what a flag of an adopted domain means for who runs it.
-var flagMeaning = map[string]string{
-	"disk-not-in-pool": "its disk is not in orchd's own folder: it cannot be resized, snapshotted or exported, and stays when the virtual machine is deleted",
-	"no-cloud-init":    "it was made without cloud-init: keys and user-data do not reach it",
-	"address-unknown":  "its addresses are not known: orchd has not allotted them, so it cannot keep others off them",
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -77,21 +78,32 @@ func addresses(vm api.VM) []string {
 	return texts
 }
 
-// knownHosts is a known_hosts file (sshd(8)) for each key under each of the names.
+// knownHosts is a known_hosts file (sshd(8)) with each key under each of the names.
 func knownHosts(keys []api.HostKey, names ...string) string {
 	var b strings.Builder
 	for _, name := range names {
-		for _, k := range keys {
+		for _, k := range wellFormed(keys) {
 			fmt.Fprintf(&b, "%s %s %s\n", name, k.Type, k.Key)
 		}
 	}
 	return b.String()
 }
 
+// wellFormed leaves out what is no key: keys come out of the guest, which must not
+// write lines into a user's files or terminal.
+func wellFormed(keys []api.HostKey) []api.HostKey {
+	return slices.DeleteFunc(slices.Clone(keys), func(k api.HostKey) bool {
+		return !oneWord.MatchString(k.Type) || !oneWord.MatchString(k.Key) || !oneWord.MatchString(k.Fingerprint)
+	})
+}
+
+// oneWord is what the parts of a key, and its fingerprint, are made of.
+var oneWord = regexp.MustCompile(`^[A-Za-z0-9+/=:@._-]+$`)
+
 // fingerprints writes keys as ssh shows them.
 func fingerprints(keys []api.HostKey) string {
 	var all []string
-	for _, k := range keys {
+	for _, k := range wellFormed(keys) {
 		all = append(all, k.Type+" "+k.Fingerprint)
 	}
 	return strings.Join(all, ", ")
@@ -108,7 +120,7 @@ func (a *App) withKeys(ctx context.Context, ref string, timeout time.Duration) (
 			return vm, noKeysYet(ref, timeout)
 		case err != nil && !(waited && api.IsKind(err, api.Unavailable)):
 			return vm, err
-		case err == nil && len(vm.Status.SSHHostKeys) > 0:
+		case err == nil && len(wellFormed(vm.Status.SSHHostKeys)) > 0:
 			return vm, nil
 		case err == nil && !onItsWay(vm):
 			return vm, &failure{exitConflict, fmt.Sprintf("%s is %s", vm.Name, vm.Status.State), "start it first: orchd vm start " + ref}
