@@ -70,9 +70,10 @@ type GuestWrites interface {
 // Guests is what is done on a virtual machine's own host, or where the content of
 // an image lies; any peer can be asked for it.
 type Guests interface {
-	// Console opens the serial console; who opens it last has it. Reading ends with
-	// io.EOF when the guest is switched off, and with a Conflict when somebody else
-	// has taken it over; the message says which.
+	// Console opens the serial console; who opens it last has it. ctx lasts as long as
+	// it does. Reading ends with io.EOF when the guest is switched off or somebody else
+	// has taken the console over, with Unavailable when its host is lost; Close ends a
+	// Read that waits.
 	Console(ctx context.Context, vm api.VM) (io.ReadWriteCloser, error)
 	// ConsoleLog opens what the console has said, up to the last max bytes.
 	ConsoleLog(ctx context.Context, vm api.VM, max int64) (io.ReadCloser, error)

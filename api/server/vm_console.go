@@ -67,7 +67,8 @@ func (s *Server) console(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	ws.SetReadLimit(api.ConsoleMessage)
-	session := consoleSession{ws: ws, guest: guest, stillGood: func() error { return s.stillGood(r) }, stopping: s.stopping}
+	session := consoleSession{ws: ws, guest: guest, stillGood: func() error { return s.stillGood(r) }, stopping: s.stopping,
+		isOff: func(ctx context.Context) bool { return s.isOff(ctx, vm.ID) }}
 	exchangeOf(r.Context()).err = session.run(r.Context())
 	return nil
 }
@@ -126,6 +127,7 @@ type consoleSession struct {
 	guest     io.ReadWriteCloser
 	stillGood func() error
 	stopping  <-chan struct{}
+	isOff     func(context.Context) bool // whether the guest is
 }
 
 // consoleEnd is why a console was closed, as the client is told.
@@ -203,7 +205,7 @@ func (c *consoleSession) toGuest(ctx context.Context) error {
 		if _, err := io.Copy(c.guest, &in); in.err != nil {
 			return errClientLeft
 		} else if err != nil {
-			return guestEnd(err)
+			return c.guestEnd(ctx, err)
 		}
 	}
 }
@@ -232,7 +234,7 @@ func (c *consoleSession) fromGuest(ctx context.Context) error {
 			return errClientLeft
 		}
 		if err != nil {
-			return guestEnd(err)
+			return c.guestEnd(ctx, err)
 		}
 	}
 }
@@ -243,12 +245,15 @@ func (c *consoleSession) say(ctx context.Context, b []byte) error {
 	return c.ws.Write(ctx, websocket.MessageBinary, b)
 }
 
-// guestEnd is what a client is told of the end of the guest's side.
-func guestEnd(err error) error {
+// guestEnd is what a client is told of the end of the guest's side. The hypervisor ends
+// it in one way only, whether the guest is off or somebody else has the console.
+func (c *consoleSession) guestEnd(ctx context.Context, err error) error {
 	var known *api.Error
 	switch {
-	case errors.Is(err, io.EOF):
+	case errors.Is(err, io.EOF) && c.isOff(ctx):
 		return &consoleEnd{code: api.ConsoleGuestOff, reason: "the guest was switched off"}
+	case errors.Is(err, io.EOF):
+		return &consoleEnd{code: api.ConsoleTakenOver, reason: "somebody else has opened this console, or the guest was started anew"}
 	case !errors.As(err, &known):
 	case known.Kind == api.Conflict:
 		return &consoleEnd{code: api.ConsoleTakenOver, reason: known.Msg}
@@ -256,6 +261,32 @@ func guestEnd(err error) error {
 		return &consoleEnd{code: api.ConsoleLost, reason: known.Msg, cause: err}
 	}
 	return &consoleEnd{code: websocket.StatusInternalError, reason: "the console broke; the peer's log tells more", cause: err}
+}
+
+// reportTime is how long after the end of a guest its owner has said so, at most.
+const reportTime = 2 * time.Second
+
+// isOff tells whether a virtual machine is off, or is found to be within reportTime.
+func (s *Server) isOff(ctx context.Context, vm string) bool {
+	ctx, cancel := context.WithTimeout(ctx, reportTime)
+	defer cancel()
+	for {
+		v, err := s.backend.View(ctx, api.Local)
+		if err != nil {
+			return false
+		}
+		now, err := v.VM("", vm)
+		if err != nil || now.Status.State != api.VMRunning && now.Status.State != api.VMPaused {
+			return true
+		}
+		select {
+		case <-v.Watch():
+		case <-s.stopping:
+			return false
+		case <-ctx.Done():
+			return false
+		}
+	}
 }
 
 // watch pings the client, and looks whether its credential is still good and whether
