@@ -158,6 +158,7 @@ func (d *Driver) Adopt(ctx context.Context, uuid string, mark vmm.Mark, record a
 		if state == ours {
 			// What orchd has made once, for a cluster whose state was lost, it knows how to make again.
 			next.adopted = old.adopted || !madeHere(old, mark)
+			next.filter = old.filter
 		}
 		if state == ours && old.mark.Cluster == d.cfg.Cluster && old.mark.VM != mark.VM {
 			return api.Errorf(api.Conflict, "libvirt.adopt", "the domain is VM %s of this cluster already", old.mark.VM)

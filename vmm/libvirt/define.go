@@ -54,9 +54,11 @@ func (d *Driver) facts(ctx context.Context, b vmm.Build) (facts, error) {
 	if err != nil {
 		return facts{}, err
 	}
-	filtered, err := d.filtered(ctx, b.NIC)
-	if err != nil {
-		return facts{}, err
+	filtered := false
+	if b.NIC != nil && b.NIC.Filter {
+		if filtered, err = d.filters(ctx); err != nil {
+			return facts{}, err
+		}
 	}
 	return factsOf(b, kind, d.cfg.Disks, filtered)
 }
@@ -197,12 +199,7 @@ func reshapeAdopted(rpc *golibvirt.Libvirt, dom golibvirt.Domain, b vmm.Build) e
 	}
 	d.Name = b.Name
 	resize(d, uint(b.Spec.VCPUs), uint(b.Spec.MemoryMiB))
-	text, err := d.Marshal()
-	if err != nil {
-		return api.Errorf(api.Invalid, "libvirt.reshape", "the domain cannot be written: %w", err)
-	}
-	dom, err = rpc.DomainDefineXMLFlags(text, golibvirt.DomainDefineValidate)
-	if err != nil {
+	if err := redefine(rpc, d); err != nil {
 		return err
 	}
 	record, err := recordText(b.Record)
@@ -215,6 +212,16 @@ func reshapeAdopted(rpc *golibvirt.Libvirt, dom golibvirt.Domain, b vmm.Build) e
 // definition is what a domain is made from when it is switched on next.
 func definition(rpc *golibvirt.Libvirt, dom golibvirt.Domain) (*libvirtxml.Domain, error) {
 	return description(rpc, dom, golibvirt.DomainXMLInactive|golibvirt.DomainXMLSecure)
+}
+
+// redefine puts a definition in the place of the old one: the next start is from it.
+func redefine(rpc *golibvirt.Libvirt, d *libvirtxml.Domain) error {
+	text, err := d.Marshal()
+	if err != nil {
+		return api.Errorf(api.Internal, "libvirt.xml", "domain %s cannot be written: %w", d.Name, err)
+	}
+	_, err = rpc.DomainDefineXMLFlags(text, golibvirt.DomainDefineValidate)
+	return err
 }
 
 // running is what a domain that is on is made of.

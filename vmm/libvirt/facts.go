@@ -31,8 +31,7 @@ type facts struct {
 type nicFacts struct {
 	mac, bridge, network string
 	mtu                  uint
-	filter               string // name of the filter; empty: none
-	ips, ips6            string // what the filter lets through, with spaces between
+	filter               string // name of the filter and the addresses that it lets through; empty: none
 }
 
 // Room to grow while a domain is on.
@@ -77,8 +76,11 @@ func factsOf(b vmm.Build, kind, dir string, filtered bool) (facts, error) {
 	default:
 		f.backing, f.backingFormat = b.Image.Path, b.Image.Format
 	}
-	if b.NIC != nil {
-		f.nic, err = nicOf(*b.NIC, filtered)
+	if b.NIC == nil {
+		return f, nil
+	}
+	if f.nic, f.filter, err = nicOf(*b.NIC); err == nil && filtered {
+		f.nic.filter = f.filter
 	}
 	return f, err
 }
@@ -99,25 +101,25 @@ func memoryRoom(mib uint) uint {
 	return min(max(4*mib, 4096), maxMemoryRoom)
 }
 
-// nicOf are the facts of an interface.
-func nicOf(n vmm.NIC, filtered bool) (nicFacts, error) {
+// nicOf are the facts of an interface, and the filter that it should have: its
+// name and the addresses that it lets through; empty: none.
+func nicOf(n vmm.NIC) (f nicFacts, filter string, err error) {
 	mac, err := net.ParseMAC(n.MAC)
 	if err != nil || len(mac) != 6 || mac[0]&1 == 1 {
-		return nicFacts{}, api.Errorf(api.Invalid, "libvirt.xml", "%q is no MAC that an interface can have", n.MAC)
+		return f, "", api.Errorf(api.Invalid, "libvirt.xml", "%q is no MAC that an interface can have", n.MAC)
 	}
 	if (n.Bridge == "") == (n.Network == "") {
-		return nicFacts{}, api.Errorf(api.Invalid, "libvirt.xml", "an interface is on a bridge or on a network of libvirt, and on one of the two")
+		return f, "", api.Errorf(api.Invalid, "libvirt.xml", "an interface is on a bridge or on a network of libvirt, and on one of the two")
 	}
-	f := nicFacts{mac: mac.String(), bridge: n.Bridge, network: n.Network, mtu: uint(max(0, n.MTU))}
-	if !filtered || !n.Filter {
-		return f, nil
+	f = nicFacts{mac: mac.String(), bridge: n.Bridge, network: n.Network, mtu: uint(max(0, n.MTU))}
+	if !n.Filter {
+		return f, "", nil
 	}
 	v4, v6, err := families(n.IPs)
 	if err != nil {
-		return nicFacts{}, err
+		return f, "", err
 	}
-	f.filter, f.ips, f.ips6 = filterFor(v4, v6), strings.Join(v4, " "), strings.Join(v6, " ")
-	return f, nil
+	return f, strings.Join(append(append([]string{filterFor(v4, v6)}, v4...), v6...), " "), nil
 }
 
 // families sorts addresses into those of IPv4 and of IPv6, written as libvirt writes them.

@@ -10,7 +10,6 @@ import (
 	"libvirt.org/go/libvirtxml"
 
 	"github.com/orchd/orchd/api"
-	"github.com/orchd/orchd/vmm"
 )
 
 // What the driver does about guests that send from addresses that are not theirs, in Config.Filter.
@@ -28,9 +27,9 @@ const (
 	varIPv6 = "IPV6"
 )
 
-// filters has orchd's filters by name. libvirt refuses to start a domain that does
+// guestFilters has orchd's filters by name. libvirt refuses to start a domain that does
 // not give each variable of its filter a value; so there is one for each kind of domain.
-var filters = map[string]libvirtxml.NWFilter{
+var guestFilters = map[string]libvirtxml.NWFilter{
 	filterName(false, false): guestFilter(false, false),
 	filterName(true, false):  guestFilter(true, false),
 	filterName(false, true):  guestFilter(false, true),
@@ -143,10 +142,10 @@ type filtering struct {
 // filterLimit is generous: libvirt runs ebtables several times, for the first time perhaps.
 const filterLimit = 30 * time.Second
 
-// filtered tells whether a domain with that interface gets a filter, and sees to
-// it that libvirt has the filters.
-func (d *Driver) filtered(ctx context.Context, n *vmm.NIC) (bool, error) {
-	if n == nil || !n.Filter || d.cfg.Filter == FilterOff {
+// filters tells whether domains of this host are filtered, where their network
+// says so, and sees to it that libvirt has the filters.
+func (d *Driver) filters(ctx context.Context) (bool, error) {
+	if d.cfg.Filter == FilterOff {
 		return false, nil
 	}
 	err := d.canFilter(ctx)
@@ -163,6 +162,51 @@ func (d *Driver) filtered(ctx context.Context, n *vmm.NIC) (bool, error) {
 	return false, nil
 }
 
+// refilter gives the interface of a domain that is off the filter that its mark
+// asks for, or takes it away: this host may have been mended or set otherwise
+// since the domain was made.
+func (d *Driver) refilter(ctx context.Context, vm string) error {
+	var wants string
+	var now facts
+	err := d.change(ctx, "filter", vm, askLimit, func(rpc *golibvirt.Libvirt, dom golibvirt.Domain) error {
+		m, _, err := d.markOf(rpc, dom)
+		if wants = m.filter; err != nil || wants == "" {
+			return err
+		}
+		x, err := definition(rpc, dom)
+		if err == nil {
+			readDevices(x.Devices, &now)
+		}
+		return err
+	})
+	if err != nil || wants == "" {
+		return err
+	}
+	on, err := d.filters(ctx)
+	if err != nil {
+		return err
+	}
+	if !on {
+		wants = ""
+	}
+	if wants == now.nic.filter {
+		return nil
+	}
+	return d.change(ctx, "filter", vm, changeLimit, func(rpc *golibvirt.Libvirt, dom golibvirt.Domain) error {
+		if err := refuseUnless(rpc, dom, isOff); err != nil {
+			return err
+		}
+		x, err := definition(rpc, dom)
+		if err != nil {
+			return err
+		}
+		for i := range x.Devices.Interfaces {
+			x.Devices.Interfaces[i].FilterRef = filterRef(wants)
+		}
+		return redefine(rpc, x)
+	})
+}
+
 // unknown tells an error that says nothing about the host.
 func unknown(err error) bool { return api.IsKind(err, api.Unavailable) }
 
@@ -176,7 +220,7 @@ func (d *Driver) canFilter(ctx context.Context) error {
 		return nil
 	}
 	err := d.jobs.call(ctx, "filter", filterLimit, func(rpc *golibvirt.Libvirt) error {
-		for _, f := range filters {
+		for _, f := range guestFilters {
 			text, err := f.Marshal()
 			if err != nil {
 				return api.Errorf(api.Internal, "libvirt.filter", "%w", err)
@@ -199,7 +243,7 @@ const probeDevice = "lo"
 // tryFilter has the fullest filter put in force and taken away again.
 func tryFilter(rpc *golibvirt.Libvirt) error {
 	b := libvirtxml.NWFilterBinding{
-		Owner:   &libvirtxml.NWFilterBindingOwner{Name: "orchd-probe", UUID: filters[filterName(true, true)].UUID},
+		Owner:   &libvirtxml.NWFilterBindingOwner{Name: "orchd-probe", UUID: guestFilters[filterName(true, true)].UUID},
 		PortDev: &libvirtxml.NWFilterBindingPortDev{Name: probeDevice},
 		MAC:     &libvirtxml.NWFilterBindingMAC{Address: "52:54:00:00:00:01"},
 		FilterRef: &libvirtxml.NWFilterBindingFilterRef{Filter: filterName(true, true), Parameters: []libvirtxml.NWFilterBindingFilterParam{

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,6 +33,7 @@ func TestHost(t *testing.T) {
 	t.Run("adopt", func(t *testing.T) { adoptsWhatRuns(t, d, driver) })
 	t.Run("recover", func(t *testing.T) { recoversARecord(t, d, driver) })
 	t.Run("filters", func(t *testing.T) { filtersOrSaysSo(t, d) })
+	t.Run("long path", func(t *testing.T) { longPath(t, d) })
 	t.Run("networks", func(t *testing.T) { reservesOnce(t, d, driver) })
 }
 
@@ -51,8 +53,11 @@ func copyBootsAlone(t *testing.T, d *daemon, driver *Driver) {
 	if err := driver.CopyDisk(t.Context(), b, copied); !api.IsKind(err, api.Conflict) {
 		t.Errorf("copy the disk of a domain that is on: got %v, want conflict", err)
 	}
+	while := uuid.NewString()
+	check(t, driver.SnapshotDisk(t.Context(), b, while))
 	check(t, driver.Destroy(t.Context(), b.Mark.VM))
 	check(t, driver.SnapshotDisk(t.Context(), b, uuid.NewString()))
+	check(t, driver.RevertDisk(t.Context(), b, while))
 	ended, end := context.WithCancel(t.Context())
 	end()
 	if err := driver.CopyDisk(ended, b, copied); !api.IsKind(err, api.Unavailable) {
@@ -252,7 +257,15 @@ func recoversARecord(t *testing.T, d *daemon, driver *Driver) {
 func filtersOrSaysSo(t *testing.T, d *daemon) {
 	d.tell(t, "bridge br7")
 	d.tell(t, "hide ebtables")
-	t.Cleanup(func() { d.tell(t, "show ebtables") })
+	hidden := true
+	show := func() {
+		if hidden {
+			d.tell(t, "show ebtables")
+		}
+		hidden = false
+	}
+	t.Cleanup(show)
+	var last vmm.Build
 	for _, c := range []struct {
 		filter  string
 		refused bool
@@ -279,8 +292,55 @@ func filtersOrSaysSo(t *testing.T, d *daemon) {
 		if f := definedFacts(t, driver, b); f.nic.filter != "" || f.nic.bridge != "br7" || f.nic.mac != b.NIC.MAC {
 			t.Errorf("filter %s: got interface %+v, want it on its bridge, without a filter", c.filter, f.nic)
 		}
-		vmmtest.Remove(t, h, b)
+		t.Cleanup(func() { vmmtest.Remove(t, h, b) })
+		last = b
 	}
+
+	driver := d.driver(t, string(golibvirt.QEMUSystem))
+	driver.cfg.Filter = FilterOn
+	if err := driver.Start(t.Context(), last.Mark.VM); !api.IsKind(err, api.Invalid) {
+		t.Errorf("start unfiltered where all is to be filtered: got %v, want invalid", err)
+	}
+	show()
+	check(t, driver.Start(t.Context(), last.Mark.VM))
+	if f := definedFacts(t, driver, last); f.nic.filter != "orchd-ipv4-ipv6 10.9.0.7 fd00:9::7" || len(driver.Warnings()) > 0 {
+		t.Errorf("started on a host that was mended: got interface %+v, warnings %q; want it filtered", f.nic, driver.Warnings())
+	}
+	check(t, driver.Destroy(t.Context(), last.Mark.VM))
+	driver.cfg.Filter = FilterOff
+	check(t, driver.Start(t.Context(), last.Mark.VM))
+	if f := definedFacts(t, driver, last); f.nic.filter != "" {
+		t.Errorf("started on a host that is not to filter: got interface %+v", f.nic)
+	}
+}
+
+// longPath: a console is reached where the path of its folder is too long for a socket.
+func longPath(t *testing.T, d *daemon) {
+	dir := filepath.Join(d.dir, strings.Repeat("long", 20))
+	t.Cleanup(func() { check(t, os.Remove(linkTo(dir))) })
+	driver, err := New(Config{URI: d.uri(string(golibvirt.QEMUSystem)), Cluster: cluster, Disks: dir, VirtType: VirtQEMU}, slog.New(slog.DiscardHandler))
+	check(t, err)
+	defer driver.Close()
+	h := vmmtest.Host{Driver: driver, Cluster: cluster}
+	b := h.NewBuild()
+	defer vmmtest.Remove(t, h, b)
+	check(t, driver.Define(t.Context(), b))
+	if _, err := driver.Console(t.Context(), b.Mark.VM); !api.IsKind(err, api.Conflict) {
+		t.Errorf("console of a domain that is off: got %v, want conflict", err)
+	}
+	check(t, driver.Start(t.Context(), b.Mark.VM))
+	files, err := driver.DiskFiles(t.Context())
+	if err != nil || !slices.Contains(files, socketName(b.Mark.VM)) {
+		t.Errorf("files: got %v, %v; want the console's socket among them", files, err)
+	}
+	first, err := driver.Console(t.Context(), b.Mark.VM)
+	check(t, err)
+	second, err := driver.Console(t.Context(), b.Mark.VM)
+	check(t, err)
+	if _, err := first.Read(make([]byte, 1)); err == nil {
+		t.Error("the first console is open beside the second")
+	}
+	check(t, errors.Join(first.Close(), second.Close(), second.Close()))
 }
 
 // reservesOnce: an address is reserved for one VM, and what cannot be is said.

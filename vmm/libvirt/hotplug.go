@@ -30,6 +30,9 @@ func (d *Driver) Hotplug(ctx context.Context, b vmm.Build) error {
 		if err != nil {
 			return err
 		}
+		if now.Devices == nil {
+			now.Devices = &libvirtxml.DomainDeviceList{}
+		}
 		old, err := markedIn(rpc, dom)
 		if err != nil {
 			return err
@@ -46,7 +49,7 @@ func (d *Driver) Hotplug(ctx context.Context, b vmm.Build) error {
 		if err := plugIn(rpc, dom, vcpus, mib); err != nil {
 			return err
 		}
-		next.adopted = old.adopted
+		next.adopted, next.filter = old.adopted, old.filter
 		return settle(rpc, dom, next)
 	})
 }
@@ -139,11 +142,7 @@ func settle(rpc *golibvirt.Libvirt, dom golibvirt.Domain, next facts) error {
 		return err
 	}
 	resize(d, next.vcpus, next.memoryMiB)
-	text, err := d.Marshal()
-	if err != nil {
-		return api.Errorf(api.Internal, "libvirt.hotplug", "the domain cannot be written: %w", err)
-	}
-	if _, err := rpc.DomainDefineXMLFlags(text, golibvirt.DomainDefineValidate); err != nil {
+	if err := redefine(rpc, d); err != nil {
 		return err
 	}
 	return setMark(rpc, dom, next.marked)

@@ -9,8 +9,14 @@ import (
 	"github.com/orchd/orchd/api"
 )
 
-// Start switches a domain on.
+// Start switches a domain on, filtered if it should be.
 func (d *Driver) Start(ctx context.Context, uuid string) error {
+	if err := d.refuseOn(ctx, uuid); err != nil {
+		return err
+	}
+	if err := d.refilter(ctx, uuid); err != nil {
+		return err
+	}
 	return d.change(ctx, "start", uuid, startLimit, func(rpc *golibvirt.Libvirt, dom golibvirt.Domain) error {
 		if err := refuseUnless(rpc, dom, isOff); err != nil {
 			return err

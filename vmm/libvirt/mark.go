@@ -26,6 +26,7 @@ type markXML struct {
 	Epoch   uint64   `xml:"epoch,attr"`
 	Spec    string   `xml:"spec,attr"`
 	Adopted bool     `xml:"adopted,attr,omitempty"` // orchd did not make the domain: it changes in it only what it must
+	Filter  string   `xml:"filter,attr,omitempty"`  // what its interface is to be filtered by, whether this host could or not
 	Record  string   `xml:"record,omitempty"`       // api.VM in JSON of plain ASCII
 }
 
@@ -33,13 +34,14 @@ type markXML struct {
 type marked struct {
 	mark    vmm.Mark
 	adopted bool
+	filter  string // a filter's name and the addresses that it lets through
 	record  string
 }
 
 // markText is the element, as it is put into a domain.
 func markText(m marked) (string, error) {
 	text, err := xml.Marshal(markXML{xml.Name{Space: namespace, Local: markElement},
-		m.mark.Cluster, m.mark.VM, m.mark.Epoch, m.mark.Spec, m.adopted, m.record})
+		m.mark.Cluster, m.mark.VM, m.mark.Epoch, m.mark.Spec, m.adopted, m.filter, m.record})
 	return string(text), err
 }
 
@@ -52,7 +54,7 @@ func parseMark(element string) (marked, error) {
 	if m.XMLName.Local != markElement || m.VM == "" {
 		return marked{}, errors.New("libvirt: the metadata is no mark of orchd's")
 	}
-	return marked{vmm.Mark{Cluster: m.Cluster, VM: m.VM, Epoch: m.Epoch, Spec: m.Spec}, m.Adopted, m.Record}, nil
+	return marked{vmm.Mark{Cluster: m.Cluster, VM: m.VM, Epoch: m.Epoch, Spec: m.Spec}, m.Adopted, m.Filter, m.Record}, nil
 }
 
 // recordText is a VM as its domain keeps it: without secrets, and in ASCII, which

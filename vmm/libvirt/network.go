@@ -37,7 +37,7 @@ func reservationOf(b vmm.Build) (h libvirtxml.NetworkDHCPHost, ok bool, err erro
 	if b.NIC == nil || b.NIC.Network == "" {
 		return h, false, nil
 	}
-	n, err := nicOf(*b.NIC, false)
+	n, _, err := nicOf(*b.NIC)
 	if err != nil {
 		return h, false, err
 	}

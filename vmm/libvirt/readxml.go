@@ -98,15 +98,24 @@ func readInterface(i libvirtxml.DomainInterface) (n nicFacts) {
 	if i.MTU != nil {
 		n.mtu = i.MTU.Size
 	}
-	if i.FilterRef == nil {
-		return n
-	}
-	values := map[string][]string{}
-	for _, p := range i.FilterRef.Parameters {
-		values[p.Name] = append(values[p.Name], p.Value)
-	}
-	n.filter, n.ips, n.ips6 = i.FilterRef.Filter, strings.Join(values[varIP], " "), strings.Join(values[varIPv6], " ")
+	n.filter = filterIn(i.FilterRef)
 	return n
+}
+
+// filterIn is what filterRef was made from. libvirt gives the addresses in its own order.
+func filterIn(ref *libvirtxml.DomainInterfaceFilterRef) string {
+	if ref == nil {
+		return ""
+	}
+	words := []string{ref.Filter}
+	for _, name := range []string{varIP, varIPv6} {
+		for _, p := range ref.Parameters {
+			if p.Name == name {
+				words = append(words, p.Value)
+			}
+		}
+	}
+	return strings.Join(words, " ")
 }
 
 func pathOf(s *libvirtxml.DomainDiskSource) string {

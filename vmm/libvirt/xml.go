@@ -139,6 +139,7 @@ func (f facts) interfaces() []libvirtxml.DomainInterface {
 		MAC:    &libvirtxml.DomainInterfaceMAC{Address: n.mac},
 		Source: &libvirtxml.DomainInterfaceSource{},
 		Model:  &libvirtxml.DomainInterfaceModel{Type: "virtio"},
+		ROM:    &libvirtxml.DomainROM{Enabled: "no"}, // nobody boots from the network: that only takes time
 	}
 	if n.bridge != "" {
 		i.Source.Bridge = &libvirtxml.DomainInterfaceSourceBridge{Bridge: n.bridge}
@@ -148,19 +149,23 @@ func (f facts) interfaces() []libvirtxml.DomainInterface {
 	if n.mtu > 0 {
 		i.MTU = &libvirtxml.DomainInterfaceMTU{Size: n.mtu}
 	}
-	if n.filter != "" {
-		i.FilterRef = &libvirtxml.DomainInterfaceFilterRef{
-			Filter:     n.filter,
-			Parameters: append(parameters(varIP, n.ips), parameters(varIPv6, n.ips6)...),
-		}
-	}
+	i.FilterRef = filterRef(n.filter)
 	return []libvirtxml.DomainInterface{i}
 }
 
-// parameters are the values of one variable of a filter.
-func parameters(name, values string) (all []libvirtxml.DomainInterfaceFilterParam) {
-	for _, v := range strings.Fields(values) {
-		all = append(all, libvirtxml.DomainInterfaceFilterParam{Name: name, Value: v})
+// filterRef puts a filter on an interface; none for "".
+func filterRef(filter string) *libvirtxml.DomainInterfaceFilterRef {
+	words := strings.Fields(filter)
+	if len(words) == 0 {
+		return nil
 	}
-	return all
+	ref := &libvirtxml.DomainInterfaceFilterRef{Filter: words[0]}
+	for _, ip := range words[1:] {
+		name := varIP
+		if strings.Contains(ip, ":") {
+			name = varIPv6
+		}
+		ref.Parameters = append(ref.Parameters, libvirtxml.DomainInterfaceFilterParam{Name: name, Value: ip})
+	}
+	return ref
 }

@@ -150,7 +150,7 @@ func TestFilters(t *testing.T) {
 	for name, want := range map[string]string{
 		"orchd-mac": "", "orchd-ipv4": varIP, "orchd-ipv6": varIPv6, "orchd-ipv4-ipv6": varIP + " " + varIPv6,
 	} {
-		f, known := filters[name]
+		f, known := guestFilters[name]
 		text, err := f.Marshal()
 		if err != nil || !known || !api.IsUUID(f.UUID) {
 			t.Fatalf("filter %s: got %+v, %v", name, f, err)
