@@ -70,6 +70,11 @@ func (h *Host) open(i int) error {
 			return err
 		}
 	}
+	if h.lab.disksMiB > 0 {
+		if err := h.mountDisks(); err != nil {
+			return err
+		}
+	}
 	return h.writeDoor(fmt.Sprintf("nsenter --target %d --mount --net --pid --uts env %s", h.space.pid(), strings.Join(h.environ(), " ")))
 }
 

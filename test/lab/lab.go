@@ -14,17 +14,18 @@ import (
 
 // Lab is some hosts and the network between them.
 type Lab struct {
-	t       T
-	dir     string   // everything that the lab writes
-	lock    *os.File // held as long as the lab lives: see sweep
-	binary  string   // orchd
-	driver  string
-	config  []string // lines for every host's orchd.toml
-	under   []string // the command that orchd's daemon runs under
-	bare    bool     // no namespaces
-	bridged bool     // hosts have a bridge for guests
-	wires   *space   // where the bridge is
-	hosts   []*Host
+	t        T
+	dir      string   // everything that the lab writes
+	lock     *os.File // held as long as the lab lives: see sweep
+	binary   string   // orchd
+	driver   string
+	config   []string // lines for every host's orchd.toml
+	under    []string // the command that orchd's daemon runs under
+	bare     bool     // no namespaces
+	bridged  bool     // hosts have a bridge for guests
+	disksMiB int      // room for disks; 0: as much as the machine has
+	wires    *space   // where the bridge is
+	hosts    []*Host
 }
 
 // An Option of Start.

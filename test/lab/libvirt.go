@@ -105,24 +105,36 @@ func (h *Host) StartLibvirt() {
 	}
 }
 
-// Reboot takes the power away: orchd, libvirt and every guest are gone at once, and
-// so is what was in /run. Then libvirt starts again, and orchd, if the host was
-// enrolled. A cut stays. It does not wait until orchd is ready.
+// Reboot takes the power away and gives it back: libvirt starts again, and orchd, if
+// the host was enrolled. A cut stays. It does not wait until orchd is ready.
 func (h *Host) Reboot() {
 	h.t.Helper()
 	enrolled := h.orchd != nil
-	h.Run("bash", "-c", "kill -KILL -1; find /run -mindepth 1 -delete") // -1: all of the host but its first process
-	for _, p := range []*process{h.orchd, h.libvirtd, h.virtlogd} {
-		if p != nil {
-			<-p.done
-		}
-	}
+	h.PowerOff()
 	if h.lab.driver == "libvirt" {
 		h.StartLibvirt()
 	}
 	if enrolled {
 		h.Start()
 	}
+}
+
+// PowerOff takes the power away: orchd, libvirt and every guest are gone at once, and
+// so is what was in /run.
+func (h *Host) PowerOff() {
+	h.t.Helper()
+	h.Run("bash", "-c", "kill -KILL -1; find /run -mindepth 1 -delete") // -1: all of the host but its first process
+	for _, p := range []*process{h.orchd, h.libvirtd, h.virtlogd} {
+		if p != nil {
+			<-p.done
+		}
+	}
+	Eventually(h.t, patience, func() error {
+		if guests := h.Guests(); len(guests) > 0 {
+			return fmt.Errorf("%s: processes %v are still ending", h.Name, guests)
+		}
+		return nil
+	})
 }
 
 // Guests gives the QEMU processes of the host, by the machine's numbers.
