@@ -52,7 +52,7 @@ func nicOf(w Wanted, row api.VM) (*NIC, error) {
 	}
 	nic := &NIC{Bridge: n.Bridge, Network: n.Libvirt, Filter: !n.Open, MTU: n.MTU}
 	for _, a := range row.Status.Addresses {
-		if a.Network != name {
+		if a.Network != n.Name && a.Network != name { // the row may name it by its id
 			continue
 		}
 		nic.MAC = a.MAC

@@ -159,7 +159,7 @@ func ofFile(w Wanted, name string, here map[string]bool) (api.Finding, bool) {
 	id, _, _ := strings.Cut(name, ".")
 	_, known := w.Row(id)
 	_, tomb := w.Buried(id)
-	if known || tomb || here[id] {
+	if known || tomb || here[id] || name == "lost+found" { // of a file system of its own
 		return api.Finding{}, false
 	}
 	one := api.Finding{Code: fileWithoutRecord, Name: name,

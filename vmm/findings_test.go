@@ -55,6 +55,7 @@ func TestFindings(t *testing.T) {
 		{name: "theirs, not here", w: tables{row: lifeRow(theirs)}},
 		{name: "file without record", found: found{files: []string{disk}}, code: fileWithoutRecord, action: "disks/" + disk},
 		{name: "file of no form", found: found{files: []string{"notes.txt"}}, code: fileWithoutRecord, action: "disks/notes.txt"},
+		{name: "file system of its own", found: found{files: []string{"lost+found"}}},
 		{name: "file of a tombstone", w: tables{tomb: 2}, found: found{files: []string{disk}}},
 		{name: "file of one that has moved", w: tables{row: lifeRow(theirs)}, found: found{files: []string{DiskName(Mark{VM: vmID, Epoch: 1})}}},
 		{name: "address that is its own", w: tables{row: lifeRow(addressed)}, found: found{domains: []Domain{running}, seen: uses("10.0.0.5", "fe80::1", "169.254.3.4", "0.0.0.0", "nonsense")}},

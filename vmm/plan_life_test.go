@@ -247,6 +247,10 @@ func TestBuild(t *testing.T) {
 	if b.Spec.UserData != "" || b.Record.Spec.UserData != "" || b.Record.Status.Operation != "" {
 		t.Errorf("build: got %+v and record %+v, want no user data and no operation in it", b.Spec, b.Record)
 	}
+	w.networks["net-id"] = network
+	if b, err = me.build(w, *on("net-id", four)); err != nil || b.NIC == nil || b.NIC.MAC != four.MAC {
+		t.Errorf("interface on a network that is named by its id: got %+v, %v", b.NIC, err)
+	}
 	free := four
 	free.Network = "open"
 	if b, err = me.build(w, *on("open", free)); err != nil || b.NIC == nil || b.NIC.Network != "default" || b.NIC.Filter {

@@ -12,7 +12,7 @@ import (
 // longer ours at that epoch; api.Unavailable means that the outcome is unknown.
 type Records interface {
 	// Wanted is the view of this peer's own tables, and a channel that is
-	// closed when they may have changed since.
+	// closed when they may have changed since: a VM, or a disk snapshot in hand.
 	Wanted() (Wanted, <-chan struct{})
 	// Confirmed is the same view, read linearizably; an error without quorum.
 	Confirmed(ctx context.Context) (Wanted, error)
