@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -38,6 +39,7 @@ const (
 	imagesLook  = 15 * time.Second // look again without being woken
 	imagesSweep = time.Hour        // between two sweeps that find nothing to begin with
 	imagesRest  = 5 * time.Second  // after a failure that may pass
+	imagesFetch = 24 * time.Hour   // for one try to fetch an image, which the next one goes on with
 	progressGap = 2 * time.Second  // between two words about how far something is
 )
 
@@ -170,8 +172,15 @@ func (i *images) client() *http.Client {
 			}
 		}
 	}
+	if mine, err := net.InterfaceAddrs(); err == nil {
+		for _, at := range mine {
+			if prefix, err := netip.ParsePrefix(at.String()); err == nil {
+				own = append(own, netip.PrefixFrom(prefix.Addr(), prefix.Addr().BitLen()))
+			}
+		}
+	}
 	g := guard.Guard{Allow: i.cfg.ImageAllow, Refuse: own, Ports: i.cfg.ImagePorts, Roots: i.cfg.ImageRoots}
-	return g.Client(guard.Limits{})
+	return g.Client(guard.Limits{Total: imagesFetch})
 }
 
 // progress tells the cluster how far an image is, not more often than matters.
@@ -207,8 +216,15 @@ func (i *images) tellCopies(ctx context.Context, r fsm.Reader) {
 		i.log.Warn("images not listed", "err", err)
 	}
 	for _, id := range here {
-		if image, known := r.Image(id); known && !told[id] && image.State == api.ImageAvailable {
+		switch image, _ := r.Image(id); {
+		case image.State == api.ImageAvailable && !told[id]:
 			i.tell(ctx, contentOf(image))
+		case image.State == api.ImagePending && image.Source == api.SourceUpload && image.Via == i.identity.PeerID:
+			// It was whole when this peer ended, before it could say so.
+			if content, err := i.depot.Check(ctx, asWanted(image)); err == nil {
+				content.Image = id
+				i.tell(ctx, content)
+			}
 		}
 	}
 }
