@@ -112,7 +112,7 @@ func TestNothingSecretLeaves(t *testing.T) {
 	if len(out.changes) != len(RecordedTables()) {
 		t.Fatalf("%d changes of %d tables", len(out.changes), len(RecordedTables()))
 	}
-	for name, want := range map[string]int{"tokens": 1, "settings": 2, "bmcs": 1, "compute_nodes": 4, "node_collections": 1, "redfish_endpoints": 1} {
+	for name, want := range map[string]int{"tokens": 1, "settings": 2, "seeds": 1, "vms": 1, "bmcs": 1, "compute_nodes": 4, "node_collections": 1, "redfish_endpoints": 1} {
 		if secrets[name] != want {
 			t.Errorf("table %s has %d secrets, want %d", name, secrets[name], want)
 		}
@@ -216,6 +216,10 @@ func TestBookkeepingIsNotOffered(t *testing.T) {
 var public = map[string]string{
 	"peers.public_key": "a public key",
 	"peers.wrap_key":   "a public key: what is wrapped for it stands in settings, tagged",
+
+	"ssh_keys.public_key": "a public key",
+
+	"vms.status.ssh_host_keys.key": "a public key of the guest, to be compared with what ssh shows",
 }
 
 var looksSecret = regexp.MustCompile(`(?i)passw|secret|credential|private|sealed|wrapped|hash|user_?data|meta_?data|vendor_?data|cloud_?init|_key$|^key$|token`)

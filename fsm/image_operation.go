@@ -112,7 +112,7 @@ func applyExportVM(tx *Txn, c vmExport) (object, error) {
 	}
 	i := api.Image{ID: tx.newID(), Name: c.Image, Account: vm.Account, Kind: api.ImageDisk, Source: api.SourceVM, VM: vm.ID, Format: "qcow2"}
 	owner, _ := peers.one(tx.Reader, vm.Status.OwnerID)
-	await(tx, "export", &i, owner, api.OpTarget{Kind: "vm", ID: vm.ID, Name: vm.Name})
+	await(tx, kindExport, &i, owner, api.OpTarget{Kind: "vm", ID: vm.ID, Name: vm.Name})
 	return putImage(tx, i), nil
 }
 
@@ -124,13 +124,12 @@ func restingDisk(r Reader, op string, vm api.VM) error {
 		return api.Errorf(api.Conflict, op, "VM %s is being deleted", vm.Name)
 	case vm.Spec.DiskGiB == 0 && boots.Kind != api.ImageDisk:
 		return api.Errorf(api.Conflict, op, "VM %s has no disk", vm.Name)
+	case slices.Contains(vm.Status.Flags, flagForeignDisk):
+		return api.Errorf(api.Conflict, op, "VM %s was adopted with a disk that is not in orchd's folder; copy it on its host, and make an image of that file", vm.Name)
 	case vm.Status.State != api.VMStopped || vm.Status.Desired != api.WantStopped:
 		return api.Errorf(api.Conflict, op, "VM %s is %s; stop it first: orchd vm stop %s", vm.Name, vm.Status.State, vm.Name)
 	}
-	if i, busy := exportInHand(r, vm.ID); busy {
-		return api.Errorf(api.Conflict, op, "the disk of VM %s is on its way into image %s: wait for operation %s", vm.Name, i.Name, i.Operation)
-	}
-	return nil
+	return diskIdle(r, op, vm)
 }
 
 // exportInHand finds the image that the disk of a VM is being made into.

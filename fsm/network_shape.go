@@ -76,18 +76,13 @@ func (f *shapeFaults) ranges() {
 		return // what follows would only say it again
 	}
 	f.inside("/gateway", s.Gateway, first)
-	from, to := f.inside("/first", s.First, first), f.inside("/last", s.Last, first)
-	f.wrong(from.IsValid() && to.IsValid() && to.Less(from), "/last", "comes before the first")
 	f.inside("/gateway6", s.Gateway6, second)
-	if known {
-		f.wrong(nothingBetween(s, first), "/last", "leaves no address that may be allotted")
+	f.inside("/first", s.First, first)
+	f.inside("/last", s.Last, first)
+	if known && len(f.faults) == 0 {
+		from, to := allottable(s, first)
+		f.wrong(to.Less(from), "/last", "comes before the first")
 	}
-}
-
-// nothingBetween tells whether one bound alone leaves nothing of a range.
-func nothingBetween(s api.NetworkShape, cidr netip.Prefix) bool {
-	first, last := allottable(s, cidr)
-	return last.Less(first) && (s.First == "" || s.Last == "")
 }
 
 // allottable is what may be allotted from the first range of a network: by default
@@ -118,7 +113,7 @@ func (f *shapeFaults) parsed(pointer, text, detail string) (cidr netip.Prefix, k
 	return cidr, true
 }
 
-// inside reads an address of a range; the zero address where there is none.
+// inside reads an address that must be of a range; the zero address where there is none.
 func (f *shapeFaults) inside(pointer, text string, cidr netip.Prefix) netip.Addr {
 	if text == "" {
 		return netip.Addr{}

@@ -122,8 +122,12 @@ func (s *scribe) uncollect(t *testing.T) []byte {
 }
 
 func (s *scribe) network(t *testing.T) []byte {
-	return s.encoded(t, createNetwork, admin, api.NetworkCreate{Name: pick(s, []string{"n4", "n6"}), NetworkShape: api.NetworkShape{CIDR: pick(s, []string{"10.0.0.0/29", "fd00::/64", "10.0.0.1/8"}),
-		Gateway: pick(s, []string{"", "10.0.0.1"})}})
+	c := api.NetworkCreate{Name: pick(s, []string{"n4", "n6"}), NetworkShape: api.NetworkShape{CIDR: pick(s, []string{"10.0.0.0/29", "fd00::/64", "10.0.0.1/8"}),
+		Gateway: pick(s, []string{"", "10.0.0.1"}), Bridge: pick(s, []string{"", "br0"}), Libvirt: pick(s, []string{"", "", "default"}), CIDR6: pick(s, []string{"", "", "fd01::/64"})}}
+	if s.rng.IntN(4) == 0 {
+		c.Pools = []api.AddressPool{{Peer: s.member().Name, First: "10.0.0.2", Last: "10.0.0.3"}, {Peer: "h1", First: "10.0.0.4", Last: pick(s, []string{"10.0.0.6", "10.0.1.0"})}}
+	}
+	return s.encoded(t, createNetwork, admin, c)
 }
 
 func (s *scribe) unnetwork(t *testing.T) []byte {

@@ -71,7 +71,9 @@ func (s *scribe) command(t *testing.T) []byte {
 		s.saw, s.reassign, s.label, s.image, s.unimage, s.token, s.untoken, s.join, s.host, s.cordon, s.unpeer, s.tidy, s.keep,
 		s.fleet, s.fleet, s.fleet, s.fleet, s.fleet, s.fleet, s.fleet, s.fleet, s.fleet, s.fleet,
 		s.smdCommand, s.smdCommand, s.smdCommand, s.smdCommand, s.smdCommand, s.smdCommand,
-		s.rollback, s.rollback, s.settle, s.allocate,
+		s.rollback, s.rollback, s.settle, s.allocate, s.allocate, s.fleet, s.fleet, s.fleet, s.fleet,
+		s.catalogue, s.catalogue, s.catalogue, s.catalogue, s.catalogue, s.catalogue, s.catalogue, s.catalogue,
+		s.life, s.life, s.life, s.life, s.life, s.life, s.life, s.life, s.life, s.life, s.life, s.life, s.lose,
 	}
 	return all[s.rng.IntN(len(all))](t)
 }
@@ -128,14 +130,14 @@ func (s *scribe) candidates() (ids []string, others []api.HostPart) {
 func (s *scribe) create(t *testing.T) []byte {
 	ids, others := s.candidates()
 	return s.encoded(t, createVM, s.actor(), vmCreate{
-		VM: api.VMCreate{Name: fmt.Sprintf("vm%d", s.rng.IntN(60)), Labels: map[string]string{"n": fmt.Sprint(s.rng.IntN(3))},
+		VM: api.VMCreate{Name: fmt.Sprintf("vm%d", s.rng.IntN(60)), Account: pick(s, []string{"", "", "other"}), Labels: map[string]string{"n": fmt.Sprint(s.rng.IntN(3))},
 			Spec: api.VMSpec{VCPUs: int64(s.rng.IntN(5)), MemoryMiB: 512 << s.rng.IntN(3), DiskGiB: int64(s.rng.IntN(20)), Image: pick(s, []string{"", "", "im1", "im2"})}},
 		Candidates: ids, Others: others,
 	})
 }
 
 func (s *scribe) act(t *testing.T) []byte {
-	return s.encoded(t, actOnVM, s.actor(), vmAction{ID: s.vm().ID, Verb: pick(s, []string{verbStart, verbStop, verbForceStop, verbDelete, "dance"}), IfVersion: uint64(s.rng.IntN(8) / 7)})
+	return s.encoded(t, actOnVM, s.actor(), vmAction{ID: s.vm().ID, Verb: pick(s, []string{api.ActStart, api.ActStop, api.ActForceStop, kindDelete, "dance"}), IfVersion: uint64(s.rng.IntN(8) / 7)})
 }
 
 // byOwner mostly speaks as the owner of the VM, at its epoch.

@@ -52,6 +52,8 @@ func TestReplicasAgree(t *testing.T) {
 				t.Fatalf("seed %d, entry %d: state hashes are %s and %s", seed, e.index, want.Hash(), b.Read().Hash())
 			}
 			ledgerHolds(t, seed, want)
+			catalogueHolds(t, seed, want)
+			guestsHold(t, seed, want)
 		}
 		ours.drain(s.m)
 		behind.drain(b)
@@ -60,6 +62,7 @@ func TestReplicasAgree(t *testing.T) {
 			t.Errorf("seed %d: after the snapshot the sink is told %v, want %s", seed, behind.calls, want)
 		}
 		fleetHolds(t, seed, b.Read())
+		catalogueHolds(t, seed, b.Read())
 		compareStates(t, seed, s.m, b)
 		if err := b.Verify(); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
@@ -102,6 +105,7 @@ func TestEntriesAppliedWhole(t *testing.T) {
 		whole.drain(b)
 		sameChanges(t, fmt.Sprintf("seed %d", seed), whole.changes, single.changes)
 		fleetHolds(t, seed, b.Read())
+		catalogueHolds(t, seed, b.Read())
 		compareStates(t, seed, s.m, b)
 		if err := b.Verify(); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
@@ -155,6 +159,11 @@ func fleetHolds(t *testing.T, seed uint64, r Reader) {
 	for i := range ethernetInterfaces.each(r, "") {
 		used.enter(i.addresses(), nil)
 	}
+	for l := range leases.each(r, "") {
+		if ip, ok := leasedIP(&l); ok {
+			used.hold(ip)
+		}
+	}
 	exclusive := map[string]string{}
 	for c := range collections.each(r, "") {
 		for _, x := range c.Nodes {
@@ -166,6 +175,9 @@ func fleetHolds(t *testing.T, seed uint64, r Reader) {
 		}
 	}
 	got, want := r.state.sums.addresses, used
+	if !slices.Equal(stretches(got), stretches(want)) {
+		t.Errorf("seed %d: leased are said to be %v, the rows give %v", seed, stretches(got), stretches(want))
+	}
 	if !slices.Equal(got.v4.Keys(), want.v4.Keys()) || got.v6 != nil && want.v6 != nil && got.v6.Len() != want.v6.Len() {
 		t.Errorf("seed %d: the addresses in use are not those of the rows", seed)
 	}
@@ -180,6 +192,14 @@ func fleetHolds(t *testing.T, seed uint64, r Reader) {
 		}
 		return true
 	})
+}
+
+// stretches are those of leased addresses.
+func stretches(a addresses) []stretch {
+	if a.leased == nil {
+		return nil
+	}
+	return a.leased.Items()
 }
 
 // ledgerHolds: what is promised is what the VMs take, and no placement exceeds a

@@ -193,6 +193,8 @@ func wholeHolds(t *testing.T, s *scribe) {
 	fleetHolds(t, r.Index(), r)
 	stateManagerHolds(t, r)
 	ledgerHolds(t, r.Index(), r)
+	catalogueHolds(t, r.Index(), r)
+	guestsHold(t, r.Index(), r)
 	for vm := range r.VMs("") {
 		if _, there := r.Image(vm.Spec.Image); vm.Spec.Image != "" && !there {
 			t.Errorf("VM %s boots from image %s, which is not there", vm.Name, vm.Spec.Image)
@@ -295,7 +297,7 @@ func (s *scribe) change(t *testing.T) {
 		return
 	}
 	s.index, s.at = s.index+1, s.at.Add(time.Second)
-	s.m.Apply(s.index, 0, s.at, pick(s, []func(*testing.T) []byte{s.fleet, s.smdCommand})(t))
+	s.m.Apply(s.index, 0, s.at, pick(s, []func(*testing.T) []byte{s.fleet, s.smdCommand, s.catalogue})(t))
 }
 
 // why is the reason of a refusal, without names.
