@@ -297,8 +297,8 @@ func TestChangesTellWho(t *testing.T) {
 			t.Errorf("a change of the create: %s by %s in %q, of account %q", nth(out.changes, made-1), c.Actor, c.RequestID, c.Account)
 		}
 	}
-	if made != 2 {
-		t.Errorf("to create a VM, twice under one id, made %d changes, want the VM and its operation", made)
+	if made != 4 {
+		t.Errorf("to create a VM, twice under one id, made %d changes, want the VM, its operation, its placement and its account's usage", made)
 	}
 	if !slices.ContainsFunc(out.changes, func(c snapshot.Change) bool {
 		return c.Table == "vms" && c.Verb == string(api.Deleted) && c.Account == api.DefaultAccount && c.Key == vm && c.Actor == operator.ID

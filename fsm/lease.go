@@ -25,15 +25,24 @@ var leases = &table[api.Lease]{
 		"network": func(l *api.Lease) string { return l.Network },
 	},
 	derived: func(s *sums, old, row *api.Lease) {
-		if old != nil && old.IP != "" {
-			s.addresses.release(netip.MustParseAddr(old.IP))
+		if ip, ok := leasedIP(old); ok {
+			s.addresses.release(ip)
 			s.holdAddresses(old.Account, -1)
 		}
-		if row != nil && row.IP != "" {
-			s.addresses.hold(netip.MustParseAddr(row.IP))
+		if ip, ok := leasedIP(row); ok {
+			s.addresses.hold(ip)
 			s.holdAddresses(row.Account, +1)
 		}
 	},
+}
+
+// leasedIP is the IP address of a lease, if there is a lease and it has one.
+func leasedIP(l *api.Lease) (netip.Addr, bool) {
+	if l == nil {
+		return netip.Addr{}, false
+	}
+	ip, err := netip.ParseAddr(l.IP)
+	return ip, err == nil
 }
 
 // leaseKey is the IP address of a lease; of one without any its MAC address.

@@ -71,7 +71,7 @@ func (s *scribe) command(t *testing.T) []byte {
 		s.saw, s.reassign, s.label, s.image, s.unimage, s.token, s.untoken, s.join, s.host, s.cordon, s.unpeer, s.tidy, s.keep,
 		s.fleet, s.fleet, s.fleet, s.fleet, s.fleet, s.fleet, s.fleet, s.fleet, s.fleet, s.fleet,
 		s.smdCommand, s.smdCommand, s.smdCommand, s.smdCommand, s.smdCommand, s.smdCommand,
-		s.rollback, s.rollback, s.settle, s.allocate, s.allocate, s.fleet, s.fleet, s.fleet, s.fleet,
+		s.rollback, s.rollback, s.settle, s.allocate, s.allocate, s.allocate, s.allocate, s.fleet, s.fleet, s.fleet, s.fleet,
 		s.catalogue, s.catalogue, s.catalogue, s.catalogue, s.catalogue, s.catalogue, s.catalogue, s.catalogue,
 		s.life, s.life, s.life, s.life, s.life, s.life, s.life, s.life, s.life, s.life, s.life, s.life, s.lose,
 	}
@@ -178,6 +178,11 @@ func (s *scribe) saw(t *testing.T) []byte {
 
 func (s *scribe) reassign(t *testing.T) []byte {
 	vm := s.vm()
+	for other := range s.m.Read().VMs("") {
+		if !other.Status.Begun && s.rng.IntN(2) == 0 {
+			vm = other
+		}
+	}
 	ids, others := s.candidates()
 	return s.encoded(t, reassignVM, ActorOfPeer(s.member().ID), vmReassign{vm.ID, vm.Status.Epoch, ids, others})
 }
