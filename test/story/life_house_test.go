@@ -25,20 +25,26 @@ import (
 // has other things to do.
 const bootTime = 2 * time.Minute
 
-// homes makes a cluster for guests that live a life: with a network that they are
-// on, called lan, and the images tiny (a kernel) and small (a disk that boots).
+// homes makes a cluster for guests that live a life: with the network lan that they
+// are on, and the image tiny. Its hosts pretend to have room.
 func homes(t *testing.T, n int, options ...lab.Option) *house {
 	t.Helper()
-	g, disk := guest.Make(t), guest.SmallDisk(t)
-	h := form(t, n, append([]lab.Option{lab.Bridged}, options...)...)
+	g := guest.Make(t)
+	room := lab.With("vmm.capacity.vcpus = 32", `vmm.capacity.memory = "32GiB"`, `vmm.capacity.disk = "200GiB"`)
+	h := form(t, n, append([]lab.Option{lab.Bridged, room}, options...)...)
 	h.allVoters()
-	c := h.api(h.Host(0))
-	if _, err := c.CreateImage(t.Context(), api.ImageCreate{Name: "tiny", Kind: api.ImageKernel, Kernel: g.Kernel, Initrd: g.Initrd, Cmdline: "console=ttyS0"}); err != nil {
-		t.Fatal(err)
-	}
-	h.upload(h.Host(0), "small", disk)
+	h.tiny(g)
 	h.lan()
 	return h
+}
+
+// tiny declares the small guest as an image.
+func (h *house) tiny(g guest.Guest) {
+	h.t.Helper()
+	_, err := h.api(h.Host(0)).CreateImage(h.t.Context(), api.ImageCreate{Name: "tiny", Kind: api.ImageKernel, Kernel: g.Kernel, Initrd: g.Initrd, Cmdline: "console=ttyS0"})
+	if err != nil {
+		h.t.Fatal(err)
+	}
 }
 
 // lan declares the network of the lab's bridges.

@@ -389,7 +389,9 @@ func (l *life) suspend(t *testing.T) {
 // and boots on another host, with what was written to it.
 func TestExportedDiskBootsElsewhere(t *testing.T) {
 	t.Parallel() // it mostly waits for the guest
+	disk := guest.SmallDisk(t)
 	h := homes(t, 2)
+	h.upload(h.Host(0), "small", disk)
 	_, public := newSSHKey(t)
 	h.sshKey(h.Host(0), "", "laptop", public)
 	c := h.api(h.Host(0))
