@@ -31,6 +31,7 @@ type fake struct {
 	asked  []string // "METHOD PATH?QUERY BODY" of each request
 	keys   []string // the Idempotency-Key of each that writes
 	header http.Header
+	raw    map[string]http.HandlerFunc // "METHOD PATH" that reads its body itself
 }
 
 func newFake(t *testing.T) *fake {
@@ -54,6 +55,10 @@ func newFake(t *testing.T) *fake {
 }
 
 func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if handle, ok := f.raw[r.Method+" "+r.URL.Path]; ok {
+		handle(w, r)
+		return
+	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		f.t.Error(err)

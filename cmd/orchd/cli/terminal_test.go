@@ -2,10 +2,12 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -70,4 +72,84 @@ func (f *fake) sitting(typed string, out io.Writer, args ...string) (r result) {
 	terminal.Close()
 	r.stderr = strings.ReplaceAll(<-seen, "\r\n", "\n")
 	return r
+}
+
+// seat is a terminal where somebody sits while a command runs.
+type seat struct {
+	t                *testing.T
+	fake             *fake
+	terminal, person *os.File
+	mu               sync.Mutex
+	seen             bytes.Buffer
+	fresh            chan struct{}
+	code             chan int
+}
+
+// sit opens a terminal and looks on.
+func (f *fake) sit(t *testing.T) *seat {
+	t.Helper()
+	s := &seat{t: t, fake: f, fresh: make(chan struct{}, 1), code: make(chan int, 1)}
+	s.terminal, s.person = openTerminal(t)
+	go func() {
+		buf := make([]byte, 4096)
+		for {
+			n, err := s.person.Read(buf)
+			s.mu.Lock()
+			s.seen.Write(buf[:n])
+			s.mu.Unlock()
+			select {
+			case s.fresh <- struct{}{}:
+			default:
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return s
+}
+
+// run begins a command line at the terminal.
+func (s *seat) run(ctx context.Context, args ...string) {
+	a := App{Stdin: s.terminal, Stdout: s.terminal, Stderr: s.terminal, Now: time.Now, Environ: []string{"ORCHD_ADDR=unix://" + s.fake.socket}}
+	go func() { s.code <- a.Run(ctx, args) }()
+}
+
+func (s *seat) types(keys string) {
+	s.t.Helper()
+	if _, err := io.WriteString(s.person, keys); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// text is all that was seen so far.
+func (s *seat) text() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strings.ReplaceAll(s.seen.String(), "\r\n", "\n")
+}
+
+// see waits until something has been seen.
+func (s *seat) see(want string) {
+	s.t.Helper()
+	late := time.After(10 * time.Second)
+	for !strings.Contains(s.text(), want) {
+		select {
+		case <-s.fresh:
+		case <-late:
+			s.t.Fatalf("did not see %q but %q", want, s.text())
+		}
+	}
+}
+
+// ends waits for the end of the command.
+func (s *seat) ends() int {
+	s.t.Helper()
+	select {
+	case code := <-s.code:
+		return code
+	case <-time.After(10 * time.Second):
+		s.t.Fatalf("it does not end; saw %q", s.text())
+		return 0
+	}
 }

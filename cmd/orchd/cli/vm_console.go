@@ -196,7 +196,7 @@ func (a *App) hungUp(ref string, left bool, err error, keyboard bool) error {
 			a.say("left the console; %s", again)
 		}
 		return nil
-	case errors.Is(err, io.EOF):
+	case api.IsKind(err, api.Gone): // a broken line has io.EOF in it too
 		a.say("%s was switched off", ref)
 		return nil
 	}

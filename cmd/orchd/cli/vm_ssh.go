@@ -111,25 +111,22 @@ func fingerprints(keys []api.HostKey) string {
 
 // withKeys finds a VM whose guest has told its keys, and waits for them up to timeout.
 func (a *App) withKeys(ctx context.Context, ref string, timeout time.Duration) (api.VM, error) {
-	ctx, cancel := context.WithTimeout(ctx, max(timeout, nameTime))
-	defer cancel()
+	began := time.Now()
 	for waited := false; ; waited = true {
 		_, vm, err := a.findVM(ctx, ref)
 		switch {
-		case errors.Is(ctx.Err(), context.DeadlineExceeded):
-			return vm, noKeysYet(ref, timeout)
 		case err != nil && !(waited && api.IsKind(err, api.Unavailable)):
 			return vm, err
 		case err == nil && len(wellFormed(vm.Status.SSHHostKeys)) > 0:
 			return vm, nil
 		case err == nil && !onItsWay(vm):
 			return vm, &failure{exitConflict, fmt.Sprintf("%s is %s", vm.Name, vm.Status.State), "start it first: orchd vm start " + ref}
-		case timeout == 0:
+		case time.Since(began) >= timeout:
 			return vm, noKeysYet(ref, timeout)
 		case !waited:
 			a.say("%s has not told its SSH keys yet; waiting for them up to %s", ref, timeout)
 		}
-		if err := pause(ctx, lookEvery); errors.Is(err, context.Canceled) {
+		if err := pause(ctx, lookEvery); err != nil {
 			return vm, err
 		}
 	}
