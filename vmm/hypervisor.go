@@ -33,7 +33,8 @@ type Hypervisor interface {
 	// PutSeed stores the NoCloud image of a VM, which its domain has as a second, read-only disk.
 	PutSeed(ctx context.Context, vm string, iso []byte) error
 	// Reshape makes a domain that is off, and its disk, as b says: its name, its
-	// processors, memory, interface and mark. A disk grows and never shrinks.
+	// processors, memory, interface and mark. A disk that is to be smaller stays as
+	// it is.
 	// Of one that was adopted its name, processors, memory and mark change, and
 	// nothing else. Conflict when it is on.
 	Reshape(ctx context.Context, b Build) error

@@ -15,6 +15,7 @@ import (
 
 // disk is a text that the guest has written, and what was kept of it, by id.
 type disk struct {
+	gib  int64
 	text string
 	kept map[string]string
 }
@@ -25,7 +26,7 @@ func (d *Driver) MakeDisk(ctx context.Context, b vmm.Build) (made bool, err erro
 		name := vmm.DiskName(b.Mark)
 		made = vmm.NeedsDisk(b) && !d.files[name]
 		if made {
-			d.files[name], d.disks[name] = true, &disk{kept: map[string]string{}}
+			d.files[name], d.disks[name] = true, &disk{gib: max(b.Spec.DiskGiB, 1), kept: map[string]string{}}
 		}
 		return nil
 	})
@@ -123,7 +124,7 @@ func (d *Driver) DropSnapshot(ctx context.Context, b vmm.Build, id string) error
 // CopyDisk writes an empty qcow2 file of the disk's size: there is nothing that a
 // simulated guest could have put into it.
 func (d *Driver) CopyDisk(ctx context.Context, b vmm.Build, to string) error {
-	return d.onDisk(ctx, "CopyDisk", b, func(*disk) error {
+	return d.onDisk(ctx, "CopyDisk", b, func(now *disk) error {
 		if d.isOn(b) {
 			return api.Errorf(api.Conflict, "sim.copy", "the domain is not off")
 		}
@@ -134,7 +135,7 @@ func (d *Driver) CopyDisk(ctx context.Context, b vmm.Build, to string) error {
 		if err != nil {
 			return err
 		}
-		_, err = f.Write(emptyQcow2(max(b.Spec.DiskGiB, 1) << 30))
+		_, err = f.Write(emptyQcow2(now.gib << 30))
 		return errors.Join(err, f.Close())
 	})
 }

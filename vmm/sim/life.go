@@ -11,17 +11,17 @@ import (
 func (d *Driver) Reshape(ctx context.Context, b vmm.Build) error {
 	const op = "sim.reshape"
 	return d.change(ctx, "Reshape", b.Mark.VM, func(dom *vmm.Domain) error {
-		before, known := d.builds[dom.UUID]
 		switch {
 		case dom.Power != vmm.Off:
 			return api.Errorf(api.Conflict, op, "the domain is not off")
-		case known && b.Spec.DiskGiB < before.Spec.DiskGiB:
-			return api.Errorf(api.Invalid, op, "disks only grow")
 		case dom.Name != b.Name && d.taken("", b.Name):
 			return api.Errorf(api.Conflict, op, "a domain with this name exists")
 		}
 		dom.Name, dom.Mark = b.Name, b.Mark
 		d.builds[dom.UUID] = b
+		if now := d.disks[vmm.DiskName(b.Mark)]; now != nil {
+			now.gib = max(now.gib, b.Spec.DiskGiB)
+		}
 		return nil
 	})
 }
