@@ -17,6 +17,7 @@ func TestLiveNames(t *testing.T) {
 		answer("GET /v1/accounts", page(api.Account{Name: "default"})).
 		answer("GET /v1/operations", page(anOperation(api.OpRunning))).
 		answer("GET /v1/snapshots", page(api.Snapshot{ID: "000000000042"}))
+	catalogue(f)
 	for _, c := range []struct{ line, want string }{
 		{"vm show ", "web1 web2"},
 		{"vm delete web1 ", "web2"},
@@ -32,6 +33,29 @@ func TestLiveNames(t *testing.T) {
 		{"operation wait ", opID},
 		{"snapshot show ", "000000000042"},
 		{"completion ", "bash zsh fish powershell"},
+		{"vm create a --size ", "f1-s a-old"},
+		{"vm create a --network ", "lan nat"},
+		{"vm create a --ssh-key ", "anna"},
+		{"vm create a --restart ", "always on-failure never"},
+		{"vm create a --spread ", "peer chassis cabinet label:"},
+		{"vm create a --peer ", "h1"},
+		{"vm stop web1 ", "web2"},
+		{"vm rename web1 ", ""},
+		{"vm ssh web1 ", ""},
+		{"vm resize web1 --size ", "f1-s a-old"},
+		{"vm snapshot restore ", "web1 web2"},
+		{"vm snapshot restore web1 ", "later before"},
+		{"vm snapshot restore web1 later ", ""},
+		{"vm snapshot delete web1 later ", "before"},
+		{"vm snapshot create web1 ", ""},
+		{"vm adopt ", "--peer mail web1-0b9f2d1e x"},
+		{"size deprecate ", "f1-s a-old"},
+		{"ssh-key show ", "anna"},
+		{"network delete lan ", "nat"},
+		{"image download ", "--file -O tiny"},
+		{"account suspend ", "default"},
+		{"operation cancel ", opID},
+		{"peer lost ", "h1"},
 		{"vm list -o ", "table wide json yaml name csv"},
 		{"init --driver ", "auto libvirt sim none"},
 	} {

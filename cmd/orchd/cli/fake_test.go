@@ -11,7 +11,9 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,6 +30,7 @@ type fake struct {
 	t      *testing.T
 	mux    *http.ServeMux
 	socket string
+	mu     sync.Mutex
 	asked  []string // "METHOD PATH?QUERY BODY" of each request
 	keys   []string // the Idempotency-Key of each that writes
 	header http.Header
@@ -63,12 +66,31 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		f.t.Error(err)
 	}
+	f.mu.Lock()
 	f.asked = append(f.asked, strings.TrimSpace(r.Method+" "+r.URL.RequestURI()+" "+string(body)))
 	f.header = r.Header
 	if r.Method != http.MethodGet {
 		f.keys = append(f.keys, r.Header.Get("Idempotency-Key"))
 	}
+	f.mu.Unlock()
 	f.mux.ServeHTTP(w, r)
+}
+
+// requests is what was asked so far, while a command runs.
+func (f *fake) requests() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.asked)
+}
+
+// count is how many requests began so.
+func (f *fake) count(prefix string) (n int) {
+	for _, r := range f.requests() {
+		if strings.HasPrefix(r, prefix) {
+			n++
+		}
+	}
+	return n
 }
 
 // answer makes the peer answer a route: errors as problems, all else as JSON.

@@ -26,8 +26,8 @@ func (a *App) networks() listing[api.Network] {
 		name: func(n N) string { return n.Name },
 		columns: []column[N]{
 			{head: "NAME", text: func(n N) string { return n.Name }},
-			{head: "CIDR", text: func(n N) string { return spaced(n.CIDR, n.CIDR6) }, key: "cidr", raw: func(n N) string { return n.CIDR }},
-			{head: "GATEWAY", text: func(n N) string { return spaced(n.Gateway, n.Gateway6) }, key: "gateway", raw: func(n N) string { return n.Gateway }},
+			{head: "CIDR", text: func(n N) string { return spaced(n.CIDR, n.CIDR6) }},
+			{head: "GATEWAY", text: func(n N) string { return spaced(n.Gateway, n.Gateway6) }},
 			{head: "PLUGGED-INTO", text: plugged},
 			{head: "DNS", text: func(n N) string { return strings.Join(n.DNS, " ") }},
 			{head: "AGE", text: func(n N) string { return a.age(n.CreatedAt) }, key: "created_at", raw: func(n N) string { return moment(n.CreatedAt) }},

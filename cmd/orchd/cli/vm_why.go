@@ -72,7 +72,7 @@ func candidates() listing[api.Candidate] {
 			{head: "RANK", text: func(c C) string { return unlessZero(c.Rank) }},
 			{head: "PEER", text: func(c C) string { return c.Peer }},
 			{head: "STATUS", text: func(c C) string { return strings.ReplaceAll(string(c.Status), "_", " ") }, key: "status", raw: func(c C) string { return string(c.Status) }},
-			{head: "FREE", text: func(c C) string { return room(c.Free) }, key: "free", raw: func(c C) string { return room(c.Free) }},
+			{head: "FREE", text: func(c C) string { return room(c.Free) }},
 			{head: "REASONS", text: func(c C) string { return strings.Join(c.Reasons, "; ") }},
 		},
 	}
@@ -86,7 +86,10 @@ func byRank(x, y api.Candidate) int {
 	return cmp.Or(cmp.Compare(x.Rank, y.Rank), strings.Compare(x.Peer, y.Peer))
 }
 
-// room is an amount of resources on one line.
+// room is an amount of resources on one line; nothing where none is known.
 func room(r api.Resources) string {
+	if r == (api.Resources{}) {
+		return ""
+	}
 	return fmt.Sprintf("%d vcpus, %s, %s disk", r.VCPUs, mib(r.MemoryMiB), gib(r.DiskGiB))
 }
