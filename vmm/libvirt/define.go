@@ -89,10 +89,7 @@ func (d *Driver) Reshape(ctx context.Context, b vmm.Build) error {
 	if err != nil {
 		return err
 	}
-	if err := d.refuseOn(ctx, b.Mark.VM); err != nil {
-		return err
-	}
-	if err := d.growDisk(ctx, b); err != nil {
+	if err := d.reshapeDisk(ctx, b); err != nil {
 		return err
 	}
 	return d.change(ctx, "reshape", b.Mark.VM, changeLimit, func(rpc *golibvirt.Libvirt, dom golibvirt.Domain) error {
@@ -123,6 +120,42 @@ func (d *Driver) Reshape(ctx context.Context, b vmm.Build) error {
 		_, err = rpc.DomainDefineXMLFlags(text, golibvirt.DomainDefineValidate)
 		return err
 	})
+}
+
+// reshapeDisk makes the disk of a domain that is off as large as it should be.
+// That of an adopted domain is left alone until a larger one is asked for: its
+// record says how large all of its disks are together.
+func (d *Driver) reshapeDisk(ctx context.Context, b vmm.Build) error {
+	var old marked
+	var disks int
+	err := d.change(ctx, "look", b.Mark.VM, askLimit, func(rpc *golibvirt.Libvirt, dom golibvirt.Domain) error {
+		if err := refuseUnless(rpc, dom, isOff); err != nil {
+			return err
+		}
+		var err error
+		if old, err = markedIn(rpc, dom); err != nil || !old.adopted {
+			return err
+		}
+		x, err := definition(rpc, dom)
+		if err == nil {
+			disks = len(disksOf(x))
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if !old.adopted {
+		return d.growDisk(ctx, b)
+	}
+	was := recordOf(old.record)
+	switch {
+	case was == nil || was.Spec.DiskGiB >= b.Spec.DiskGiB:
+		return nil
+	case disks > 1:
+		return api.Errorf(api.Conflict, "libvirt.disk", "it was adopted with %d disks: which of them is to grow is not known", disks)
+	}
+	return d.growDisk(ctx, b)
 }
 
 // reshaped is the text of a domain as next says. What its disk lies over is

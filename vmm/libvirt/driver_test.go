@@ -22,6 +22,7 @@ import (
 
 // The one conformance test, on libvirt's own pretended hypervisor and on QEMU.
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	d := startDaemon(t)
 	t.Run("test driver", func(t *testing.T) {
 		// libvirtd forgets the pretended host with its last connection.
@@ -32,10 +33,14 @@ func TestConformance(t *testing.T) {
 	})
 	qemu := func(t *testing.T) vmmtest.Host { return d.host(t, string(golibvirt.QEMUSystem)) }
 	t.Run("qemu", func(t *testing.T) { vmmtest.Core(t, qemu) })
+	d.tell(t, "bridge br0")
 	t.Run("qemu guests", func(t *testing.T) {
 		vmmtest.Guests(t, func(t *testing.T) vmmtest.Host {
 			h := qemu(t)
 			h.Image = d.kernel()
+			h.Write = func(t *testing.T, b vmm.Build, text string) { d.ask(t, b, "write kept "+text) }
+			h.Wrote = func(t *testing.T, b vmm.Build) string { return d.ask(t, b, "read kept") }
+			h.NIC = &vmm.NIC{MAC: goodMAC, Bridge: "br0", IPs: []string{"10.9.0.5"}, Filter: true}
 			return h
 		})
 	})

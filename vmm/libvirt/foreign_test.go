@@ -27,6 +27,7 @@ const otherCluster = "55555555-5555-4555-8555-555555555555"
 
 // TestHost is about what a host has beside the life of a guest, on one libvirtd.
 func TestHost(t *testing.T) {
+	t.Parallel()
 	d := startDaemon(t)
 	driver := d.driver(t, string(golibvirt.QEMUSystem))
 	t.Run("copy", func(t *testing.T) { copyBootsAlone(t, d, driver) })

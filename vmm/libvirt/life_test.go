@@ -38,6 +38,7 @@ const (
 
 // TestLife takes a guest with disk, seed and interface through what a user may ask of it.
 func TestLife(t *testing.T) {
+	t.Parallel() // a guest keeps one processor busy
 	d := startDaemon(t)
 	driver := d.driver(t, string(golibvirt.QEMUSystem))
 	d.defineLAN(t, driver)
@@ -156,8 +157,20 @@ func talk(t *testing.T, driver *Driver, b vmm.Build) *guest.Shell {
 	check(t, err)
 	t.Cleanup(func() { c.Close() })
 	s := guest.Talk(c)
-	check(t, s.AwaitReady(90*time.Second))
+	if err := s.AwaitReady(bootLimit); err != nil {
+		t.Fatalf("%v; its console: %s", err, lastWords(t, driver, b))
+	}
 	return s
+}
+
+// lastWords is the end of what a guest has said on its console.
+func lastWords(t *testing.T, driver *Driver, b vmm.Build) string {
+	t.Helper()
+	log, err := driver.ConsoleLog(t.Context(), b.Mark.VM, 2000)
+	check(t, err)
+	said, err := io.ReadAll(log)
+	check(t, errors.Join(err, log.Close()))
+	return string(said)
 }
 
 func wantAnswer(t *testing.T, s *guest.Shell, command, want string) {

@@ -115,9 +115,9 @@ func (d *Driver) dropVolume(ctx context.Context, name string) error {
 	})
 }
 
-// growDisk makes the disk of b as large as it should be. It never becomes smaller.
+// growDisk makes the disk of b as large as it should be. One that is larger stays so.
 func (d *Driver) growDisk(ctx context.Context, b vmm.Build) error {
-	want := uint64(max(0, b.Spec.DiskGiB)) << 30
+	want := diskBytes(b)
 	if want == 0 {
 		return nil
 	}
@@ -145,6 +145,9 @@ func (d *Driver) growDisk(ctx context.Context, b vmm.Build) error {
 		return rpc.StorageVolResize(volume, want, 0)
 	})
 }
+
+// diskBytes is how large the disk of b should be; 0: as it is.
+func diskBytes(b vmm.Build) uint64 { return uint64(max(0, b.Spec.DiskGiB)) << 30 }
 
 // diskOf is the path of the disk of b: the one that was made for its epoch, or
 // the one that its domain had when it was adopted. Conflict if that lies elsewhere.
