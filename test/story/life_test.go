@@ -82,7 +82,7 @@ func (l *life) inside(t *testing.T) {
 		return err
 	})
 	lab.Eventually(t, patience, func() error { // both hosts are neighbours of the guest
-		_, err := l.other.Output("ping", "-c", "1", "-W", "1", address(t, l.vm))
+		_, err := l.other.Output("busybox", "ping", "-c", "1", "-W", "1", address(t, l.vm))
 		return err
 	})
 }
