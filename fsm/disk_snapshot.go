@@ -123,6 +123,7 @@ func putDiskSnapshot(tx *Txn, s api.DiskSnapshot) object {
 	s.Version++
 	s.UpdatedAt = tx.Now
 	diskSnapshots.put(tx, s)
+	tx.changing(vms.pos) // who waits for VMs to change waits for this too
 	return object{table: diskSnapshots, key: s.ID}
 }
 

@@ -94,5 +94,5 @@ func (r Reader) VMsOn(peer string) iter.Seq[api.VM] { return vms.all(r, "owner",
 // VMsDoubled lists the VMs of which a second domain was seen.
 func (r Reader) VMsDoubled() iter.Seq[api.VM] { return vms.all(r, "doubled", "yes") }
 
-// VMsChanged is closed when a VM, or the image it boots from, may have changed.
+// VMsChanged is closed when a VM, or a snapshot of its disk, may have changed.
 func (r Reader) VMsChanged() <-chan struct{} { return r.state.trees[vms.pos].changed() }
