@@ -9,7 +9,9 @@
 // a deadline; when one passes, its whole connection is dropped and the call's
 // outcome counts as unknown.
 //
-// A domain is built from typed parts only (xml.go), its disks are made through
-// libvirt's storage pool "orchd", and everything of a VM on the disk is named
-// after its id.
+// A domain is built from facts (facts.go) and typed parts only (xml.go), and read
+// back before it is used (readxml.go). Its mark (mark.go) says whose it is, and what
+// VM. Its disks are made through libvirt's storage pool "orchd", and everything of a
+// VM on the disk is named after its id. DESIGN.md has what was tried and why things
+// are as they are.
 package libvirt

@@ -133,10 +133,25 @@ func number(n uint) libvirtxml.NWFilterField { return libvirtxml.NWFilterField{U
 
 // filtering is what is known of whether this host can filter.
 type filtering struct {
+	trying sync.Mutex // held while it is found out
+
 	mu      sync.Mutex
-	tried   bool
+	can     bool
 	refused error // why it cannot
 	warned  bool
+}
+
+// found keeps what was found out.
+func (f *filtering) found(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.can, f.refused = err == nil, err
+}
+
+func (f *filtering) works() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.can
 }
 
 // filterLimit is generous: libvirt runs ebtables several times, for the first time perhaps.
@@ -214,9 +229,9 @@ func unknown(err error) bool { return api.IsKind(err, api.Unavailable) }
 // filter the loopback device, which is in no bridge, and ends that at once. That
 // it could not is found out anew for each domain, for it may have been mended.
 func (d *Driver) canFilter(ctx context.Context) error {
-	d.filtering.mu.Lock()
-	defer d.filtering.mu.Unlock()
-	if d.filtering.tried && d.filtering.refused == nil {
+	d.filtering.trying.Lock()
+	defer d.filtering.trying.Unlock()
+	if d.filtering.works() {
 		return nil
 	}
 	err := d.jobs.call(ctx, "filter", filterLimit, func(rpc *golibvirt.Libvirt) error {
@@ -232,7 +247,7 @@ func (d *Driver) canFilter(ctx context.Context) error {
 		return tryFilter(rpc)
 	})
 	if !unknown(err) {
-		d.filtering.tried, d.filtering.refused = true, err
+		d.filtering.found(err)
 	}
 	return err
 }
