@@ -59,8 +59,8 @@ func TestOverlayGivesRecordedReads(t *testing.T) {
 		s, out := newScribe(seed), &stream{}
 		s.m.KeepChanges(0)
 		reads := []recordedRead{{0, map[string][]byte{}}}
-		for range 300 {
-			if s.next(t); s.rng.IntN(40) == 0 {
+		for range 450 {
+			if s.next(t); s.rng.IntN(60) == 0 {
 				reads = append(reads, recordRead(t, s.m.Read()))
 			}
 		}

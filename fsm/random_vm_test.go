@@ -74,7 +74,7 @@ func (s *scribe) place(t *testing.T) []byte {
 			spec.SSHKeys = append(spec.SSHKeys, k.Name, k.ID)
 		}
 	}
-	if s.rng.IntN(2) == 0 {
+	if s.rng.IntN(3) > 0 {
 		c.UserData = secretWrite{Given: true, Sealed: []byte("sealed")}
 	}
 	for range s.rng.IntN(3) { // at most two of these, for each may refuse it

@@ -216,11 +216,11 @@ func TestRollback(t *testing.T) {
 	touched := int64(0)
 	for seed := range uint64(8) {
 		s := newScribe(seed)
-		for range 80 + s.rng.IntN(150) {
+		for range 150 + s.rng.IntN(250) {
 			s.next(t)
 		}
 		first := tablesOf(t, s.m.published.Load())
-		for range 20 + s.rng.IntN(150) {
+		for range 40 + s.rng.IntN(250) {
 			s.next(t)
 		}
 		second := tablesOf(t, s.m.published.Load())
