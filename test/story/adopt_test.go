@@ -16,11 +16,11 @@ import (
 )
 
 const foreignXML = `<domain type='qemu'>
-  <name>%s</name><memory unit='MiB'>96</memory><vcpu>1</vcpu>
-  <os><type arch='x86_64' machine='pc'>hvm</type><kernel>%s</kernel><initrd>%s</initrd><cmdline>console=ttyS0</cmdline></os>
+  <name>%[1]s</name><memory unit='MiB'>96</memory><vcpu>1</vcpu>
+  <os><type arch='x86_64' machine='pc'>hvm</type><kernel>%[2]s</kernel><initrd>%[3]s</initrd><cmdline>console=ttyS0</cmdline></os>
   <features><acpi/><apic/></features>
   <devices>
-    <serial type='pty'><log file='/var/log/libvirt/qemu/foreign.serial'/></serial>
+    <serial type='pty'><log file='/var/log/libvirt/qemu/%[1]s.serial'/></serial>
     <video><model type='none'/></video><memballoon model='none'/>
   </devices>
 </domain>`
@@ -124,9 +124,9 @@ func TestPeerLost(t *testing.T) {
 	dead.StartLibvirt()
 	dead.Start()
 	lab.Eventually(t, patience, func() error {
-		said, err := os.ReadFile(dead.Log())
-		if err == nil && !strings.Contains(string(said), "lost") {
-			err = fmt.Errorf("%s does not say that it was declared lost", dead.Name)
+		st, err := h.api(dead).Status(t.Context(), api.WithConsistency(api.Local))
+		if err == nil && !slices.ContainsFunc(st.Warnings, func(w api.Warning) bool { return w.Code == "refused" }) {
+			err = fmt.Errorf("%s does not say that it is refused: %v", dead.Name, st.Warnings)
 		}
 		return err
 	})
