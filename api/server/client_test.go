@@ -98,8 +98,93 @@ func TestClientCoversTheAPI(t *testing.T) {
 			i, err := c.CreateImage(ctx, api.ImageCreate{Name: "i", Kind: api.ImageKernel, Kernel: "/k"})
 			return i.Name, err
 		}},
+		{"ImageView", "[h1]", func() (any, error) { i, err := c.ImageView(ctx, "debian"); return i.Peers, err }},
 		{"DeleteImage", "<nil>", func() (any, error) { return nil, c.DeleteImage(ctx, "debian") }},
 		{"Accounts", "default", func() (any, error) { a, err := first(c.Accounts(ctx)); return a.Name, err }},
+		{"Account", "1", func() (any, error) { a, err := c.Account(ctx, "default"); return a.Used.VMs, err }},
+		{"CreateAccount", "a", func() (any, error) {
+			a, err := c.CreateAccount(ctx, api.AccountCreate{Name: "a"})
+			return a.Name, err
+		}},
+		{"ReplaceAccount", "7", func() (any, error) {
+			a, err := c.ReplaceAccount(ctx, "a", api.AccountUpdate{Quota: api.Quota{VMs: 7}}, api.WithVersion(1))
+			return a.Quota.VMs, err
+		}},
+		{"SuspendAccount", "true unpaid", func() (any, error) {
+			a, err := c.SuspendAccount(ctx, "a", "unpaid")
+			return fmt.Sprint(a.Suspended, " ", a.Reason), err
+		}},
+		{"ResumeAccount", "false 7", func() (any, error) {
+			a, err := c.ResumeAccount(ctx, "a")
+			return fmt.Sprint(a.Suspended, " ", a.Quota.VMs), err
+		}},
+		{"DeleteAccount", "<nil>", func() (any, error) { return nil, c.DeleteAccount(ctx, "a") }},
+		{"Usages", "2026-02", func() (any, error) {
+			u, err := first(c.Usages(ctx, api.WithAccount("default"), api.WithQuery("month", "2026-02")))
+			return u.Month, err
+		}},
+		{"Sizes", "f1-s", func() (any, error) { z, err := first(c.Sizes(ctx)); return z.Name, err }},
+		{"Size", "10", func() (any, error) { z, err := c.Size(ctx, "f1-s"); return z.DiskGiB, err }},
+		{"CreateSize", "f1-m", func() (any, error) {
+			z, err := c.CreateSize(ctx, api.SizeCreate{Name: "f1-m", VCPUs: 2, MemoryMiB: 64})
+			return z.Name, err
+		}},
+		{"UpdateSize", "true", func() (any, error) {
+			z, err := c.UpdateSize(ctx, "f1-m", api.SizeUpdate{Deprecated: true})
+			return z.Deprecated, err
+		}},
+		{"DeleteSize", "<nil>", func() (any, error) { return nil, c.DeleteSize(ctx, "f1-m") }},
+		{"SSHKeys", "bert", func() (any, error) { k, err := first(c.SSHKeys(ctx, api.WithAccount("other"))); return k.Name, err }},
+		{"SSHKey", "anna", func() (any, error) { k, err := c.SSHKey(ctx, keyID); return k.Name, err }},
+		{"CreateSSHKey", "k", func() (any, error) {
+			k, err := c.CreateSSHKey(ctx, api.SSHKeyCreate{Name: "k", PublicKey: "ssh-ed25519 AAAA"})
+			return k.Name, err
+		}},
+		{"DeleteSSHKey", "<nil>", func() (any, error) { return nil, c.DeleteSSHKey(ctx, "bert", api.WithAccount("other")) }},
+		{"Networks", "lan", func() (any, error) { n, err := first(c.Networks(ctx)); return n.Name, err }},
+		{"Network", "lan", func() (any, error) { n, err := c.Network(ctx, networkID); return n.Name, err }},
+		{"CreateNetwork", "wan", func() (any, error) {
+			n, err := c.CreateNetwork(ctx, api.NetworkCreate{Name: "wan", NetworkShape: api.NetworkShape{CIDR: "10.9.0.0/16", Bridge: "br0"}})
+			return n.Name, err
+		}},
+		{"DeleteNetwork", "<nil>", func() (any, error) { return nil, c.DeleteNetwork(ctx, "wan") }},
+		{"Leases", "10.1.0.2", func() (any, error) { l, err := first(c.Leases(ctx)); return l.IP, err }},
+		{"ForeignDomains", "old", func() (any, error) { d, err := first(c.ForeignDomains(ctx, "h1")); return d.Name, err }},
+		{"Findings", "host-silent", func() (any, error) { x, err := first(c.Findings(ctx)); return x.Code, err }},
+		{"AdoptVM", "old", func() (any, error) {
+			vm, err := c.AdoptVM(ctx, api.VMAdopt{Peer: "h1", Domain: "old"})
+			return vm.Name, err
+		}},
+		{"LosePeer", "lost", func() (any, error) { p, err := c.LosePeer(ctx, "h1", api.PeerLost{Name: "h1"}); return p.State, err }},
+		{"ActOnVM resize", "resize", func() (any, error) {
+			op, err := c.ActOnVM(ctx, "db1", api.VMAct{Verb: api.ActResize, Resize: api.VMResize{VCPUs: 2}})
+			return op.Kind, err
+		}},
+		{"ActOnVM restart", "restart", func() (any, error) {
+			op, err := c.ActOnVM(ctx, "db1", api.VMAct{Verb: api.ActRestart, StopSeconds: 90})
+			return op.Kind, err
+		}},
+		{"ActOnVM pause", "pause succeeded", func() (any, error) {
+			op, err := c.ActOnVM(ctx, "db1", api.VMAct{Verb: api.ActPause}, api.WithWait(time.Minute))
+			return op.Kind + " " + string(op.State), err
+		}},
+		{"ExportVM", "copy", func() (any, error) { i, err := c.ExportVM(ctx, "db1", api.VMExport{Image: "copy"}); return i.Name, err }},
+		{"Why", "h1", func() (any, error) { w, err := c.Why(ctx, "db1"); return w.Owner, err }},
+		{"ConsoleLog", "in: ", func() (any, error) { b, err := c.ConsoleLog(ctx, "db1", 4); return string(b), err }},
+		{"Screenshot", "PNG", func() (any, error) { b, err := c.Screenshot(ctx, "db1"); return string(b[1:4]), err }},
+		{"KnownHosts", "no SSH keys", func() (any, error) {
+			_, err := c.KnownHosts(ctx, "db1")
+			return err.Error()[:11], nil
+		}},
+		{"CreateDiskSnapshot", "s ready", func() (any, error) {
+			s, err := c.CreateDiskSnapshot(ctx, "db1", api.DiskSnapshotCreate{Name: "s"}, api.WithWait(time.Minute))
+			return s.Name + " " + string(s.State), err
+		}},
+		{"DiskSnapshots", "theirs", func() (any, error) { s, err := first(c.DiskSnapshots(ctx, "db1")); return s.Name, err }},
+		{"DiskSnapshot", "ready", func() (any, error) { s, err := c.DiskSnapshot(ctx, "db1", "s"); return s.State, err }},
+		{"RestoreDiskSnapshot", "restore-snapshot", func() (any, error) { op, err := c.RestoreDiskSnapshot(ctx, "db1", "s"); return op.Kind, err }},
+		{"DeleteDiskSnapshot", "delete-snapshot", func() (any, error) { op, err := c.DeleteDiskSnapshot(ctx, "db1", "s"); return op.Kind, err }},
+		{"CancelOperation", "cancelled", func() (any, error) { op, err := c.CancelOperation(ctx, opID); return op.State, err }},
 		{"Snapshots", "12", func() (any, error) { s, err := first(c.Snapshots(ctx)); return s.Index, err }},
 		{"Snapshot", "12", func() (any, error) { s, err := c.Snapshot(ctx, "12"); return s.Index, err }},
 		{"TakeSnapshot", "12", func() (any, error) { s, err := c.TakeSnapshot(ctx); return s.Index, err }},

@@ -340,3 +340,19 @@ func TestEventIsInTheDocuments(t *testing.T) {
 		t.Errorf("/schemas/Event.json: %v, %v", schema, err)
 	}
 }
+
+// TestEventsOfGuests: who is bound follows what belongs to its account and no more.
+func TestEventsOfGuests(t *testing.T) {
+	f, _, ask := startFake(t)
+	for n, table := range []string{"images", "ssh_keys", "disk_snapshots", "placements", "usage", "leases", "sizes", "seeds"} {
+		f.happen(api.Event{Index: uint64(20 + n), N: 1, Table: table, Key: "mine", Account: "default"},
+			api.Event{Index: uint64(20 + n), N: 2, Table: table, Key: "theirs", Account: "other"})
+	}
+	f.happen(api.Event{Index: 40, N: 1, Table: "images", Key: "everybodys"})
+	f.index = 50
+	res := ask("GET", "/v1/events?since=19&follow=false", "", "Authorization", "Bearer viewer@default")
+	body := read(t, res)
+	if got := strings.Count(body, `"mine"`); got != 5 || strings.Contains(body, "theirs") {
+		t.Errorf("got %d of 5 of its own:\n%s", got, body)
+	}
+}
