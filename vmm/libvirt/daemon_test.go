@@ -76,6 +76,11 @@ while read -r command argument; do
 	start) start ;;
 	hide) mount --bind /bin/false "$(realpath "$(command -v "$argument")")" ;;
 	show) umount "$(realpath "$(command -v "$argument")")" ;;
+	small) # a file system of its own, too small for the disk in it
+		mkdir -p "$argument" && mount -t tmpfs -o size=2M,mode=755 none "$argument"
+		qemu-img create -q -f qcow2 "$argument/disk" 1G
+		;;
+	enlarge) mount -o remount,size=100M "$argument" ;;
 	bridge) ip link add "$argument" type bridge && ip link set "$argument" up ;;
 	killqemu)
 		qemu=$(cat "/run/libvirt/qemu/$argument.pid")

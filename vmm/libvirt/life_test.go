@@ -48,6 +48,7 @@ func TestLife(t *testing.T) {
 	if !t.Run("define", func(t *testing.T) {
 		b = d.networked(t, h, "10.7.0.5", "10.7.0.5", 512)
 		thief = d.networked(t, h, "10.7.0.6", "10.7.0.77", 128)
+		d.onSmallDisk(t, driver, thief)
 		for _, b := range []vmm.Build{b, thief} {
 			t.Run(b.NIC.IPs[0], func(t *testing.T) { wantReserved(t, driver, b) })
 			check(t, driver.Start(t.Context(), b.Mark.VM))
@@ -59,7 +60,9 @@ func TestLife(t *testing.T) {
 
 	s := talk(t, driver, b)
 	t.Run("interface", func(t *testing.T) { onItsNetwork(t, d, driver, b, s) })
-	t.Run("thief", func(t *testing.T) { stealsNoAddress(t, driver, thief) })
+	thiefs := talk(t, driver, thief)
+	t.Run("thief", func(t *testing.T) { stealsNoAddress(t, thiefs) })
+	t.Run("full host", func(t *testing.T) { waitsForRoom(t, d, driver, thief, thiefs) })
 	t.Run("screen", func(t *testing.T) { screenIsNotBlack(t, driver, b) })
 	t.Run("pause", func(t *testing.T) { pausedStandsStill(t, driver, b, s) })
 	t.Run("hotplug", func(t *testing.T) { b = growsWhileOn(t, driver, b, s) })
@@ -298,11 +301,56 @@ func TestSeenInside(t *testing.T) {
 }
 
 // stealsNoAddress: a guest that uses another address than its own reaches nobody.
-func stealsNoAddress(t *testing.T, driver *Driver, b vmm.Build) {
-	s := talk(t, driver, b)
+func stealsNoAddress(t *testing.T, s *guest.Shell) {
 	wantAnswer(t, s, "ip", "10.7.0.77/24")
 	if got, err := s.Ask("ping " + lanGateway); err == nil {
 		t.Errorf("ping from an address that is another's: got %q, want no answer", got)
+	}
+}
+
+// onSmallDisk gives a domain a disk for which its host has no room.
+func (d *daemon) onSmallDisk(t *testing.T, driver *Driver, b vmm.Build) {
+	t.Helper()
+	d.tell(t, "small "+d.small())
+	check(t, driver.change(t.Context(), "move", b.Mark.VM, changeLimit, func(rpc *golibvirt.Libvirt, dom golibvirt.Domain) error {
+		x, err := definition(rpc, dom)
+		if err != nil {
+			return err
+		}
+		x.Devices.Disks[0].Source = fileSource(filepath.Join(d.small(), "disk"))
+		return redefine(rpc, x)
+	}))
+}
+
+func (d *daemon) small() string { return filepath.Join(d.dir, "small") }
+
+// waitsForRoom: a guest whose disk cannot be written is paused, says why, and goes
+// on where it was when it is resumed.
+func waitsForRoom(t *testing.T, d *daemon, driver *Driver, b vmm.Build, s *guest.Shell) {
+	woken := make(chan struct{}, 100)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go driver.Watch(ctx, func() {
+		select {
+		case woken <- struct{}{}:
+		default:
+		}
+	})
+	<-woken
+	_, _ = s.AskWithin(time.Second, "write f one") // makes a file system first
+	vmmtest.Eventually(t, func() error {
+		if got := powerNow(t, driver, b); got.Power != vmm.Paused || got.Paused != vmm.IOError {
+			return fmt.Errorf("a guest on a full host: got %+v, want it paused by an I/O error", got)
+		}
+		return nil
+	})
+	<-woken
+	d.tell(t, "enlarge "+d.small())
+	check(t, driver.Resume(t.Context(), b.Mark.VM))
+	check(t, s.AwaitReady(bootLimit))
+	wantAnswer(t, s, "read f", "one")
+	if got := powerNow(t, driver, b); got.Power != vmm.Running {
+		t.Errorf("resumed: got %+v, want it running", got)
 	}
 	check(t, driver.Destroy(t.Context(), b.Mark.VM))
 }
