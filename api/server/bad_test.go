@@ -102,6 +102,7 @@ func TestBadBodies(t *testing.T) {
 		{"two lines of command line", "POST", "/v1/images", `{"name":"i","kind":"kernel","kernel":"/k","cmdline":"a\nb"}`, 422, "invalid", "/cmdline"},
 		{"format", "POST", "/v1/images", `{"name":"i","kind":"disk","path":"/a","format":"vmdk"}`, 422, "invalid", "/format"},
 
+		{"join with too much", "POST", "/v1/join", `{"token":"` + strings.Repeat("a", maxJoin) + `"}`, 413, "too-large", "-"},
 		{"join without anything", "POST", "/v1/join", `{}`, 422, "invalid", "/token"},
 		{"join with no base64", "POST", "/v1/join", strings.Replace(joinBody, `"csr":"AAAA"`, `"csr":"!!"`, 1), 422, "invalid", "/csr"},
 		{"join at no address", "POST", "/v1/join", strings.Replace(joinBody, `10.0.0.2:7701`, `nowhere`, 1), 422, "invalid", "/host/addresses/raft"},

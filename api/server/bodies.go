@@ -84,7 +84,7 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request, limit int64) (
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return nil, release, &api.Error{Kind: api.TooLarge, Msg: fmt.Sprintf("the body is larger than %d MiB", limit>>20)}
+		return nil, release, &api.Error{Kind: api.TooLarge, Msg: "the body is larger than " + sizeInWords(limit)}
 	case errors.Is(err, errBodies):
 		return nil, release, err
 	case err != nil:
@@ -92,4 +92,11 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request, limit int64) (
 	}
 	_ = c.SetReadDeadline(time.Time{})
 	return body, release, nil
+}
+
+func sizeInWords(n int64) string {
+	if n < 1<<20 {
+		return fmt.Sprintf("%d KiB", n>>10)
+	}
+	return fmt.Sprintf("%d MiB", n>>20)
 }

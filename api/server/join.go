@@ -9,6 +9,9 @@ import (
 	"github.com/orchd/orchd/api"
 )
 
+// maxJoin bounds a body that anybody may send.
+const maxJoin = 64 << 10
+
 type joinInput struct {
 	Body api.JoinRequest
 }

@@ -88,7 +88,7 @@ var routes = []route{
 	{get, "/v1/tokens", need{api.Read, "token"}, []int{200}, "list-tokens", "List credentials, without their secrets", on((*Server).listTokens)},
 	{post, "/v1/tokens", need{api.Create, "token"}, []int{201}, "create-token", "Make a credential; its secret is shown this once", on((*Server).createToken)},
 	{del, "/v1/tokens/{id}", need{api.Delete, "token"}, []int{204}, "delete-token", "Revoke a credential", on((*Server).deleteToken)},
-	{post, "/v1/join", need{}, []int{200}, "join", "Become a peer, with a token of role peer in the body", on((*Server).join)},
+	{post, "/v1/join", need{}, []int{200}, "join", "Become a peer, with a token of role peer in the body", sized(maxJoin, on((*Server).join))},
 
 	{get, "/v1/images", need{api.Read, "image"}, []int{200}, "list-images", "List images", on((*Server).listImages)},
 	{post, "/v1/images", need{api.Create, "image"}, []int{201}, "create-image", "Make an image, whose content may have to be brought in yet", on((*Server).createImage)},
