@@ -325,7 +325,8 @@ func TestRollbackLeavesGuestsAlone(t *testing.T) {
 		p.do(errorOf(p.w.CreateImage(asAdmin(), "", image("gone", "/gone"))))
 		for _, vm := range []api.VMCreate{
 			{Name: "plain", Spec: api.VMSpec{VCPUs: 1, MemoryMiB: 64}},
-			{Name: "full", Spec: api.VMSpec{VCPUs: 1, MemoryMiB: 1024, DiskGiB: 2, Image: "gone"}, Labels: map[string]string{"tier": "it's web", "b": "x", "hosts": "a,b"}},
+			{Name: "full", Protected: true, Spec: api.VMSpec{VCPUs: 1, MemoryMiB: 1024, DiskGiB: 2, Image: "gone", Restart: api.RestartNever,
+				Placement: api.Placement{Peer: "a", Group: "web", Spread: api.SpreadLabel, SpreadLabel: "rack", ApartFrom: "db"}}, Labels: map[string]string{"tier": "it's web", "b": "x", "hosts": "a,b"}},
 			{Name: "again", Spec: api.VMSpec{VCPUs: 1, MemoryMiB: 64}},
 			{Name: "stays", Spec: api.VMSpec{VCPUs: 1, MemoryMiB: 64}},
 		} {
@@ -334,6 +335,7 @@ func TestRollbackLeavesGuestsAlone(t *testing.T) {
 	})
 	for _, name := range []string{"plain", "full", "again"} {
 		vm, _ := p.m.Read().VMNamed("default", name)
+		p.must(operator, updateVM, vmUpdate{ID: vm.ID, Update: api.VMUpdate{}}) // protected no more
 		p.must(operator, actOnVM, vmAction{ID: vm.ID, Verb: kindDelete})
 	}
 	for _, name := range []string{"im", "gone"} {
@@ -348,7 +350,8 @@ func TestRollbackLeavesGuestsAlone(t *testing.T) {
 	d := p.difference()
 	want := map[string]string{
 		"plain": "orchd vm create plain --account default --cpu 1 --memory 64MiB",
-		"full": "orchd vm create full --account default --cpu 1 --memory 1024MiB --disk 2GiB --image gone --label b=x --label 'tier=it'\\''s web'" +
+		"full": "orchd vm create full --account default --cpu 1 --memory 1024MiB --disk 2GiB --image gone --restart never --protect" +
+			" --peer a --group web --spread label:rack --apart-from db --label b=x --label 'tier=it'\\''s web'" +
 			" && orchd vm label default/full 'hosts=a,b'",
 	}
 	got := map[string]string{}

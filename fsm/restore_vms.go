@@ -40,6 +40,8 @@ func createCommand(vm *api.VM) string {
 	if vm.Spec.Image != "" {
 		words = append(words, "--image", vm.Spec.Image)
 	}
+	words = append(words, accessWords(vm)...)
+	words = append(words, placementWords(vm.Spec.Placement)...)
 	var behind []string
 	for _, key := range slices.Sorted(maps.Keys(vm.Labels)) {
 		label := key + "=" + vm.Labels[key]
@@ -54,6 +56,41 @@ func createCommand(vm *api.VM) string {
 		command += " && " + commandLine(append([]string{"orchd", "vm", "label", vm.Account + "/" + vm.Name}, behind...))
 	}
 	return command
+}
+
+// accessWords say how a VM is reached, and what becomes of it. Its user-data is sealed
+// and cannot be said.
+func accessWords(vm *api.VM) (words []string) {
+	if vm.Spec.Network != "" {
+		words = append(words, "--network", vm.Spec.Network)
+	}
+	for _, key := range vm.Spec.SSHKeys {
+		words = append(words, "--ssh-key", key)
+	}
+	if vm.Spec.Restart != "" && vm.Spec.Restart != api.RestartOnFailure {
+		words = append(words, "--restart", string(vm.Spec.Restart))
+	}
+	if vm.Protected {
+		words = append(words, "--protect")
+	}
+	return words
+}
+
+// placementWords say where a VM may and should be.
+func placementWords(p api.Placement) (words []string) {
+	spread := p.Spread
+	if spread == api.SpreadLabel {
+		spread += ":" + p.SpreadLabel
+	}
+	for _, f := range [][2]string{{"--peer", p.Peer}, {"--group", p.Group}, {"--spread", spread}, {"--with", p.With}, {"--apart-from", p.ApartFrom}} {
+		if f[1] != "" {
+			words = append(words, f[0], f[1])
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(p.Labels)) {
+		words = append(words, "--require-label", key+"="+p.Labels[key])
+	}
+	return words
 }
 
 // commandLine is words as a POSIX shell reads them again.
