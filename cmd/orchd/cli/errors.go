@@ -117,9 +117,10 @@ func (a *App) explainOne(cmd *cobra.Command, one failed) {
 	if err == nil || err.Error() == "" || errors.Is(err, context.Canceled) {
 		return
 	}
-	lines := []string{cmd.CommandPath() + ": " + one.line()}
+	has := flagsOf(cmd)
+	lines := []string{cmd.CommandPath() + ": " + one.line(has)}
 	if e, ok := errors.AsType[*api.Error](err); ok {
-		lines = append(lines, details(e)...)
+		lines = append(lines, has.details(e)...)
 	}
 	if hint := hintOf(err, cmd); hint != "" {
 		lines = append(lines, hint)
@@ -129,27 +130,29 @@ func (a *App) explainOne(cmd *cobra.Command, one failed) {
 
 // message is the sentence of an error: what is wrong with the first field,
 // where fields are wrong. Several errors of one configuration keep their lines.
-func message(err error) string {
+func message(err error) string { return flagSet(nil).message(err) }
+
+func (has flagSet) message(err error) string {
 	e, ok := errors.AsType[*api.Error](err)
 	switch {
 	case !ok:
 		return err.Error()
 	case len(e.Fields) > 0:
-		return fieldLine(e.Fields[0])
+		return has.fieldLine(e.Fields[0])
 	default:
 		return e.Msg
 	}
 }
 
 // details says which hosts do not fit, or which other fields are wrong.
-func details(e *api.Error) []string {
+func (has flagSet) details(e *api.Error) []string {
 	var lines []string
 	for _, h := range e.Hosts {
 		lines = append(lines, "  "+hostLine(h.Peer, h.Status, h.Reason))
 	}
 	switch n := len(e.Fields); {
 	case n == 2:
-		lines = append(lines, "  "+fieldLine(e.Fields[1]))
+		lines = append(lines, "  "+has.fieldLine(e.Fields[1]))
 	case n > 2:
 		lines = append(lines, fmt.Sprintf("  and %d more fields are wrong", n-1))
 	}
@@ -180,6 +183,9 @@ func hintOf(err error, cmd *cobra.Command) string {
 		return f.hint
 	}
 	if e, ok := errors.AsType[*api.Error](err); ok && len(e.Fields) == 0 && cmd.Name() != "join" { // joining says what to do itself
+		if e.Kind == api.Forbidden && strings.Contains(e.Msg, "suspended") {
+			return "an admin lets it go on with: orchd account resume NAME"
+		}
 		return hints[e.Kind]
 	}
 	return ""

@@ -62,7 +62,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 			"orchd vm create: no host fits\n  h1: not applicable: memory: 4096 MiB wanted, 100 free\n  h2: no response from host: silent for 20s\n", 7},
 		{"wrong fields", &api.Error{Kind: api.Invalid, Msg: "the request is invalid", Fields: []api.FieldError{
 			{Pointer: "/name", Detail: "expected a name"}, {Pointer: "/spec/vcpus", Detail: "expected at most 1024"}}},
-			"orchd vm create: name: expected a name\n  spec/vcpus: expected at most 1024\n", 2},
+			"orchd vm create: name: expected a name\n  --cpu: expected at most 1024\n", 2},
 		{"many wrong fields", &api.Error{Kind: api.Invalid, Msg: "the request is invalid", Fields: []api.FieldError{
 			{Pointer: "/a", Detail: "x"}, {Pointer: "/b", Detail: "x"}, {Pointer: "/c", Detail: "x"}}},
 			"orchd vm create: a: x\n  and 2 more fields are wrong\n", 2},

@@ -128,10 +128,15 @@ func (a *App) createImage(ctx context.Context, n newImage) error {
 // imageDone waits until the content is in, as the flags say, and prints the image.
 func (a *App) imageDone(ctx context.Context, c client, made api.Image, w waiting) error {
 	v := api.ImageView{Image: made}
-	if made.State == api.ImagePending && !w.no {
+	if w.no {
+		return a.images().result(a, v)
+	}
+	if made.State == api.ImagePending {
 		if err := a.finish(ctx, c, made.Operation, w.timeout); err != nil {
 			return err
 		}
+	}
+	if made.State == api.ImagePending || made.Kept() { // now it is known who has a copy
 		if err := c.get(ctx, imagePath(made.ID), nil, &v); err != nil {
 			return err
 		}

@@ -335,7 +335,7 @@ func whole(err error) string {
 	}
 	var all []string
 	for _, f := range e.Fields {
-		all = append(all, strings.TrimPrefix(fieldLine(f), ": "))
+		all = append(all, strings.TrimPrefix(flagSet(nil).fieldLine(f), ": "))
 	}
 	return strings.Join(all, "; ")
 }

@@ -241,11 +241,22 @@ func TestFieldsAsSentences(t *testing.T) {
 		{"/version", "expected integer", "version must be a whole number"},
 		{"/spec/new", "unexpected property", "spec/new is not known to this peer: it may run another version of orchd"},
 		{"/name", "expected a name", "name: expected a name"},
+		{"/spec/size", "this size is deprecated", "--size: this size is deprecated"},
 		{"", "nothing is to change", "nothing is to change"},
 	} {
-		if got := fieldLine(api.FieldError{Pointer: c.pointer, Detail: c.detail}); got != c.want {
+		every := flagSet(func(string) bool { return true })
+		if got := every.fieldLine(api.FieldError{Pointer: c.pointer, Detail: c.detail}); got != c.want {
 			t.Errorf("%s, %s: got %q, want %q", c.pointer, c.detail, got, c.want)
 		}
+	}
+}
+
+// TestFieldsOfOtherCommands: a field that no flag sets keeps its name.
+func TestFieldsOfOtherCommands(t *testing.T) {
+	e := &api.Error{Kind: api.Invalid, Msg: "see errors", Fields: []api.FieldError{{Pointer: "/labels", Detail: "expected object with at most 64 properties"}}}
+	r := newFake(t).answer("POST /v1/vms", e).run("api", "POST", "/v1/vms", "-d", "{}")
+	if want := "orchd api: labels may be given at most 64 times\n"; r.stderr != want {
+		t.Errorf("got %q, want %q", r.stderr, want)
 	}
 }
 

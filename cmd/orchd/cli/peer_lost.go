@@ -48,6 +48,9 @@ func (a *App) losePeer(ctx context.Context, ref, sure, reason string) error {
 		return err
 	}
 	a.say("%s (%s), %s, owns %s%s", p.Name, p.ID, p.Health, counted(len(vms), "virtual machine"), someNames(vms))
+	if p.Health == "alive" {
+		a.say("it is on and answers just now: pull its plug before you go on, or guests may run twice")
+	}
 	a.say("you state that this host is off for good: they become lost, and their addresses are free for others")
 	if sure == "" {
 		if sure, err = a.typed("type the peer's name to go on: "); err != nil {

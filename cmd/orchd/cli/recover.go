@@ -30,8 +30,10 @@ orchd recover --from-hosts --yes -o json`,
 			}
 			domains = slices.DeleteFunc(domains, func(d api.ForeignDomain) bool { return d.Record == nil })
 			slices.SortStableFunc(domains, a.recoverables().compare)
+			if len(domains) == 0 {
+				a.say("no domain carries the record of a virtual machine that is lost")
+			}
 			if dryRun || len(domains) == 0 {
-				a.say("%s would come back; nothing is changed yet", counted(len(domains), "virtual machine"))
 				return a.recoverables().all(a, domains)
 			}
 			return a.recoverVMs(ctx, domains, yes)

@@ -5,19 +5,29 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"github.com/orchd/orchd/api"
 )
 
+// flagSet tells which flags a command has; nil: of none is anything known.
+type flagSet func(name string) bool
+
+func flagsOf(cmd *cobra.Command) flagSet {
+	return func(name string) bool { return cmd.Flags().Lookup(name) != nil }
+}
+
 // fieldLine says what is wrong with a field, as a person would say it.
-func fieldLine(f api.FieldError) string {
+func (has flagSet) fieldLine(f api.FieldError) string {
 	pointer := strings.TrimPrefix(f.Pointer, "/")
+	field := has.flagOf(pointer)
 	if said, ok := sentence(pointer, f.Detail); ok {
-		return strings.TrimSpace(flagOf(pointer) + " " + said)
+		return strings.TrimSpace(field + " " + said)
 	}
-	if pointer == "" {
+	if field == "" {
 		return f.Detail
 	}
-	return pointer + ": " + f.Detail
+	return field + ": " + f.Detail
 }
 
 // schemaWords are what the schema of a body says is wrong, and what a person would
@@ -100,13 +110,13 @@ var flagNames = map[string]string{
 	"placement/spread_label": "spread", "placement/with": "with", "placement/apart_from": "apart-from",
 }
 
-// flagOf is the flag that sets a field, and the field itself where none does.
-func flagOf(pointer string) string {
+// flagOf is the flag of the command that sets a field, and the field itself where none does.
+func (has flagSet) flagOf(pointer string) string {
 	field := pointer
 	for _, around := range []string{"spec/", "quota/", "query/"} {
 		field = strings.TrimPrefix(field, around)
 	}
-	if name, ok := flagNames[field]; ok {
+	if name, ok := flagNames[field]; ok && has != nil && has(name) {
 		return "--" + name
 	}
 	return pointer

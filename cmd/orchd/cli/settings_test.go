@@ -72,7 +72,7 @@ func TestSettingsRefused(t *testing.T) {
 	}
 	wrong := &api.Error{Kind: api.Invalid, Msg: "the request is not valid: see errors", Fields: []api.FieldError{{Pointer: "/snapshot/retain", Detail: "expected number >= 1"}}}
 	r := newFake(t).answer("PATCH /v1/settings", wrong).run("settings", "set", "snapshot.retain=0")
-	if r.code != exitUsage || !strings.Contains(r.stderr, "snapshot/retain: expected number >= 1") {
+	if r.code != exitUsage || !strings.Contains(r.stderr, "snapshot/retain must be at least 1") {
 		t.Errorf("refused by the peer: exit %d, %q", r.code, r.stderr)
 	}
 }

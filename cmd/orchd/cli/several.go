@@ -21,7 +21,7 @@ type failed struct {
 func (f failures) Error() string {
 	var lines []string
 	for _, one := range f {
-		lines = append(lines, one.line())
+		lines = append(lines, one.line(nil))
 	}
 	return strings.Join(lines, "\n")
 }
@@ -36,8 +36,8 @@ func (f failures) Unwrap() []error {
 }
 
 // line is the sentence of the error, with the name where it does not say it.
-func (f failed) line() string {
-	text := message(f.err)
+func (f failed) line(has flagSet) string {
+	text := has.message(f.err)
 	if f.ref == "" || says(text, f.ref) {
 		return text
 	}

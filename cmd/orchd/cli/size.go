@@ -11,9 +11,9 @@ import (
 
 func (a *App) size() *cobra.Command {
 	return a.group("size", "Named amounts of CPUs, memory and disk", `
-orchd size create f1-s --cpu 1 --memory 1GiB --disk 10GiB
 orchd size list
-orchd size deprecate f1-s              # no new virtual machine may have it`,
+orchd size create big --cpu 16 --memory 64GiB --disk 500GiB
+orchd size deprecate big              # no new virtual machine may have it`,
 		a.sizeCreate(), a.sizeList(), a.sizeShow(), a.sizeDeprecate(), a.sizeDelete())
 }
 
@@ -45,7 +45,7 @@ func (a *App) sizeCreate() *cobra.Command {
 	cmd := a.verb(verb{
 		use:     "create NAME",
 		short:   "Name an amount of CPUs, memory and disk (admins only)",
-		example: "orchd size create f1-s --cpu 1 --memory 1GiB --disk 10GiB",
+		example: "orchd size create big --cpu 16 --memory 64GiB --disk 500GiB",
 		min:     1, max: 1,
 		run: func(ctx context.Context, args []string) error {
 			want.Name, want.MemoryMiB, want.DiskGiB = args[0], memory.units(), disk.units()
@@ -106,7 +106,7 @@ func (a *App) sizeDeprecate() *cobra.Command {
 	cmd := a.verb(verb{
 		use:     "deprecate NAME...",
 		short:   "Let no new virtual machine have a size; those that have it stay as they are",
-		example: "orchd size deprecate f1-s\norchd size deprecate f1-s --off     # new ones may have it again",
+		example: "orchd size deprecate big\norchd size deprecate big --off     # new ones may have it again",
 		min:     1, max: many, noun: sizeNames,
 		run: func(ctx context.Context, args []string) error {
 			return changeEach(ctx, a, args, a.sizes(), func(ref string) call {
@@ -148,7 +148,7 @@ func (a *App) sizeDelete() *cobra.Command {
 	cmd := a.verb(verb{
 		use:     "delete NAME...",
 		short:   "Forget sizes; virtual machines keep the amounts that they were made with",
-		example: "orchd size delete f1-s",
+		example: "orchd size delete big",
 		min:     1, max: many, noun: sizeNames,
 		run: func(ctx context.Context, args []string) error {
 			return a.remove(ctx, "/v1/sizes/", "size", args)

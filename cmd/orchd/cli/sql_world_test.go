@@ -252,30 +252,41 @@ func tablesIn(t *testing.T, rows []map[string]any) map[string]keyed {
 		if tables[table] == nil {
 			tables[table] = keyed{}
 		}
-		key, ok := content[keyColumn(table)].(string)
-		if !ok {
-			t.Fatalf("%s: a row without a key: %v", table, content)
+		var parts []string
+		for _, column := range keyColumns(table) {
+			part, ok := content[column].(string)
+			if !ok {
+				t.Fatalf("%s: a row without a key: %v", table, content)
+			}
+			parts = append(parts, part)
 		}
-		tables[table][key] = content
+		tables[table][strings.Join(parts, "/")] = content
 	}
 	return tables
 }
 
-func keyColumn(table string) string {
+// keyColumns are the columns of which the key of a table is made.
+func keyColumns(table string) []string {
 	switch table {
 	case "accounts", "settings":
-		return "name"
+		return []string{"name"}
 	case "components", "redfish_endpoints", "component_endpoints", "ethernet_interfaces":
-		return "ID"
+		return []string{"ID"}
+	case "seeds", "placements":
+		return []string{"vm"}
+	case "leases":
+		return []string{"ip"}
+	case "usage":
+		return []string{"account", "month"}
 	}
-	return "id"
+	return []string{"id"}
 }
 
 // secrets are the columns that never leave a peer.
 var secrets = []string{
 	"bmcs.password", "compute_nodes.cloud_init_data.metadata", "compute_nodes.cloud_init_data.userdata", "compute_nodes.cloud_init_data.vendordata",
 	"compute_nodes.spec.bmc_password", "node_collections.cloud_init_data", "redfish_endpoints.Password",
-	"settings.sealed", "settings.wrapped", "tokens.hash", "vms.spec.user_data",
+	"seeds.user_data", "settings.sealed", "settings.wrapped", "tokens.hash", "vms.spec.user_data",
 }
 
 // unlike compares what was recorded with what an engine gave, but for secrets.
@@ -407,12 +418,15 @@ func newAuthor(t *testing.T, seed uint64) *author {
 // change is one of a random row: it is made, changed or deleted.
 func (a *author) change(w *world) snapshot.Change {
 	table := fsm.RecordedTables()[a.rng.IntN(len(a.columns))]
-	key := fmt.Sprintf("x%dc0s0b0n0", a.rng.IntN(6)) // an xname where the key is one
+	parts := []string{fmt.Sprintf("x%dc0s0b0n0", a.rng.IntN(6)), "2026-11"}[:len(keyColumns(table))] // an xname where the key is one
+	key := strings.Join(parts, "/")
 	if _, there := w.recorded[w.end()][table][key]; there && a.rng.IntN(3) == 0 {
 		return gone(table, key)
 	}
 	row := a.group(a.columns[table])
-	row[keyColumn(table)] = key
+	for i, column := range keyColumns(table) {
+		row[column] = parts[i]
+	}
 	return w.put(table, key, row)
 }
 
