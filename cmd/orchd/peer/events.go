@@ -27,8 +27,8 @@ func (p *Peer) Events(ctx context.Context, since api.Position, until uint64, fil
 }
 
 // guarded are the tables of which a reader must be allowed more than to read
-// snapshots, and what: they tell who may do what.
-var guarded = map[string]string{"tokens": "token", "settings": "setting"}
+// snapshots, and what: they tell who may do what, or who is where.
+var guarded = map[string]string{"tokens": "token", "settings": "setting", "leases": "lease"}
 
 // hidden tells of a table whether who asks may not see it.
 func hidden(ctx context.Context) func(table string) bool {
