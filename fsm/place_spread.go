@@ -42,7 +42,7 @@ func (d domains) of(host api.Peer) domain {
 			return domain{"label " + label, "peers with " + label}
 		}
 	case api.SpreadChassis, api.SpreadCabinet:
-		at, err := xname.ParseNode(xname.Canonical(d.xnames[host.Name]))
+		at, err := xname.ParseNode(d.xnames[host.Name])
 		if err != nil {
 			break
 		}

@@ -45,7 +45,9 @@ func (s *scribe) goBack(t *testing.T) []byte {
 		switch owner := ActorOfPeer(vm.Status.OwnerID); {
 		case inHand(d.State):
 			return s.encoded(t, reportDiskSnapshot, owner, api.DiskSnapshotReport{ID: d.ID, VM: vm.ID, Epoch: vm.Status.Epoch})
-		case d.State != api.DiskSnapshotReady || s.rng.IntN(2) == 0:
+		case d.State != api.DiskSnapshotReady || s.rng.IntN(3) == 0:
+		case s.rng.IntN(4) == 0:
+			return s.encoded(t, deleteDiskSnapshot, admin, diskSnapshotWork{vm.ID, d.Name})
 		case vm.Status.Desired != api.WantStopped:
 			return s.encoded(t, actOnVM, admin, vmAction{ID: vm.ID, Verb: api.ActStop})
 		case vm.Status.State != api.VMStopped:
@@ -123,7 +125,7 @@ func (s *scribe) guestNetwork(t *testing.T) []byte {
 // spreadNode makes a peer a ComputeNode too, so that its chassis is known.
 func (s *scribe) spreadNode(t *testing.T) []byte {
 	p := s.member()
-	n := nodeWrite{Node: computeNode{Hostname: p.Name, XName: fmt.Sprintf("x%dc%ds0b0n%d", s.rng.IntN(2), s.rng.IntN(2), s.rng.IntN(9))}}
+	n := nodeWrite{Node: computeNode{Hostname: p.Name, Architecture: "x86_64", XName: fmt.Sprintf("x100%dc%ds0b0n%d", s.rng.IntN(2), s.rng.IntN(2), s.rng.IntN(9))}}
 	return s.encoded(t, createNodes, admin, nodesCreate{Nodes: []nodeWrite{n}})
 }
 

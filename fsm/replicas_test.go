@@ -28,7 +28,7 @@ func TestReplicasAgree(t *testing.T) {
 		b.KeepChanges(0)
 		var ours, before, behind stream
 		var jumped uint64
-		for i := range 400 {
+		for i := range 500 {
 			e := s.next(t)
 			want := s.m.Read()
 			got := b.Apply(e.index, 0, e.at, e.command)
@@ -43,7 +43,7 @@ func TestReplicasAgree(t *testing.T) {
 				}
 				want = s.m.Read()
 			}
-			if i == 200 {
+			if i == 250 {
 				before.drain(b)
 				jumped = b.Index()
 				b = throughSnapshot(t, b)
