@@ -80,8 +80,8 @@ func (p *imagePeer) put(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	content, err := io.ReadAll(r.Body)
-	if err != nil || r.ContentLength != int64(len(content)) || r.Header.Get("Idempotency-Key") == "" {
-		p.t.Errorf("%d bytes, announced %d (%v), key %q", len(content), r.ContentLength, err, r.Header.Get("Idempotency-Key"))
+	if err != nil || r.ContentLength != int64(len(content)) {
+		p.t.Errorf("%d bytes, announced %d (%v)", len(content), r.ContentLength, err)
 	}
 	p.stored, p.image.State, p.image.Bytes = content, api.ImageAvailable, int64(len(content))
 	if p.deaf {

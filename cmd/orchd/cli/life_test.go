@@ -241,6 +241,8 @@ func TestFieldsAsSentences(t *testing.T) {
 		{"/version", "expected integer", "version must be a whole number"},
 		{"/spec/new", "unexpected property", "spec/new is not known to this peer: it may run another version of orchd"},
 		{"/name", "expected a name", "name: expected a name"},
+		{"/spec/ssh_keys/0", "the account has no such SSH key", "--ssh-key: the account has no such SSH key"},
+		{"/pools/1/peer", "no such peer", "--pool: no such peer"},
 		{"/spec/size", "this size is deprecated", "--size: this size is deprecated"},
 		{"", "nothing is to change", "nothing is to change"},
 	} {

@@ -110,12 +110,16 @@ var flagNames = map[string]string{
 	"placement/spread_label": "spread", "placement/with": "with", "placement/apart_from": "apart-from",
 }
 
+// inList is what follows a list in a pointer: which item of it, and what of that.
+var inList = regexp.MustCompile(`/[0-9]+(/.*)?$`)
+
 // flagOf is the flag of the command that sets a field, and the field itself where none does.
 func (has flagSet) flagOf(pointer string) string {
 	field := pointer
 	for _, around := range []string{"spec/", "quota/", "query/"} {
 		field = strings.TrimPrefix(field, around)
 	}
+	field = inList.ReplaceAllString(field, "")
 	if name, ok := flagNames[field]; ok && has != nil && has(name) {
 		return "--" + name
 	}
