@@ -46,10 +46,18 @@ type NetworkCreate struct {
 
 // Lease is an address that a VM holds.
 type Lease struct {
-	IP      string    `json:"ip"`
+	IP      string    `json:"ip" doc:"Empty where only the MAC address is held: on a network without a range, or of an adopted domain"`
 	MAC     string    `json:"mac"`
 	Network string    `json:"network" doc:"Id of the network"`
 	VM      string    `json:"vm" doc:"Id of the VM"`
 	Account string    `json:"account"`
 	At      time.Time `json:"at"`
+}
+
+// Key tells leases apart: the IP address, else the MAC address.
+func (l Lease) Key() string {
+	if l.IP == "" {
+		return l.MAC
+	}
+	return l.IP
 }

@@ -66,9 +66,9 @@ func (s VMSpec) Resources() Resources { return Resources{s.VCPUs, s.MemoryMiB, s
 
 // VMAddress is an address that the log allotted to a VM: no other VM has it.
 type VMAddress struct {
-	IP      string    `json:"ip"`
+	IP      string    `json:"ip" doc:"Empty where only the MAC address is held: on a network without a range, or of an adopted domain"`
 	MAC     string    `json:"mac"`
-	Network string    `json:"network" doc:"Name of the network"`
+	Network string    `json:"network" doc:"Name of the network; empty: not known"`
 	SeenAt  time.Time `json:"seen_at,omitzero" doc:"When its host last saw the guest use it"`
 }
 
@@ -96,7 +96,7 @@ type VMStatus struct {
 	StopSeconds int64       `json:"stop_seconds,omitempty" doc:"How long the stop in hand waits for the guest before it uses force; 0: 30 s"`
 	Suspended   bool        `json:"suspended,omitempty" doc:"Its account is suspended: it is kept off whatever is desired"`
 	HasUserData bool        `json:"has_user_data,omitempty" doc:"It was given user-data"`
-	Flags       []string    `json:"flags,omitempty" doc:"What orchd cannot manage of an adopted domain: disk-not-in-pool, no-cloud-init, address-unknown"`
+	Flags       []string    `json:"flags,omitempty" doc:"What orchd cannot manage of an adopted domain: disk-not-in-pool, no-cloud-init, address-unknown, address-taken, image-unknown"`
 	Doubles     []string    `json:"doubles,omitempty" doc:"Other peers on which a domain of this VM was seen: nobody touches it until a person has looked"`
 }
 

@@ -17,7 +17,7 @@ import (
 // address alone: that of a VM on a network without a range, or of an adopted domain.
 var leases = &table[api.Lease]{
 	name:    "leases",
-	key:     leaseKey,
+	key:     func(l *api.Lease) string { return l.Key() },
 	account: func(l *api.Lease) string { return l.Account },
 	by: map[string]func(*api.Lease) string{
 		"vm":      func(l *api.Lease) string { return l.VM },
@@ -43,14 +43,6 @@ func leasedIP(l *api.Lease) (netip.Addr, bool) {
 	}
 	ip, err := netip.ParseAddr(l.IP)
 	return ip, err == nil
-}
-
-// leaseKey is the IP address of a lease; of one without any its MAC address.
-func leaseKey(l *api.Lease) string {
-	if l.IP == "" {
-		return l.MAC
-	}
-	return l.IP
 }
 
 // allotment is what a VM gets of a network: one MAC address, and an IP address of
@@ -202,7 +194,7 @@ func lease(tx *Txn, vm *api.VM, n api.Network, mac, ip string) {
 // unplug frees all addresses of a VM.
 func unplug(tx *Txn, vm string) {
 	for _, l := range slices.Collect(leases.all(tx.Reader, "vm", vm)) {
-		leases.remove(tx, leaseKey(&l))
+		leases.remove(tx, l.Key())
 	}
 }
 

@@ -8,5 +8,5 @@ import (
 
 // listLeases lists the addresses that virtual machines hold.
 func (s *Server) listLeases(ctx context.Context, in *ListInput) (*Reply[api.Page[api.Lease]], error) {
-	return listing(ctx, s, *in, View.Leases, func(l api.Lease) string { return l.IP }, all[api.Lease])
+	return listing(ctx, s, *in, View.Leases, api.Lease.Key, all[api.Lease])
 }
