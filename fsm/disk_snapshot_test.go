@@ -28,7 +28,16 @@ func TestDiskSnapshots(t *testing.T) {
 	wantConflict("of a VM that is not made", create("s1"), "is assigned")
 	g.must(ActorOfPeer("a"), beginVM, vmEpoch{vm.ID, 1})
 	g.says(vm, api.VMReport{State: api.VMRunning})
+	version, woken := g.vm(vm.ID).Version, g.m.Read().VMsChanged()
 	s := *create("s1").Object.(*api.DiskSnapshot)
+	select {
+	case <-woken:
+	default:
+		t.Error("who watches the VMs is not woken")
+	}
+	if now := g.vm(vm.ID).Version; now != version {
+		t.Errorf("the VM has version %d, want %d as before", now, version)
+	}
 	if s.State != api.DiskSnapshotCreating || g.op(s.Operation).Kind != "snapshot" || g.vm(vm.ID).Status.Operation == s.Operation {
 		t.Fatalf("a snapshot that is asked for: %+v", s)
 	}

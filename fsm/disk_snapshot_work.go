@@ -92,6 +92,7 @@ func applyCreateDiskSnapshot(tx *Txn, c diskSnapshotCreate) (object, error) {
 // workOn stores a snapshot that the owner has something to do about.
 func workOn(tx *Txn, kind string, vm api.VM, s api.DiskSnapshot) object {
 	s.Operation, s.Reason = diskOperation(tx, kind, vm, ownerPart(vm)).ID, ""
+	vms.put(tx, vm) // as it is: owners watch the VMs, and this wakes them
 	return putDiskSnapshot(tx, s)
 }
 

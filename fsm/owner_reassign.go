@@ -58,6 +58,13 @@ func asksAgain(r Reader, vm api.VM) ask {
 	return a
 }
 
+// Movable tells whether one of the candidates, by id, could take a VM that its owner
+// has not begun: what ReassignVM would find, without an entry in the log.
+func (r Reader) Movable(vm api.VM, candidates []string) bool {
+	candidates = slices.DeleteFunc(slices.Clone(candidates), func(id string) bool { return id == vm.Status.OwnerID })
+	return place(r, asksAgain(r, vm), candidates, nil).found
+}
+
 // ReassignVM moves a VM that was never begun away from its silent owner.
 func (w *Writer) ReassignVM(ctx context.Context, vm api.VM) (api.VM, error) {
 	candidates, others := w.ranker.Rank(vm.Spec.Resources(), vm.Spec.Image)

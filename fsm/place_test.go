@@ -149,6 +149,9 @@ func TestPools(t *testing.T) {
 		t.Errorf("host by host: %+v", e.Hosts)
 	}
 	// Moved to another host, a VM gets an address of that one's pool, and keeps its MAC address.
+	if r := g.m.Read(); !r.Movable(first, []string{"a", "b"}) || r.Movable(first, []string{"a", "c"}) {
+		t.Error("it can be moved to b, and to nobody else")
+	}
 	moved := g.must(ActorOfPeer("c"), reassignVM, vmReassign{VM: first.ID, Epoch: 1, Candidates: []string{"a", "b"}}).Object.(*api.VM)
 	if a, had := moved.Status.Addresses, first.Status.Addresses; len(a) != 1 || a[0].IP != "10.8.0.30" || a[0].MAC != had[0].MAC {
 		t.Errorf("moved to %s it has %+v", moved.Status.Owner, a)
