@@ -44,12 +44,19 @@ func TestDebianGuest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	create := vm.Status.Operation
-	vm = h.becomes(two, "web1", api.VMRunning, 3*time.Minute)
-	t.Run("the image has travelled", func(t *testing.T) {
+	create, shown := vm.Status.Operation, false
+	lab.Eventually(t, 3*time.Minute, func() (err error) {
 		op, err := h.api(two).Operation(t.Context(), create)
-		if err != nil || !slices.ContainsFunc(op.Steps, func(s api.OpStep) bool { return s.Name == "image" }) {
-			t.Errorf("steps of the create: got %+v, %v, want one called image", op.Steps, err)
+		shown = shown || slices.ContainsFunc(op.Steps, func(s api.OpStep) bool { return s.Name == "image" && s.Total == image.Bytes })
+		if err == nil && !op.State.Done() {
+			err = fmt.Errorf("the create is %s", op.State)
+		}
+		return err
+	})
+	vm = h.becomes(two, "web1", api.VMRunning, patience)
+	t.Run("the image has travelled", func(t *testing.T) {
+		if !shown {
+			t.Error("the operation did not show how far the image is")
 		}
 		view, err := h.api(two).ImageView(t.Context(), "debian")
 		if err != nil || !slices.Contains(view.Peers, three.Name) {
