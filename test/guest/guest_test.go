@@ -17,14 +17,15 @@ import (
 // bootHere runs the guest in a QEMU of the test's own and gives its console.
 func bootHere(t *testing.T, args ...string) *Shell {
 	t.Helper()
-	qemu, err := exec.LookPath("qemu-system-x86_64")
-	if err != nil {
-		t.Skip("qemu-system-x86_64 is missing; install it with: sudo make deps")
+	for _, needed := range []string{"qemu-system-x86_64", "busybox", "cpio", "xz"} {
+		if _, err := exec.LookPath(needed); err != nil {
+			t.Skipf("%s is missing; install it with: sudo make deps", needed)
+		}
 	}
 	g := Make(t)
 	line := append([]string{"-accel", "tcg", "-m", "96", "-display", "none", "-nodefaults", "-serial", "stdio",
 		"-kernel", g.Kernel, "-initrd", g.Initrd, "-append", "console=ttyS0"}, args...)
-	cmd := exec.Command(qemu, line...)
+	cmd := exec.Command("qemu-system-x86_64", line...)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
