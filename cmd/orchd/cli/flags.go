@@ -56,8 +56,15 @@ func (f *labelFlag) Set(text string) error {
 // durationFlag is a time to wait: nothing that has passed already.
 type durationFlag time.Duration
 
-func (f *durationFlag) Type() string   { return "duration" }
-func (f *durationFlag) String() string { return time.Duration(*f).String() }
+func (f *durationFlag) Type() string { return "duration" }
+
+// String is empty where there is no usual time, so that help names none.
+func (f *durationFlag) String() string {
+	if *f == 0 {
+		return ""
+	}
+	return time.Duration(*f).String()
+}
 
 func (f *durationFlag) Set(text string) error {
 	d, err := time.ParseDuration(text)

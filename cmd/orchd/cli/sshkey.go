@@ -206,40 +206,23 @@ func (k aPublicKey) otherName() string {
 	return k.name + "-" + hex.EncodeToString(sum[:4])
 }
 
-// keysNamed are the names of SSH keys of an account. Those that are files are
-// uploaded first, unless the account has them.
+// keysNamed are the names of SSH keys of an account, each once. Those that are files
+// are uploaded first, unless the account has them.
 func (a *App) keysNamed(ctx context.Context, c client, account string, refs []string) ([]string, error) {
+	drawer := keyDrawer{client: c, account: account}
 	var names []string
-	var drawer *keyDrawer
-	add := func(name string) {
-		if !slices.Contains(names, name) {
-			names = append(names, name)
-		}
-	}
 	for _, ref := range refs {
-		if !strings.HasPrefix(ref, "@") {
-			add(ref)
-			continue
-		}
-		path, text, err := a.fileOf(ref)
-		if err != nil {
-			return nil, err
-		}
-		keys, err := publicKeys(path, text)
-		if err != nil {
-			return nil, err
-		}
-		if drawer == nil {
-			if drawer, err = a.openDrawer(ctx, c, account); err != nil {
+		these := []string{ref}
+		if strings.HasPrefix(ref, "@") {
+			var err error
+			if these, err = drawer.putFile(ctx, ref); err != nil {
 				return nil, err
 			}
 		}
-		for _, k := range keys {
-			name, err := drawer.put(ctx, k)
-			if err != nil {
-				return nil, err
+		for _, name := range these {
+			if !slices.Contains(names, name) {
+				names = append(names, name)
 			}
-			add(name)
 		}
 	}
 	return names, nil
@@ -248,28 +231,47 @@ func (a *App) keysNamed(ctx context.Context, c client, account string, refs []st
 // keyDrawer is the keys that an account has.
 type keyDrawer struct {
 	client  client
-	account string
-	names   map[string]string // by TYPE BASE64
+	account string            // empty: the one that a create takes by itself
+	names   map[string]string // by TYPE BASE64; nil until it is opened
 }
 
-// openDrawer looks what keys an account has; empty: the one that a create takes
-// by itself.
-func (a *App) openDrawer(ctx context.Context, c client, account string) (*keyDrawer, error) {
-	if account == "" {
-		var err error
-		if account, err = a.ownAccount(ctx); err != nil {
-			return nil, err
-		}
-	}
-	keys, err := list[api.SSHKey](ctx, a, "/v1/ssh-keys", ofAccount(account))
+// putFile gives the names of the keys in a file.
+func (d *keyDrawer) putFile(ctx context.Context, ref string) (names []string, err error) {
+	path, text, err := d.client.app.fileOf(ref)
 	if err != nil {
 		return nil, err
 	}
-	d := &keyDrawer{c, account, map[string]string{}}
+	keys, err := publicKeys(path, text)
+	if err == nil {
+		err = d.open(ctx)
+	}
+	for _, k := range keys {
+		if err != nil {
+			break
+		}
+		var name string
+		name, err = d.put(ctx, k)
+		names = append(names, name)
+	}
+	return names, err
+}
+
+// open looks what keys the account has.
+func (d *keyDrawer) open(ctx context.Context) (err error) {
+	if d.names != nil {
+		return nil
+	}
+	if d.account == "" {
+		if d.account, err = d.client.app.ownAccount(ctx); err != nil {
+			return err
+		}
+	}
+	keys, err := list[api.SSHKey](ctx, d.client.app, "/v1/ssh-keys", ofAccount(d.account))
+	d.names = map[string]string{}
 	for _, k := range keys {
 		d.names[k.PublicKey] = k.Name
 	}
-	return d, nil
+	return err
 }
 
 // ownAccount is the account of what is made without naming one: the only one that
