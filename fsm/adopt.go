@@ -158,9 +158,7 @@ func (a adoption) remember(vm *api.VM) {
 	was := *a.Domain.Record
 	vm.Name, vm.Account, vm.Labels, vm.Protected = was.Name, was.Account, was.Labels, was.Protected
 	vm.Status.Epoch = max(was.Status.Epoch, 1)
-	if keys, err := hostKeys("vm.adopt", was.Status.SSHHostKeys); err == nil {
-		vm.Status.SSHHostKeys = keys
-	}
+	vm.Status.SSHHostKeys = hostKeys(was.Status.SSHHostKeys)
 	if !was.CreatedAt.IsZero() && was.CreatedAt.Before(a.tx.Now) {
 		vm.CreatedAt = was.CreatedAt
 	}

@@ -26,10 +26,7 @@ func applyVMFacts(tx *Txn, c api.VMFacts) (object, error) {
 	if err != nil {
 		return nothing, err
 	}
-	keys, err := hostKeys(op, c.HostKeys)
-	if err != nil {
-		return nothing, err
-	}
+	keys := hostKeys(c.HostKeys)
 	changed := len(keys) > 0 && !slices.Equal(keys, vm.Status.SSHHostKeys)
 	if changed {
 		vm.Status.SSHHostKeys = keys
@@ -43,18 +40,18 @@ func applyVMFacts(tx *Txn, c api.VMFacts) (object, error) {
 	return putVM(tx, vm), nil
 }
 
-// hostKeys are the keys of a guest with the fingerprints that they have.
-func hostKeys(op string, said []api.HostKey) (keys []api.HostKey, err error) {
-	if len(said) > maxHostKeys {
-		return nil, api.Errorf(api.Invalid, op, "%d host keys are more than a guest can have", len(said))
-	}
-	for _, k := range said {
-		if k.Fingerprint, err = sshkey.Fingerprint(k.Type, k.Key); err != nil {
-			return nil, api.Errorf(api.Invalid, op, "a host key is not valid: %w", err)
+// hostKeys are the keys of a guest with the fingerprints that they have. What is no
+// key, or of a kind that is too weak to be shown to anybody, is left out: a guest says
+// what it likes.
+func hostKeys(said []api.HostKey) (keys []api.HostKey) {
+	for _, k := range said[:min(len(said), maxHostKeys)] {
+		fingerprint, err := sshkey.Fingerprint(k.Type, k.Key)
+		if err != nil {
+			continue
 		}
-		keys = append(keys, k)
+		keys = append(keys, api.HostKey{Type: k.Type, Key: k.Key, Fingerprint: fingerprint})
 	}
-	return keys, nil
+	return keys
 }
 
 // sawAddresses notes when the addresses of a VM were last seen, where that is news.

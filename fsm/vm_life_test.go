@@ -11,19 +11,15 @@ import (
 )
 
 // guests is a log with what VMs need: networks, a size, keys and an image.
-type guests struct {
-	*log
-	net, pooled api.Network
-}
+type guests struct{ *log }
 
 func newGuests(t *testing.T, peers ...string) *guests {
 	l := newLog(t, peers...)
-	g := &guests{log: l}
 	l.must(admin, createNetwork, api.NetworkCreate{Name: "lan", NetworkShape: api.NetworkShape{CIDR: "10.9.0.0/24", Gateway: "10.9.0.1", Bridge: "br0", CIDR6: "fd09::/64", DNS: []string{"10.9.0.2"}}})
 	l.must(admin, createSize, api.SizeCreate{Name: "small", VCPUs: 1, MemoryMiB: 512, DiskGiB: 5})
 	l.must(operator, createSSHKey, sshKeyCreate{Name: "anna", Type: "ssh-ed25519", Key: testKeys[0], Comment: "anna@laptop"})
 	l.must(admin, createImage, imageCreate{ImageCreate: api.ImageCreate{Name: "debian", Path: "/images/debian.qcow2", Format: "qcow2"}})
-	return g
+	return &guests{l}
 }
 
 // whole is a VM with everything.
@@ -378,9 +374,8 @@ func TestFactsAndProgress(t *testing.T) {
 	}
 	g.refused(api.Conflict, ActorOfPeer("b"), vmFacts, api.VMFacts{VM: vm.ID, Epoch: 1})
 	g.refused(api.Conflict, a, vmFacts, api.VMFacts{VM: vm.ID, Epoch: 2})
-	g.refused(api.Invalid, a, vmFacts, api.VMFacts{VM: vm.ID, Epoch: 1, HostKeys: []api.HostKey{{Type: "ssh-ed25519", Key: "AAAA"}}})
 
-	keys := []api.HostKey{{Type: "ssh-ed25519", Key: testKeys[0], Fingerprint: "made up"}}
+	keys := []api.HostKey{{Type: "ssh-dss", Key: "AAAA"}, {Type: "ssh-ed25519", Key: testKeys[0], Fingerprint: "made up"}}
 	now := facts(api.VMFacts{HostKeys: keys})
 	if k := now.Status.SSHHostKeys; len(k) != 1 || !strings.HasPrefix(k[0].Fingerprint, "SHA256:") {
 		t.Errorf("host keys: %+v, want the fingerprint that the key has", k)
