@@ -66,11 +66,13 @@ func (p *Peer) AdoptVM(ctx context.Context, a api.VMAdopt) (server.Done[api.VM],
 	}
 	at := slices.IndexFunc(domains, func(d api.ForeignDomain) bool { return d.UUID == a.Domain || d.Name == a.Domain })
 	if at < 0 {
-		// With an Idempotency-Key this may be the retry of the request that adopted it: the log knows.
-		if api.CallerOf(ctx).Once == nil {
-			return server.Done[api.VM]{}, api.Errorf(api.NotFound, "vm.adopt", "peer %s has no domain %q that is not orchd's already; see: orchd domain list --peer %s", host.Name, a.Domain, host.Name)
+		if api.CallerOf(ctx).Once != nil {
+			// This may be the retry of the request that adopted it: the log knows.
+			if again, err := done(p.writer.AdoptVM(ctx, host.ID, api.ForeignDomain{Name: a.Domain}, a)); err == nil {
+				return again, nil
+			}
 		}
-		return done(p.writer.AdoptVM(ctx, host.ID, api.ForeignDomain{Name: a.Domain}, a))
+		return server.Done[api.VM]{}, api.Errorf(api.NotFound, "vm.adopt", "peer %s has no domain %q that is not orchd's already; see: orchd domain list --peer %s", host.Name, a.Domain, host.Name)
 	}
 	return done(p.writer.AdoptVM(ctx, host.ID, domains[at], a))
 }
