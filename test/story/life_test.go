@@ -321,8 +321,8 @@ func (l *life) kill(t *testing.T) {
 	if now := l.owner.Guests(); len(now) != 0 {
 		t.Errorf("policy never started %v", now)
 	}
-	l.policy(t, api.RestartOnFailure)
 	l.act(l.other, "uno", api.VMAct{Verb: api.ActStart})
+	l.policy(t, api.RestartOnFailure)
 	l.console(l.other, "uno")
 }
 
