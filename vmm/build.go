@@ -56,7 +56,9 @@ func nicOf(w Wanted, row api.VM) (*NIC, error) {
 			continue
 		}
 		nic.MAC = a.MAC
-		nic.IPs = append(nic.IPs, a.IP)
+		if a.IP != "" { // the network may have no range of its own
+			nic.IPs = append(nic.IPs, a.IP)
+		}
 	}
 	if nic.MAC == "" {
 		return nil, api.Errorf(api.Invalid, "vmm.build", "no address of network %q is allotted to the VM: delete it and make it again", name)

@@ -2,7 +2,6 @@ package peer
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/orchd/orchd/api"
@@ -68,10 +67,7 @@ func (p *Peer) reassignSilent(ctx context.Context) {
 // log is, which would otherwise be written to at every tick while there is none.
 func (p *Peer) roomElsewhere(now fsm.Reader, vm api.VM) bool {
 	candidates, _ := p.Rank(vm.Spec.Resources(), vm.Spec.Image)
-	return slices.ContainsFunc(candidates, func(id string) bool {
-		host, member := now.Peer(id)
-		return member && id != vm.Status.OwnerID && fsm.Fit(now, host, vm.Spec.Resources()).Status == api.AssignedToOther
-	})
+	return now.Movable(vm, candidates)
 }
 
 // sweep forgets what is past its time, if anything is.

@@ -71,6 +71,9 @@ func (s seeds) documents(vm api.VM) (map[string][]byte, error) {
 		guest.DNS, guest.MTU = n.DNS, int(n.MTU)
 		for _, a := range vm.Status.Addresses {
 			guest.MAC = a.MAC
+			if a.IP == "" {
+				continue // the network has no range: the guest asks a DHCP server
+			}
 			guest.Addresses = append(guest.Addresses, addressOf(a, n, vm.Status.Owner))
 		}
 	}

@@ -87,7 +87,7 @@ func (v view) VMs(after string) iter.Seq[api.VM] {
 
 // seen says unknown of a VM whose owner is silent: what it last reported may be wrong by now.
 func (v view) seen(vm api.VM) api.VM {
-	if since, silent := v.sight.silent[vm.Status.OwnerID]; silent {
+	if since, silent := v.sight.silent[vm.Status.OwnerID]; silent && vm.Status.State != api.VMLost {
 		vm.Status.State = api.VMUnknown
 		vm.Status.Reason = fmt.Sprintf("peer %s was not heard since %s", vm.Status.Owner, since)
 	}
