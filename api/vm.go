@@ -190,6 +190,7 @@ type VMReport struct {
 	Steps     []OpStep `json:"steps,omitempty"`     // what the operation in hand took
 	Restarted bool     `json:"restarted,omitempty"` // it was started anew
 	Failed    bool     `json:"failed,omitempty"`    // the operation in hand cannot be done, though the state is well; Reason says why
+	Operation string   `json:"operation,omitempty"` // newest operation that the owner knew of; it says nothing of a newer one. Empty: of whichever is in hand
 }
 
 // VMFacts is what an owner has found out about the inside of one of its guests.

@@ -21,12 +21,15 @@ func applyReportVM(tx *Txn, c api.VMReport) (object, error) {
 		return nothing, api.Errorf(api.Invalid, op, "state %q is not an owner's to report", c.State)
 	}
 	c.Reason = clipped(c.Reason)
-	progress(tx, vm, c)
+	late := c.Operation != "" && c.Operation != vm.Status.Operation // seen before the operation in hand was asked for
+	if !late {
+		progress(tx, vm, c)
+	}
 	state := c.State
 	if vm.Status.Desired == api.WantDeleted {
 		state = api.VMDeleting
 	}
-	restarting := vm.Status.Restarting && !restartEnded(c)
+	restarting := vm.Status.Restarting && (late || !restartEnded(c))
 	if state == vm.Status.State && c.Reason == vm.Status.Reason && restarting == vm.Status.Restarting {
 		return object{table: vms, key: vm.ID}, nil
 	}

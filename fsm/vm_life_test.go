@@ -450,3 +450,30 @@ func TestUserDataIsSealed(t *testing.T) {
 type fixedRank []string
 
 func (f fixedRank) Rank(api.Resources, string) ([]string, []api.HostPart) { return f, nil }
+
+// TestLateReport: what was seen before a verb was asked for does not end that verb.
+func TestLateReport(t *testing.T) {
+	g := newGuests(t, "a")
+	vm := g.running(whole("web"), "a")
+	before := vm.Status.Operation
+	stop := g.asks(vm, api.ActStop)
+	vm = g.says(vm, api.VMReport{State: api.VMStopped, Operation: stop.ID})
+	start := g.asks(vm, api.ActStart)
+	for _, knew := range []string{before, stop.ID} {
+		vm = g.says(vm, api.VMReport{State: api.VMCrashed, Reason: "seen before", Operation: knew})
+		if op := g.op(start.ID); op.State.Done() || vm.Status.State != api.VMCrashed {
+			t.Fatalf("start after a crash reported late: got %s, VM %s; want it in hand, and the crash on record", op.State, vm.Status.State)
+		}
+	}
+	g.says(vm, api.VMReport{State: api.VMRunning, Operation: start.ID})
+	if op := g.op(start.ID); op.State != api.OpSucceeded {
+		t.Errorf("start: got %s, want succeeded", op.State)
+	}
+	restart := g.asks(vm, api.ActRestart)
+	if vm = g.says(vm, api.VMReport{State: api.VMCrashed, Operation: start.ID}); !vm.Status.Restarting {
+		t.Error("a crash from before ended the restart")
+	}
+	if op := g.op(restart.ID); op.State.Done() {
+		t.Errorf("restart: got %s, want it in hand", op.State)
+	}
+}

@@ -8,6 +8,7 @@ packages=(
 	libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils # hosts and guests
 	iproute2 iptables dnsmasq-base procps                            # networks between hosts
 	busybox-static cpio xz-utils                                     # the small guest
+	genisoimage                                                      # another program reads the seeds of guests
 	mmdebstrap e2fsprogs fdisk grub-pc-bin grub-common               # the Debian disk
 	openssh-client                                                   # who logs into it
 	strace                                                           # a test counts fdatasync

@@ -30,7 +30,7 @@ func (l *Loop) work(ctx context.Context, p present, j job) outcome {
 		o.err = api.Errorf(api.Unavailable, "vmm.prove", "the tables of this peer are behind the cluster's")
 	}
 	for _, s := range steps {
-		t := &trail{}
+		t := &trail{operation: j.knows(view, s)}
 		if err := l.act(ctx, view, s, j, t); err != nil {
 			l.log.Warn("step failed", "vm", s.vm, "step", s.do.String(), "epoch", s.epoch, "tries", j.tries+1, "err", err)
 			l.confess(ctx, view, s, j, t, err)
@@ -43,6 +43,18 @@ func (l *Loop) work(ctx context.Context, p present, j job) outcome {
 		}
 	}
 	return o
+}
+
+// knows is the newest operation that a step was planned in the knowledge of. What
+// is reported without proof was planned from the row that the job began with: of
+// an operation that was asked for since, it says nothing.
+func (j job) knows(proven Wanted, s step) string {
+	if s.needsProof() {
+		if row, known := proven.Row(j.vm); known {
+			return row.Status.Operation
+		}
+	}
+	return j.row.Status.Operation
 }
 
 // prove gives the steps that may be taken, and the view that they stand on.
@@ -215,7 +227,7 @@ func (l *Loop) report(ctx context.Context, s step, t *trail) error {
 	ctx, cancel := context.WithTimeout(ctx, recordsWait)
 	defer cancel()
 	return l.records.Report(ctx, api.VMReport{VM: s.vm, Epoch: s.epoch, State: s.state, Reason: s.reason, Steps: t.steps,
-		Restarted: s.restarted, Failed: s.failed})
+		Restarted: s.restarted, Failed: s.failed, Operation: t.operation})
 }
 
 // reportFor writes the report that another step ends with.
@@ -242,7 +254,7 @@ func (l *Loop) confess(ctx context.Context, w Wanted, s step, j job, t *trail, e
 		if row.Status.State == said.state && row.Status.Reason == said.reason {
 			return
 		}
-		t = &trail{} // it is not over
+		t = &trail{operation: t.operation} // it is not over
 	case unknownOutcome(err) || !forGood && j.tries+1 != l.cfg.Tries:
 		return
 	case s.state != "": // reshape and hotplug for an operation
@@ -286,7 +298,10 @@ func unknownOutcome(err error) bool {
 }
 
 // trail is how long the parts of a job took.
-type trail struct{ steps []api.OpStep }
+type trail struct {
+	steps     []api.OpStep
+	operation string // newest operation on the VM that the job knew of
+}
 
 func (t *trail) time(name string, f func() error) error {
 	began := time.Now()

@@ -124,20 +124,6 @@ func TestOthersRead(t *testing.T) {
 			}
 		})
 	}
-	t.Run("mount", func(t *testing.T) {
-		known, err := os.ReadFile("/proc/filesystems")
-		if err != nil || !bytes.Contains(known, []byte("iso9660")) || os.Getuid() != 0 {
-			t.Skip("this host's kernel mounts no ISO 9660, or this is not root")
-		}
-		at := t.TempDir()
-		run(t, "mount", "-o", "loop,ro", path, at)
-		defer run(t, "umount", at)
-		for name, want := range docs {
-			if got, err := os.ReadFile(filepath.Join(at, name)); !bytes.Equal(got, want) || err != nil {
-				t.Errorf("%s: got %q, %v; want %q", name, got, err, want)
-			}
-		}
-	})
 }
 
 // run skips the test when the host lacks the program.

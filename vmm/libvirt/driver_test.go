@@ -33,6 +33,7 @@ func TestConformance(t *testing.T) {
 	})
 	qemu := func(t *testing.T) vmmtest.Host { return d.host(t, string(golibvirt.QEMUSystem)) }
 	t.Run("qemu", func(t *testing.T) { vmmtest.Core(t, qemu) })
+	t.Run("qemu record", func(t *testing.T) { vmmtest.Record(t, qemu(t)) })
 	d.tell(t, "bridge br0")
 	t.Run("qemu guests", func(t *testing.T) {
 		vmmtest.Guests(t, func(t *testing.T) vmmtest.Host {

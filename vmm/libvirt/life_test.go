@@ -288,7 +288,7 @@ const (
 // TestSeenInside is a part of TestLife, which runs it in another network.
 func TestSeenInside(t *testing.T) {
 	if os.Getenv(seenURI) == "" {
-		t.Skip("TestLife runs this")
+		return
 	}
 	driver, err := New(Config{URI: os.Getenv(seenURI), Cluster: cluster, Disks: os.Getenv(seenDisks), VirtType: VirtQEMU}, nil)
 	check(t, err)

@@ -9,6 +9,7 @@ import (
 	"image/color"
 	"image/png"
 	"io"
+	"time"
 
 	golibvirt "github.com/digitalocean/go-libvirt"
 
@@ -20,26 +21,60 @@ const maxScreen = 64 << 20
 
 // Screenshot is what a domain shows on its screen, as PNG. QEMU draws it as PNG
 // or, before 7.1, as PPM.
+//
+// libvirtd may send the first piece of a picture before it says that it will
+// send one. go-libvirt then takes the piece for that answer, and is stuck with
+// what comes later. So each try has a connection of its own, and few seconds.
 func (d *Driver) Screenshot(ctx context.Context, uuid string) (shown []byte, err error) {
-	err = d.change(ctx, "screenshot", uuid, changeLimit, func(rpc *golibvirt.Libvirt, dom golibvirt.Domain) error {
+	id, err := parseUUID(uuid)
+	if err != nil {
+		return nil, err
+	}
+	for range screenTries {
+		shown, err = d.shot(ctx, id)
+		if err == nil || ctx.Err() != nil || api.IsKind(err, api.NotFound) || api.IsKind(err, api.Conflict) {
+			break
+		}
+	}
+	return shown, err
+}
+
+const (
+	screenTries = 5
+	screenLimit = 3 * time.Second // of one try
+)
+
+// shot takes a picture over a connection that nothing else uses.
+func (d *Driver) shot(ctx context.Context, id golibvirt.UUID) (shown []byte, err error) {
+	alone := newLink(d.address, 1)
+	defer alone.close()
+	err = alone.call(ctx, "screenshot", screenLimit, func(rpc *golibvirt.Libvirt) error {
+		dom, err := rpc.DomainLookupByUUID(id)
+		if err != nil {
+			return err
+		}
 		if err := refuseUnless(rpc, dom, isOn); err != nil {
 			return err
 		}
-		picture := bounded{left: maxScreen}
-		_, failed := rpc.DomainScreenshot(dom, &picture, 0, 0)
-		// go-libvirt looks for the kind of the picture where the end of the stream is,
-		// and fails after a success: the picture itself tells whether it is whole.
-		var theirs golibvirt.Error
-		if errors.As(failed, &theirs) {
-			return failed
-		}
-		whole, err := asPNG(picture.Bytes())
-		if err != nil && failed != nil {
-			return failed
-		}
-		shown = whole
+		shown, err = shoot(rpc, dom)
 		return err
 	})
+	return shown, err
+}
+
+// shoot takes one picture.
+func shoot(rpc *golibvirt.Libvirt, dom golibvirt.Domain) ([]byte, error) {
+	picture := bounded{left: maxScreen}
+	_, failed := rpc.DomainScreenshot(dom, &picture, 0, 0)
+	// go-libvirt looks for the kind of the picture where the end of the stream is,
+	// and fails after a success: the picture itself tells whether it is whole.
+	if errors.As(failed, new(golibvirt.Error)) {
+		return nil, failed
+	}
+	shown, err := asPNG(picture.Bytes())
+	if err != nil && failed != nil {
+		return nil, failed
+	}
 	return shown, err
 }
 

@@ -82,7 +82,6 @@ func Core(t *testing.T, newHost func(t *testing.T) Host) {
 	run("hotplug", hotplug)
 	run("strangers", strangers)
 	run("adopt", adopt)
-	run("record", record)
 	run("watch", watch)
 	run("ended context", func(t *testing.T, h Host) {
 		ctx, cancel := context.WithCancel(t.Context())
