@@ -126,6 +126,7 @@ type Caller struct {
 	Actor     Actor
 	RequestID string
 	Once      *OnceKey // nil without an Idempotency-Key
+	Fence     *Fence   // of the run of a spell that asks; nil for everybody else
 }
 
 type callerKey struct{}
