@@ -86,6 +86,7 @@ type SpellStatus struct {
 	Running   []SpellRun `json:"running,omitempty"`
 	Disarmed  string     `json:"disarmed,omitempty" doc:"Why it does not run now, such as that its account is suspended"`
 	Next      time.Time  `json:"next,omitzero" doc:"When its clock fires next"`
+	Start     int64      `json:"start,omitempty" doc:"Seconds since 1970: tick 0 of its clock; one that was declared in the past begins when it was first declared"`
 }
 
 // SpellView is a spell and what is known of its runs.
