@@ -45,6 +45,11 @@ FLEET ?= 250000
 bench-fleet: build ## the inventory with FLEET=250000 nodes: posts, bulk load, list, lookups, memory
 	go run ./test/bench -orchd $(ORCHD_BIN) -fleet $(FLEET)
 
+GUESTS ?= all
+.PHONY: bench-guests
+bench-guests: deps build ## creates acknowledged and running, beside virsh; 100 at once; lists of 10,000 with a peer gone (as root, ten minutes)
+	go run ./test/bench -orchd $(ORCHD_BIN) -guests $(GUESTS)
+
 .PHONY: build
 build: ## bin/orchd, a static program
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X github.com/orchd/orchd/cmd/orchd/cli.release=$(VERSION)" -o $(ORCHD_BIN) ./cmd/orchd

@@ -5,6 +5,9 @@
 // 256 clients, beside what the same raft set-up carries with nothing on top, in
 // rounds that take turns; and how long a client waits for its next acknowledged
 // create when the leader is killed. Run it with: make bench
+//
+// With -fleet it measures the inventory instead, with -guests what users of virtual
+// machines wait for, in labs of hosts with a libvirt each: make bench-guests
 package main
 
 import (
@@ -33,6 +36,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 3, "how many rounds for each number of clients")
 	flag.IntVar(&o.kills, "kills", 40, "how many times the leader is killed")
 	flag.IntVar(&o.fleet, "fleet", 0, "measure the inventory, with so many nodes, instead of virtual machines")
+	flag.StringVar(&o.guests, "guests", "", "measure what users wait for, as root, with real guests: all, or some of acks,list,virsh,hundred")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -46,12 +50,18 @@ type options struct {
 	orchd         string
 	round         time.Duration
 	rounds, kills int
-	fleet         int // nodes of the inventory; 0: VMs are measured instead
+	fleet         int    // nodes of the inventory; 0: VMs are measured instead
+	guests        string // parts of guestParts, or all; empty: creates are measured instead
 }
 
 func (o options) command() string {
 	if o.fleet > 0 {
 		return fmt.Sprintf("make bench-fleet FLEET=%d", o.fleet)
+	}
+	if o.guests == "all" {
+		return "make bench-guests"
+	} else if o.guests != "" {
+		return "make bench-guests GUESTS=" + o.guests
 	}
 	return "make bench"
 }
@@ -60,6 +70,10 @@ func (o options) command() string {
 var clientCounts = []int{1, 16, 64, 256}
 
 func bench(ctx context.Context, o options) error {
+	if o.guests != "" {
+		fmt.Printf("machine: %s\ndate: %s\ncommand: %s\n\n", machine(), time.Now().UTC().Format(time.DateOnly), o.command())
+		return guestsBench(ctx, o)
+	}
 	dir, err := os.MkdirTemp("", "orchd-bench-")
 	if err != nil {
 		return err
