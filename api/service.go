@@ -117,7 +117,12 @@ type Deployment struct {
 	Attempts int64        `json:"attempts" doc:"How often it was tried since it last succeeded"`
 	// Init is the digest of the configuration with which init last succeeded; empty:
 	// it has not. It belongs to the scope: for a package of the cluster the newest row tells.
-	Init      string    `json:"init,omitempty"`
+	Init string `json:"init,omitempty"`
+	// Deploying is set from before the peer changes anything until it has come to an end.
+	Deploying bool `json:"deploying,omitempty" doc:"The peer is at it: state is what it will have been"`
+	// Order rises each time a peer says anew what it wants of a package of the cluster:
+	// of peers that want one version in several ways the one with the highest has the say.
+	Order     uint64    `json:"order,omitempty"`
 	At        time.Time `json:"at"`
 	UpdatedAt time.Time `json:"updated_at"`
 }
