@@ -43,7 +43,8 @@ const (
 
 // Object names what is asked for: its kind ("vm", "disk-snapshot", "image",
 // "ssh-key", "size", "account", "usage", "token", "peer", "snapshot",
-// "setting", "operation", "network", those of the inventory, "domain" for what is none
+// "setting", "operation", "network", "spell", "deal", "service" and "deployment", which
+// everybody may read, those of the inventory, "domain" for what is none
 // of this cluster's, "lease", "finding", "secret" for what an answer otherwise leaves
 // out, "fleet" for all rows of a table at once) and the account it belongs to, empty for
 // what has none. An account belongs to itself.
@@ -62,7 +63,7 @@ var statusKinds = []string{"node-status", "component-state"}
 
 // accountKinds are what an operator may change within its account. To change an
 // operation is to cancel it.
-var accountKinds = []string{"vm", "disk-snapshot", "image", "ssh-key", "operation"}
+var accountKinds = []string{"vm", "disk-snapshot", "image", "ssh-key", "operation", "spell", "deal"}
 
 // adminReads hold secrets, or lead to them, or tell of hosts what only those who run
 // them need: admins alone see them.

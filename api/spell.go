@@ -87,6 +87,7 @@ type SpellStatus struct {
 	Disarmed  string     `json:"disarmed,omitempty" doc:"Why it does not run now, such as that its account is suspended"`
 	Next      time.Time  `json:"next,omitzero" doc:"When its clock fires next"`
 	Start     int64      `json:"start,omitempty" doc:"Seconds since 1970: tick 0 of its clock; one that was declared in the past begins when it was first declared"`
+	Ticks     int64      `json:"ticks,omitempty" doc:"How many ticks of its clock are over: the number of the next one that can be marked"`
 }
 
 // SpellView is a spell and what is known of its runs.
@@ -142,6 +143,7 @@ const (
 type KVEntry struct {
 	Store     string    `json:"store" format:"uuid" doc:"Id of the spell, or the store of the service"`
 	Key       string    `json:"key"`
+	Scope     string    `json:"scope,omitempty" doc:"Of the spell or service: cluster, or the id of a peer"`
 	Account   string    `json:"account"`
 	Kind      KVKind    `json:"kind" enum:"string,u32,list"`
 	Text      string    `json:"text,omitempty"`

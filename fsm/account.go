@@ -110,6 +110,7 @@ func applyUpdateAccount(tx *Txn, c accountUpdate) (object, error) {
 	}
 	if a.Suspended != u.Suspended {
 		suspendVMs(tx, a.Name, u.Suspended)
+		wakeServices(tx) // its spells run no more, or run again
 	}
 	a.Quota, a.Suspended, a.Reason = u.Quota, u.Suspended, u.Reason
 	a.Version++
@@ -182,6 +183,15 @@ func heldBy(r Reader, account string) string {
 	if i, has := images.with(r, "account", account); has {
 		return "image " + i.Name
 	}
+	if s, has := spells.with(r, "account", account); has {
+		return "spell " + s.Alias
+	}
+	if s, has := services.with(r, "account", account); has {
+		return "service " + s.Wanted
+	}
+	if d, has := deals.with(r, "account", account); has {
+		return "deal " + d.Name
+	}
 	return ""
 }
 
@@ -209,7 +219,7 @@ func (w *Writer) UpdateAccount(ctx context.Context, name string, ifVersion uint6
 	return propose[api.Account](ctx, w, updateAccount, accountUpdate{name, ifVersion, u})
 }
 
-// DeleteAccount forgets an account that holds no VM, key or image.
+// DeleteAccount forgets an account that holds no VM, key, image, spell, service or deal.
 func (w *Writer) DeleteAccount(ctx context.Context, name string) error {
 	_, err := propose[struct{}](ctx, w, deleteAccount, accountDelete{name})
 	return err

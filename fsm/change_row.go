@@ -91,7 +91,10 @@ func strictJSON(value []byte, v any) error {
 	return nil
 }
 
-var objectType = reflect.TypeFor[inventory.Object]()
+var (
+	objectType  = reflect.TypeFor[inventory.Object]()
+	rawJSONType = reflect.TypeFor[json.RawMessage]()
+)
 
 // typeHolds tells whether a t may have an inner somewhere inside.
 func typeHolds(t, inner reflect.Type) bool {
@@ -116,8 +119,11 @@ func typeHolds(t, inner reflect.Type) bool {
 
 // hasOddJSON tells whether a piece of JSON in v would come back as another text.
 func hasOddJSON(v reflect.Value) bool {
-	if v.Type() == objectType {
+	switch v.Type() {
+	case objectType:
 		return isOdd(inventory.Object(v.String()))
+	case rawJSONType:
+		return isOddRaw(v.Bytes())
 	}
 	switch v.Kind() {
 	case reflect.Struct:
@@ -148,6 +154,11 @@ func hasOddJSON(v reflect.Value) bool {
 		}
 	}
 	return false
+}
+
+func isOddRaw(text json.RawMessage) bool {
+	var compact bytes.Buffer
+	return len(text) > 0 && (json.Compact(&compact, text) != nil || !bytes.Equal(compact.Bytes(), text))
 }
 
 func isOdd(o inventory.Object) bool {

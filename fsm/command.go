@@ -85,6 +85,24 @@ const (
 	cancelOperation     Type = 86
 	adoptVM             Type = 87
 	losePeer            Type = 88
+
+	deployService      Type = 100
+	moveAlias          Type = 101
+	removeService      Type = 102
+	deploySpell        Type = 103
+	createSpell        Type = 104
+	updateSpellTrigger Type = 105
+	deleteSpell        Type = 106
+	reportDeployment   Type = 107
+	changeKV           Type = 108
+	pushMail           Type = 109
+	popMail            Type = 110
+	claimScope         Type = 111
+	runSpells          Type = 112
+	createDeal         Type = 113
+	updateDeal         Type = 114
+	deleteDeal         Type = 115
+	reportDeal         Type = 116
 )
 
 // kind is a type of command and the version of its body. Another meaning of a
@@ -166,6 +184,24 @@ var commands = map[kind]applier{
 	{cancelOperation, 1}:     on(applyCancelOperation),
 	{adoptVM, 1}:             on(applyAdoptVM),
 	{losePeer, 1}:            on(applyLosePeer),
+
+	{deployService, 1}:      on(applyDeployService),
+	{moveAlias, 1}:          on(applyMoveAlias),
+	{removeService, 1}:      on(applyRemoveService),
+	{deploySpell, 1}:        on(applyDeploySpell),
+	{createSpell, 1}:        on(applyCreateSpell),
+	{updateSpellTrigger, 1}: on(applyUpdateSpellTrigger),
+	{deleteSpell, 1}:        on(applyDeleteSpell),
+	{reportDeployment, 1}:   on(applyReportDeployment),
+	{changeKV, 1}:           on(applyChangeKV),
+	{pushMail, 1}:           on(applyPushMail),
+	{popMail, 1}:            on(applyPopMail),
+	{claimScope, 1}:         on(applyClaim),
+	{runSpells, 1}:          on(applyRuns),
+	{createDeal, 1}:         on(applyCreateDeal),
+	{updateDeal, 1}:         on(applyUpdateDeal),
+	{deleteDeal, 1}:         on(applyDeleteDeal),
+	{reportDeal, 1}:         on(applyReportDeal),
 }
 
 // A staged command is one of the others, so it cannot stand in the literal.
@@ -179,6 +215,7 @@ type Meta struct {
 	Request string       `cbor:"4,keyasint,omitempty"` // the client's request id, for the record
 	Actor   api.Actor    `cbor:"5,keyasint"`           // who asks; apply checks what they may
 	Once    *api.OnceKey `cbor:"6,keyasint,omitempty"` // the client's Idempotency-Key
+	Fence   *api.Fence   `cbor:"8,keyasint,omitempty"` // of the run of a spell that asks; 7 is the body
 }
 
 // envelope is a command as the log carries it.

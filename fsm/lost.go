@@ -42,6 +42,8 @@ func applyLosePeer(tx *Txn, c peerLose) (object, error) {
 	forgetCopies(tx, p)
 	unwrapKeys(tx, p.ID)
 	forgetSightings(tx, p.ID)
+	forgetScope(tx, p.ID)
+	releaseHolder(tx, p.ID)
 	return putPeer(tx, p)
 }
 

@@ -83,7 +83,7 @@ func (tx *Txn) run(n int, command []byte) any {
 		return answer
 	}
 	about := nothing
-	if err = keyRoom(tx); err == nil {
+	if err = tx.admitted(); err == nil {
 		about, err = a.apply(tx, cmd.Body)
 	}
 	if err != nil { // a rejected command leaves its status, nothing else
@@ -94,6 +94,14 @@ func (tx *Txn) run(n int, command []byte) any {
 	remember(tx, answer, n)
 	tx.note()
 	return answer
+}
+
+// admitted refuses a command whose sender is not in charge any more, or sends too much.
+func (tx *Txn) admitted() error {
+	if err := tx.inCharge(); err != nil {
+		return err
+	}
+	return keyRoom(tx)
 }
 
 // publish makes a Txn's state the one that is read, and wakes who watches what it replaced.

@@ -140,6 +140,7 @@ func applyRemovePeer(tx *Txn, c peerRemove) (object, error) {
 	forgetCopies(tx, p)
 	unwrapKeys(tx, p.ID)
 	forgetSightings(tx, p.ID)
+	forgetScope(tx, p.ID)
 	return putPeer(tx, p)
 }
 

@@ -8,9 +8,10 @@ import (
 	"github.com/orchd/orchd/api/xname"
 )
 
-// rollbackTables are the tables that a rollback covers: the inventory and the
-// catalogues. Never VMs, leases, operations, requests, tokens, accounts, usage, peers
-// or settings, nor the content of images, which no snapshot holds.
+// rollbackTables are the tables that a rollback covers: the inventory, the catalogues,
+// services, spells and their values. Never VMs, leases, operations, requests, tokens,
+// accounts, usage, peers, settings, deals or the runs of spells, nor the content of
+// images, which no snapshot holds.
 //
 // What the commands of a table promise about it and others beside it, its fits
 // function sees to. Two rows that are not touched keep each promise by themselves,
@@ -39,6 +40,9 @@ var rollbackTables = []anyRestorable{
 		stamps: func(*componentEndpoint) (*uint64, *time.Time) { return nil, nil }},
 	&restorable[ethernetInterface]{table: ethernetInterfaces, fits: interfaceFits, names: (*ethernetInterface).addresses,
 		stamps: func(i *ethernetInterface) (*uint64, *time.Time) { return nil, &i.LastUpdate }},
+	&restorable[api.Service]{table: services, fits: serviceFits, kept: serviceStays, stamps: serviceStamps},
+	&restorable[api.Spell]{table: spells, fits: spellFits, kept: spellStays, settles: spellSettles, stamps: spellStamps},
+	&restorable[api.KVEntry]{table: spellKV, fits: valueFits, kept: valueStays, stamps: valueStamps},
 }
 
 // ofNoAccount tells whether the account of a key is gone: accounts are not brought back.

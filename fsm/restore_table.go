@@ -18,6 +18,8 @@ type restorable[T any] struct {
 	names  func(*T) []string               // IP addresses that a row names; of nil none. nil: no row does
 	kept   func(r Reader, row *T) bool     // a row that a rollback neither changes nor brings back; nil: none is
 	fits   func(tx *Txn, was, is *T) error // refuses a row that contradicts others, or leaves some behind; nil: none can
+	// settles does what follows for tables that a rollback does not cover; nil: nothing does.
+	settles func(tx *Txn, was, is *T)
 }
 
 // anyRestorable is a restorable whose row type does not matter.
@@ -157,6 +159,9 @@ func (b *tableRollback[T]) fitting(tx *Txn) error {
 		}
 		if err := b.fits(tx, b.was[k], is); err != nil {
 			return refusedRestore(fmt.Sprintf("the row %q of %s: %s", b.keyOf(k), b.name, refusal(err).Msg))
+		}
+		if b.settles != nil {
+			b.settles(tx, b.was[k], is)
 		}
 	}
 	return nil

@@ -25,13 +25,14 @@ type sums struct {
 	owned    btree.Map[string, int]           // by owner's id: how many VMs it has
 	keys     btree.Map[string, int]           // by principal: how many idempotency keys are remembered
 	used     btree.Map[string, api.Quota]     // by account: what it holds
+	stores   btree.Map[string, storeSize]     // by store of a spell or service: how much it holds
 	// addresses are the IP addresses that the inventory names: none of them is allotted.
 	addresses addresses
 }
 
 // copied is a copy that may be changed, in O(1).
 func (d *sums) copied() sums {
-	return sums{*d.reserved.Copy(), *d.owned.Copy(), *d.keys.Copy(), *d.used.Copy(), d.addresses.copied()}
+	return sums{*d.reserved.Copy(), *d.owned.Copy(), *d.keys.Copy(), *d.used.Copy(), *d.stores.Copy(), d.addresses.copied()}
 }
 
 func emptyState() *state {

@@ -82,7 +82,7 @@ type anyTree interface {
 func (t *table[T]) number(pos int) {
 	t.pos = pos
 	t.codec = snapshot.MustCodec[T]()
-	t.hasJSON = typeHolds(reflect.TypeFor[T](), objectType)
+	t.hasJSON = typeHolds(reflect.TypeFor[T](), objectType) || typeHolds(reflect.TypeFor[T](), rawJSONType)
 }
 
 func (t *table[T]) label() string { return t.name }

@@ -8,6 +8,8 @@ var tables = []anyTable{
 	components, redfishEndpoints, componentEndpoints, ethernetInterfaces,
 	sizes, sshKeys, imageCopies, usages,
 	leases, seeds, placements, diskSnapshots,
+	services, spells, spellKV, deployments, deals,
+	spellRuns, spellLines, spellMail, holders,
 }
 
 // The place of each table in a state's trees is its place in tables.

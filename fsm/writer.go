@@ -49,7 +49,7 @@ type Done[T any] struct {
 // context, says who asks.
 func propose[T any](ctx context.Context, w *Writer, t Type, body any) (Done[T], error) {
 	caller := api.CallerOf(ctx)
-	m := Meta{Type: t, V: 1, ID: uuid.NewString(), Request: caller.RequestID, Actor: caller.Actor, Once: caller.Once}
+	m := Meta{Type: t, V: 1, ID: uuid.NewString(), Request: caller.RequestID, Actor: caller.Actor, Once: caller.Once, Fence: caller.Fence}
 	command, b, err := encodeBoth(m, body)
 	if err == nil && len(command) > maxCommand {
 		command, err = w.stage(ctx, m, b)
