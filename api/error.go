@@ -25,6 +25,8 @@ const (
 	TooMany                     // a limit of this caller is reached; try later
 	Mismatch                    // an Idempotency-Key came back with another body
 	Malformed                   // the body is no JSON object at all
+	ServiceFailed               // a function of a service says that it failed, in its own words
+	ServiceDeadline             // a function of a service took longer than it may
 )
 
 // Code is the stable word for a kind in problem documents and on the command line.
@@ -38,6 +40,7 @@ func (k Kind) Code() string {
 var kindCodes = [...]string{
 	"internal", "invalid", "not-found", "conflict", "unavailable", "no-capacity",
 	"unauthenticated", "forbidden", "precondition", "gone", "too-large", "too-many", "key-mismatch", "malformed",
+	"service-failed", "service-deadline",
 }
 
 // KindOf is the kind whose Code is code; Internal when there is none.

@@ -30,7 +30,7 @@ func (n need) open() bool { return n.kind == "" }
 
 // ofAccounts are the kinds whose objects belong to accounts: an actor that is
 // bound to one reaches its own. The handler asks again about the object itself.
-var ofAccounts = map[string]bool{"vm": true, "operation": true, "account": true, "token": true, "image": true, "ssh-key": true}
+var ofAccounts = map[string]bool{"vm": true, "operation": true, "account": true, "token": true, "image": true, "ssh-key": true, "spell": true, "deal": true}
 
 // nodeOrStatus is the kind of a write of a node of which a controller may do a part.
 const nodeOrStatus = "node or its status"
@@ -66,6 +66,7 @@ type intake struct {
 	optional bool                                         // which may be missing
 	versions bool                                         // If-Match
 	limit    int64                                        // bytes of a body; 0: maxBody
+	verbatim string                                       // a pointer below which numbers need not be whole
 	stream   bool                                         // the handler reads the body itself, as it comes
 	identify func(*http.Request, need) (api.Actor, error) // nil: (*Server).identify
 }
@@ -117,7 +118,7 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, in intake) (_ *ht
 // check looks at a body that is in memory, and gives the request's Idempotency-Key.
 func (in intake) check(r *http.Request, actor api.Actor, body []byte) (*api.OnceKey, error) {
 	if in.body && !(in.optional && len(body) == 0) {
-		if err := checkJSON(body); err != nil {
+		if err := checkJSON(body, in.verbatim); err != nil {
 			return nil, err
 		}
 	}

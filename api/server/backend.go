@@ -19,6 +19,7 @@ type Backend interface {
 	Cluster
 	Memory
 	Guests
+	ServiceCalls
 	InventoryAccess
 	// Authenticate finds the actor of a bearer token; Unauthenticated when it is unknown or expired.
 	Authenticate(ctx context.Context, bearer string) (api.Actor, error)
@@ -52,6 +53,7 @@ type View interface {
 	StateManagerView
 	CatalogueView
 	GuestView
+	ServiceView
 	// Watch is closed when the row of that operation may have changed.
 	Watch() <-chan struct{}
 }
@@ -68,6 +70,7 @@ type Done[T any] struct {
 type Writes interface {
 	GuestWrites
 	CatalogueWrites
+	ServiceWrites
 	CreateImage(ctx context.Context, c api.ImageCreate) (Done[api.Image], error)
 	DeleteImage(ctx context.Context, id string) error
 	CreateToken(ctx context.Context, c api.TokenCreate) (Done[api.NewToken], error)

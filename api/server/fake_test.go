@@ -48,6 +48,7 @@ type fake struct {
 	StateManagerWrites
 	*fakeMemory
 	*fakeGuests
+	*fakeServices
 	inventory InventoryView
 	smd       StateManagerView
 }
@@ -65,6 +66,7 @@ func newFake() *fake {
 	newFakeFleet(f)
 	f.fakeMemory = newFakeMemory(f)
 	f.fakeGuests = &fakeGuests{fake: f}
+	f.fakeServices = &fakeServices{fake: f}
 	f.fill()
 	return f
 }
@@ -90,6 +92,7 @@ func (f *fake) fill() {
 	f.fleet.fillFleet()
 	f.fillMemory()
 	f.fillGuests()
+	f.fillServices()
 }
 
 func running() api.VMStatus {
@@ -168,7 +171,7 @@ func (f *fake) View(_ context.Context, c api.Consistency) (View, error) {
 	if f.fail != nil && c == api.Linearizable {
 		return nil, f.fail
 	}
-	return &fakeView{InventoryView: f.inventory, StateManagerView: f.smd, tables: f.tables.clone(),
+	return &fakeView{InventoryView: f.inventory, StateManagerView: f.smd, tables: f.tables.clone(), serviceTables: f.serviceTables.clone(),
 		index: f.index, age: f.age, vms: maps.Clone(f.vms), operations: maps.Clone(f.operations), images: maps.Clone(f.images),
 		tokens: maps.Clone(f.tokens), peers: maps.Clone(f.peers), changed: f.changed,
 	}, nil
@@ -178,6 +181,7 @@ type fakeView struct {
 	InventoryView
 	StateManagerView
 	tables
+	serviceTables
 
 	index      uint64
 	age        int64

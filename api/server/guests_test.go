@@ -24,6 +24,8 @@ var others = map[string][]string{
 	"/v1/images/{name}":   {"/v1/images/theirs", "/v1/images/" + otherImageID},
 	"/v1/ssh-keys/{name}": {"/v1/ssh-keys/bert", "/v1/ssh-keys/" + otherKeyID, "/v1/ssh-keys/bert?account=other"},
 	"/v1/accounts/{name}": {"/v1/accounts/other"},
+	"/v1/spells/{alias}":  {"/v1/spells/theirs", "/v1/spells/" + otherSpellID, "/v1/spells/theirs?scope=h1"},
+	"/v1/deals/{name}":    {"/v1/deals/theirs", "/v1/deals/" + otherDealID, "/v1/deals/theirs?account=other"},
 	"/v1/vms/{id}/snapshots/{snapshot}": {"/v1/vms/db1/snapshots/theirs", "/v1/vms/" + otherID + "/snapshots/" + otherSnapID,
 		"/v1/vms/web1/snapshots/theirs", "/v1/vms/web1/snapshots/" + otherSnapID},
 }
@@ -97,6 +99,8 @@ func TestListsShowOneAccount(t *testing.T) {
 		"/v1/vms": {1, 1, 2}, "/v1/operations": {1, 1, 2}, "/v1/images": {2, 2, 3}, "/v1/ssh-keys": {1, 1, 2}, "/v1/ssh-keys?account=other": {0, 1, 1},
 		"/v1/accounts": {1, 1, 2}, "/v1/usage": {2, 1, 3}, "/v1/usage?month=2026-01": {1, 1, 2}, "/v1/usage?account=other": {0, 1, 1},
 		"/v1/sizes": {1, 1, 1}, "/v1/networks": {1, 1, 1},
+		"/v1/spells": {2, 1, 3}, "/v1/spells?scope=h1": {1, 1, 2}, "/v1/spells?scope=nowhere": {0, 0, 0}, "/v1/deals": {1, 1, 2}, "/v1/deals?account=other": {0, 1, 1},
+		"/v1/services": {2, 2, 2}, "/v1/services?scope=h1": {1, 1, 1}, "/v1/packages": {2, 2, 2}, "/v1/packages?package=registry": {1, 1, 1},
 	} {
 		for i, credential := range []string{"viewer@default", "viewer@other", "viewer"} {
 			var page api.Page[json.RawMessage]
@@ -114,8 +118,8 @@ func TestWritesCanBeRepeated(t *testing.T) {
 	tried := 0
 	for name, e := range examples {
 		method, path, _ := strings.Cut(name, " ")
-		repeats := slices.ContainsFunc([]string{"/v1/vms", "/v1/sizes", "/v1/ssh-keys", "/v1/accounts", "/v1/images", "/v1/operations"}, func(p string) bool { return strings.HasPrefix(path, p) })
-		if method == get || !repeats || strings.HasSuffix(path, "/content") || path == "/v1/vms/{id}" && method != del {
+		repeats := slices.ContainsFunc([]string{"/v1/vms", "/v1/sizes", "/v1/ssh-keys", "/v1/accounts", "/v1/images", "/v1/operations", "/v1/spells", "/v1/deals"}, func(p string) bool { return strings.HasPrefix(path, p) })
+		if method == get || !repeats || strings.HasSuffix(path, "/content") || path == "/v1/spells/{alias}/run" || path == "/v1/vms/{id}" && method != del {
 			continue
 		}
 		tried++

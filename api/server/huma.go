@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
+	"path"
 	"reflect"
 	"slices"
 	"strconv"
@@ -61,13 +63,24 @@ func fieldError(d *huma.ErrorDetail) api.FieldError {
 		f.Pointer += "/" + escapePointer(strings.TrimSuffix(rest, missingEnd))
 		f.Detail = "is required"
 	}
+	if detail, ok := strangers[path.Base(f.Pointer)]; ok && d.Message == validation.MsgUnexpectedProperty {
+		f.Detail = detail
+	}
 	return f
 }
+
+// strangers are fields that people know from elsewhere, and what is to be said of them.
+var strangers = map[string]string{"blockchain": json.Unmarshal([]byte(`{"blockchain":{}}`), new(api.Trigger)).Error()}
 
 // jsonFormat is how bodies are read and written. huma reads each twice: once
 // into any, to check it against the schema, then into the Go type.
 var jsonFormat = huma.Format{
-	Marshal: huma.DefaultJSONFormat.Marshal,
+	Marshal: func(w io.Writer, v any) error {
+		if page, ok := v.(api.Page[api.VM]); ok {
+			return sendVMs(w, page)
+		}
+		return huma.DefaultJSONFormat.Marshal(w, v)
+	},
 	Unmarshal: func(body []byte, v any) error {
 		if tree, ok := v.(*any); ok {
 			parsed, _, err := parseJSON(body)
@@ -93,6 +106,7 @@ func (a adapter) Handle(op *huma.Operation, h func(huma.Context)) {
 	versions := slices.ContainsFunc(op.Parameters, func(p *huma.Param) bool { return p.Name == "If-Match" })
 	body := op.RequestBody != nil
 	in := intake{need: need, body: body, optional: body && !op.RequestBody.Required, versions: versions, limit: op.MaxBodyBytes - 1}
+	in.verbatim, _ = op.Metadata["verbatim"].(string)
 	a.mux.Handle(op.Method+" "+op.Path, a.admitted(in, run))
 }
 
@@ -143,6 +157,14 @@ func on[I, O any](handle func(*Server, context.Context, *I) (*O, error)) binder 
 func sized(limit int64, bind binder) binder {
 	return func(s *Server, h huma.API, op huma.Operation) {
 		op.MaxBodyBytes = limit + 1
+		bind(s, h, op)
+	}
+}
+
+// verbatim is a route that hands on what lies below a pointer of its body as it stands.
+func verbatim(pointer string, bind binder) binder {
+	return func(s *Server, h huma.API, op huma.Operation) {
+		op.Metadata["verbatim"] = pointer
 		bind(s, h, op)
 	}
 }

@@ -20,12 +20,14 @@ type Paging struct {
 // Resolve reads the cursor: the key of the last item of the page before.
 func (p *Paging) Resolve(huma.Context) []error {
 	key, err := base64.RawURLEncoding.DecodeString(p.Cursor)
-	if err != nil || !showable(string(key), maxRef) {
-		return []error{&huma.ErrorDetail{Location: "query.cursor", Message: "expected the next of a page before"}}
+	if err != nil || !showable(string(key), api.MaxKVKey) {
+		return []error{errCursor}
 	}
 	p.after = string(key)
 	return nil
 }
+
+var errCursor = &huma.ErrorDetail{Location: "query.cursor", Message: "expected the next of a page before"}
 
 // pageOf takes one page of what keep wants from rows, which begin after the cursor.
 func pageOf[T any](p Paging, rows iter.Seq[T], key func(T) string, keep func(T) bool) api.Page[T] {

@@ -25,6 +25,8 @@ var statusOf = map[api.Kind]int{
 	api.TooMany:         http.StatusTooManyRequests,
 	api.Mismatch:        http.StatusUnprocessableEntity,
 	api.Malformed:       http.StatusBadRequest,
+	api.ServiceFailed:   http.StatusUnprocessableEntity,
+	api.ServiceDeadline: http.StatusGatewayTimeout,
 }
 
 // headersOf are the headers that go with a kind of failure.

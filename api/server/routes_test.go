@@ -128,6 +128,35 @@ var examples = map[string]example{
 	"GET /v1/leases":                   {"/v1/leases", "", 200, "", admins},
 	"GET /v1/findings":                 {"/v1/findings", "", 200, "", admins},
 
+	"GET /v1/services":                     {"/v1/services?scope=cluster&package=registry&alias=registry", "", 200, "", readers},
+	"GET /v1/services/{alias}":             {"/v1/services/registry?scope=cluster", "", 200, "", readers},
+	"POST /v1/services/{alias}/{function}": {"/v1/services/registry/lookup", `{"name":"a"}`, 200, "", readers},
+	"GET /v1/packages":                     {"/v1/packages?peer=h1&state=failed", "", 200, "", readers},
+
+	"GET /v1/spells":                     {"/v1/spells?scope=h1&account=default", "", 200, "", readers},
+	"POST /v1/spells":                    {"/v1/spells", `{"alias":"b","script":"def run(): pass","kv":{"w_a":1.5,"b":"c"},"trigger":{"clock":{"start_sec":1,"period_sec":60}}}`, 201, "spell.create " + peerID + " default/b", operators},
+	"GET /v1/spells/{alias}":             {"/v1/spells/beat?scope=h1", "", 200, "", readers},
+	"DELETE /v1/spells/{alias}":          {"/v1/spells/beat", "", 204, "spell.delete " + spellID, operators},
+	"PUT /v1/spells/{alias}/trigger":     {"/v1/spells/beat/trigger", `{"clock":{"start_sec":1,"period_sec":5},"retry":true}`, 200, "spell.trigger " + spellID + " 0 5", operators},
+	"POST /v1/spells/{alias}/run":        {"/v1/spells/beat/run", "", 202, "spell.run " + spellID, operators},
+	"GET /v1/spells/{alias}/kv":          {"/v1/spells/beat/kv?prefix=w_", "", 200, "", readers},
+	"GET /v1/spells/{alias}/kv/{key}":    {"/v1/spells/beat/kv/hw_counter", "", 200, "", readers},
+	"PUT /v1/spells/{alias}/kv/{key}":    {"/v1/spells/beat/kv/w_limit", `{"u32":7}`, 200, "kv set_u32 w_limit 7", operators},
+	"DELETE /v1/spells/{alias}/kv/{key}": {"/v1/spells/beat/kv/w_limit", "", 204, "kv remove w_limit 0", operators},
+	"GET /v1/spells/{alias}/mailbox":     {"/v1/spells/beat/mailbox", "", 200, "", readers},
+	"POST /v1/spells/{alias}/mailbox":    {"/v1/spells/beat/mailbox", `{"text":"hello"}`, 204, "mail.push " + spellID + " hello", operators},
+	"GET /v1/spells/{alias}/log":         {"/v1/spells/beat/log?since=1", "", 200, "", readers},
+	"GET /v1/spells/{alias}/errors":      {"/v1/spells/beat/errors?limit=1", "", 200, "", readers},
+
+	"GET /v1/deals":                    {"/v1/deals?state=active&account=default", "", 200, "", readers},
+	"POST /v1/deals":                   {"/v1/deals", `{"name":"d1","spec":{"count":2,"size":"f1-s"}}`, 201, "deal.create default/d1 2", operators},
+	"GET /v1/deals/{name}":             {"/v1/deals/front", "", 200, "", readers},
+	"PUT /v1/deals/{name}":             {"/v1/deals/front", `{"spec":{"count":4,"size":"f1-s"},"state":"inactive"}`, 200, "deal.update " + dealID + " 0 4 f1-s inactive", operators},
+	"PATCH /v1/deals/{name}":           {"/v1/deals/front", `{"spec":{"count":4,"spread":null}}`, 200, "deal.update " + dealID + " 5 4 f1-s ", operators},
+	"DELETE /v1/deals/{name}":          {"/v1/deals/front", "", 202, "deal.delete " + dealID, operators},
+	"POST /v1/deals/{name}/activate":   {"/v1/deals/front/activate", "", 200, "deal.update " + dealID + " 5 3 f1-speer active", operators},
+	"POST /v1/deals/{name}/deactivate": {"/v1/deals/front/deactivate", "", 200, "deal.update " + dealID + " 5 3 f1-speer inactive", operators},
+
 	"POST /v1/snapshots/{id}/restore": {"/v1/snapshots/12/restore", `{"dry_run":false}`, 200, "snapshot.restore 12", admins},
 }
 

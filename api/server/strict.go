@@ -19,8 +19,8 @@ const maxDepth = 32
 // reader understands alike: UTF-8, no key twice, whole numbers of 64 bits, no
 // control characters. What is no JSON object at all is Malformed, a bad value
 // in one is Invalid with a pointer to it. encoding/json forgives all of these.
-func checkJSON(body []byte) error {
-	_, fields, err := parseJSON(body)
+func checkJSON(body []byte, verbatim string) error {
+	_, fields, err := parseVerbatim(body, verbatim)
 	if err != nil {
 		return err
 	}
@@ -30,7 +30,12 @@ func checkJSON(body []byte) error {
 // parseJSON gives the tree of a body as huma's validation wants it, with keys
 // escaped (see escapeKey), and every field that no reader should take.
 func parseJSON(body []byte) (map[string]any, []api.FieldError, error) {
-	p := parser{dec: json.NewDecoder(bytes.NewReader(body))}
+	return parseVerbatim(body, "")
+}
+
+// parseVerbatim is parseJSON where numbers below one pointer may be any.
+func parseVerbatim(body []byte, verbatim string) (map[string]any, []api.FieldError, error) {
+	p := parser{dec: json.NewDecoder(bytes.NewReader(body)), verbatim: verbatim}
 	p.dec.UseNumber()
 	first, err := p.dec.Token()
 	if err != nil || first != json.Delim('{') {
@@ -53,7 +58,13 @@ func malformed(detail string) error {
 type parser struct {
 	dec *json.Decoder
 	bad []api.FieldError
+	// verbatim is where values begin that are handed on as they stand: numbers there
+	// need not be whole. Empty: nowhere.
+	verbatim string
 }
+
+// everywhere is the beginning of each pointer within a body.
+const everywhere = "/"
 
 func (p *parser) refuse(pointer, detail string) {
 	p.bad = append(p.bad, api.FieldError{Pointer: pointer, Detail: detail})
@@ -120,7 +131,7 @@ func (p *parser) value(at string, depth int) (any, error) {
 		p.text(at, t)
 	case json.Number:
 		n, err := strconv.ParseInt(t.String(), 10, 64)
-		if err != nil {
+		if err != nil && (p.verbatim == "" || !strings.HasPrefix(at, p.verbatim)) {
 			p.refuse(at, "expected a whole number of at most 64 bits, written in digits")
 		}
 		return n, nil

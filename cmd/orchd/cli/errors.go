@@ -44,6 +44,8 @@ var exitOf = map[api.Kind]int{
 	api.TooMany:         exitFailed,
 	api.Mismatch:        exitConflict,
 	api.Malformed:       exitUsage,
+	api.ServiceFailed:   exitFailed,
+	api.ServiceDeadline: exitUnreachable,
 }
 
 // failure is an error that this package found itself.
