@@ -85,6 +85,7 @@ var universe = func() sl.StringDict {
 		}
 		all[space].(*starlarkstruct.Module).Members[short] = f
 	}
+	all["attempt"] = attempt
 	all.Freeze()
 	return all
 }()
