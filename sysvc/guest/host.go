@@ -10,6 +10,9 @@ import (
 // name, and reads the answer into what v points to unless that is nil. docs/system-services.md
 // lists what there is; what is used most has functions of its own here.
 func Host(name string, args map[string]any, v any) error {
+	if args == nil {
+		args = map[string]any{}
+	}
 	request, err := json.Marshal(map[string]any{"name": name, "args": args})
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)

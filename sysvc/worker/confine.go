@@ -14,9 +14,10 @@ import (
 
 // Limits of a child.
 const (
-	// overhead is the writable memory that a worker needs before a call needs any: this
-	// binary, the Go runtime, wazero while it compiles a module of a few MiB.
-	overhead = 96 << 20
+	// overhead is the memory that a worker may take beside what its call may, and what it has
+	// when it starts: the Go runtime takes 64 MiB at once, and wazero ten times the
+	// size of a module while it compiles it.
+	overhead = 128 << 20
 	maxStack = 32 << 20 // bytes of one goroutine: deep recursion ends the child, soon
 	maxFiles = 16       // the pipes, and what the runtime waits with
 	nobody   = 65534
@@ -57,7 +58,11 @@ func confine(memory int64) (note string, err error) {
 
 // limit sets what the child may take at most.
 func limit(memory int64) error {
-	data := uint64(memory + overhead)
+	has, err := writable()
+	if err != nil {
+		return fmt.Errorf("find out how much memory the worker has: %w", err)
+	}
+	data := uint64(has + memory + overhead)
 	for _, l := range []struct {
 		name     string
 		resource int
@@ -76,6 +81,18 @@ func limit(memory int64) error {
 	debug.SetMemoryLimit(memory + overhead/2)
 	debug.SetMaxStack(maxStack)
 	return nil
+}
+
+// writable is how many bytes of writable memory this process has, as RLIMIT_DATA counts
+// them: also what the runtime has set aside without using it.
+func writable() (int64, error) {
+	text, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0, err
+	}
+	var size, resident, shared, code, library, data int64
+	_, err = fmt.Sscan(string(text), &size, &resident, &shared, &code, &library, &data)
+	return data * int64(os.Getpagesize()), err
 }
 
 // dropRoot becomes nobody, for good.

@@ -100,9 +100,13 @@ func (s *session) blame(err error) error {
 		starlark.ErrNoFunction: ErrNoFunction, wasm.ErrNoFunction: ErrNoFunction,
 		wasm.ErrMemory: ErrMemory, ErrMemory: ErrMemory,
 	} {
-		if errors.Is(err, cause) {
-			return &stopped{sentinel, script}
+		if !errors.Is(err, cause) {
+			continue
 		}
+		if sentinel != ErrNoFunction && !strings.Contains(script.Msg, sentinel.Error()) {
+			script.Msg = sentinel.Error()
+		}
+		return &stopped{sentinel, script}
 	}
 	return &script
 }

@@ -51,8 +51,8 @@ var (
 
 const (
 	page = 64 << 10
-	// maxKept is how many bytes of modules are kept compiled, which takes several times that.
-	maxKept = 16 << 20
+	// maxKept is how many bytes of modules are kept compiled, which takes ten times that.
+	maxKept = 8 << 20
 	// maxHost is how many bytes of JSON the host gives a module at once.
 	maxHost = 8 << 20
 )
@@ -134,11 +134,11 @@ func (e *Engine) Call(ctx context.Context, c Call) (json.RawMessage, error) {
 	defer i.close()
 	i.module, err = e.runtime.InstantiateModule(i.ctx, compiled, i.config())
 	if err != nil {
-		return nil, i.explain(ctx, err)
+		return nil, e.explain(ctx, i, err)
 	}
 	result, err := i.run()
 	if err != nil {
-		return nil, i.explain(ctx, err)
+		return nil, e.explain(ctx, i, err)
 	}
 	return result, nil
 }
@@ -311,14 +311,14 @@ func failed(err error) []byte {
 }
 
 // explain says what an error of wazero means.
-func (i *instance) explain(ctx context.Context, err error) error {
+func (e *Engine) explain(ctx context.Context, i *instance, err error) error {
 	said := strings.TrimSpace(i.stderr.String())
 	switch {
 	case ctx.Err() != nil:
-		return fmt.Errorf("module %s: %w", i.call.Name, ctx.Err())
+		return ctx.Err()
 	case strings.Contains(said, "out of memory"), strings.Contains(said, "cannot allocate memory"):
 		return fmt.Errorf("module %s: %w", i.call.Name, ErrMemory)
-	case i.memory.refused && trapped(err):
+	case trapped(err) && i.memory.exhausted(e.memory):
 		return fmt.Errorf("module %s: %w", i.call.Name, ErrMemory)
 	case said != "" && trapped(err):
 		return fmt.Errorf("module %s: %s", i.call.Name, said)

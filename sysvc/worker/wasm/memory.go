@@ -11,7 +11,7 @@ import (
 type memory struct {
 	space   []byte
 	usable  uint64
-	refused bool // the module asked for more than there is
+	refused bool // the kernel did not give more
 }
 
 // Allocate implements experimental.MemoryAllocator. Modules have one memory at most.
@@ -26,7 +26,6 @@ func (m *memory) Allocate(_, most uint64) experimental.LinearMemory {
 // Reallocate implements experimental.LinearMemory.
 func (m *memory) Reallocate(size uint64) []byte {
 	if size > uint64(len(m.space)) {
-		m.refused = true
 		return nil
 	}
 	if size > m.usable {
@@ -46,3 +45,7 @@ func (m *memory) Free() {
 	}
 	m.space, m.usable = nil, 0
 }
+
+// exhausted tells whether the module has all that there is. Then a trap is most likely
+// its way to say that it needs more.
+func (m *memory) exhausted(limit int64) bool { return m.refused || int64(m.usable) >= limit }
