@@ -80,10 +80,9 @@ func from(pkg string) string {
 // attempt is one turn of one package.
 type attempt struct {
 	*Deployer
-	want      want
-	own       api.Deployment         // as the cluster has it, or was last told
-	news      map[string]api.Service // services that were made, by alias
-	inherited bool                   // one that is initialised took over the values of another
+	want want
+	own  api.Deployment         // as the cluster has it, or is to be told next
+	news map[string]api.Service // services that were made, by alias
 }
 
 // attempt takes the steps of one package, as the newest tables have them. Of a failure
@@ -118,11 +117,6 @@ func (a *attempt) take(ctx context.Context, s step) (err error) {
 		return a.initialise(ctx)
 	case move:
 		return a.move(ctx, s.alias)
-	case reinitialise:
-		if a.inherited {
-			return a.initialise(ctx)
-		}
-		return nil
 	case cast:
 		return a.cast(ctx, s.alias)
 	case removeSpell:
@@ -206,17 +200,15 @@ func (a *attempt) initialise(ctx context.Context) error {
 			return fmt.Errorf("init of %s: %s: %w", call.Service, call.Function, err)
 		}
 	}
+	a.own.Init = a.want.init // to be told, whatever becomes of the rest
 	return nil
 }
 
 // move gives a new service its alias, and with it the values of who had it.
 func (a *attempt) move(ctx context.Context, alias string) error {
-	row, err := a.cfg.Cluster.MoveAlias(ctx, a.news[alias].ID)
-	if err != nil {
+	if _, err := a.cfg.Cluster.MoveAlias(ctx, a.news[alias].ID); err != nil {
 		return fmt.Errorf("give alias %s to the new service: %w", alias, err)
 	}
-	a.inherited = a.inherited || row.Store != a.news[alias].Store && a.want.Initialises(alias)
-	a.news[alias] = row
 	return nil
 }
 

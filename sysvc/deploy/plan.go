@@ -17,7 +17,6 @@ const (
 	create                      // make a service that has no alias yet, or find the one that was made
 	initialise                  // call what the package says: what is new by id, the rest by alias
 	move                        // give a new service its alias
-	reinitialise                // once more, for services that took over the values of others
 	cast                        // make a spell, or make it what it is to be
 	removeSpell                 // by id
 	removeService               // by id
@@ -26,7 +25,7 @@ const (
 )
 
 func (a action) String() string {
-	return [...]string{"announce", "create", "initialise", "move", "reinitialise", "cast", "remove-spell", "remove-service", "refuse", "report"}[a]
+	return [...]string{"announce", "create", "initialise", "move", "cast", "remove-spell", "remove-service", "refuse", "report"}[a]
 }
 
 // step is one action for one package. The steps of a package are taken in their order
@@ -188,14 +187,13 @@ func (m matter) announcement(row api.Deployment, work []step) []step {
 	return []step{{do: announce, pkg: m.name, row: row}}
 }
 
-// work is what makes everything as it should be: the new services beside the old, then
-// their aliases, then the spells; at last what is not wanted goes.
+// work is what makes everything as it should be: the new services beside the old, which
+// are initialised, then their aliases, then the spells; at last what is not wanted goes.
 func (m matter) work() []step {
 	if refused := m.conflicts(); len(refused) > 0 {
 		return refused
 	}
 	var creates, early, late, rest []step
-	var inherits bool // a new service that is initialised takes over the values of another
 	news, stays := map[string]bool{}, map[string]bool{}
 	for _, s := range m.want.Services {
 		old, has := m.serviceAt(s.Alias)
@@ -206,8 +204,7 @@ func (m matter) work() []step {
 		id := m.candidate(s)
 		news[s.Alias], stays[id] = true, true
 		creates = append(creates, m.step(create, s.Alias, id))
-		inits := m.want.Initialises(s.Alias)
-		if inherits = inherits || inits && has; inits || has {
+		if has || m.want.Initialises(s.Alias) {
 			late = append(late, m.step(move, s.Alias, ""))
 		} else { // what is initialised may call it by its alias
 			early = append(early, m.step(move, s.Alias, ""))
@@ -216,7 +213,7 @@ func (m matter) work() []step {
 	for _, s := range m.want.Spells {
 		if row, has := m.spellAt(s.Alias); has {
 			stays[row.ID] = true
-			if m.settled() && !m.differs(row, s) {
+			if !m.differs(row, s) {
 				continue
 			}
 		}
@@ -225,15 +222,10 @@ func (m matter) work() []step {
 	rest = append(rest, m.removals(m.doomed(stays))...)
 
 	steps := append(creates, early...)
-	inits := m.mustInit(news)
-	if inits {
+	if m.mustInit(news) {
 		steps = append(steps, m.step(initialise, "", ""))
 	}
-	steps = append(steps, late...)
-	if inits && inherits {
-		steps = append(steps, m.step(reinitialise, "", ""))
-	}
-	return append(steps, rest...)
+	return append(append(steps, late...), rest...)
 }
 
 // conflicts refuses what cannot be: aliases that others have.
@@ -288,10 +280,9 @@ func (m matter) mustInit(news map[string]bool) bool {
 	return !m.initialised()
 }
 
-// differs tells whether a spell is not as it is wanted. Whether its values are cannot be
-// seen from the row: see settled.
+// differs tells whether a spell is not as it is wanted.
 func (m matter) differs(row api.Spell, s pack.Spell) bool {
-	return row.Script != s.Script || row.CallTTL != s.CallTTL || row.Account != m.want.Account ||
+	return row.Script != s.Script || row.KVDigest != s.KVDigest() || row.CallTTL != s.CallTTL || row.Account != m.want.Account ||
 		!equal(row.Grants, m.want.Grants) || !equal(usual(row.Trigger), usual(s.Trigger))
 }
 

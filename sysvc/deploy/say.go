@@ -47,11 +47,6 @@ func (m matter) agreed() bool {
 	return len(last) > 0 && !slices.ContainsFunc(last, func(d api.Deployment) bool { return d.Digest != m.want.digest })
 }
 
-// settled tells whether what is there was made of what this peer wants, to the end.
-func (m matter) settled() bool {
-	return m.agreed() && slices.ContainsFunc(m.last(), func(d api.Deployment) bool { return !unfinished(d) })
-}
-
 // initialised tells whether init has succeeded with the configuration that this peer has.
 func (m matter) initialised() bool {
 	return m.agreed() && slices.ContainsFunc(m.last(), func(d api.Deployment) bool { return d.Init == m.want.init })

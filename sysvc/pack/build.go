@@ -216,13 +216,17 @@ func (b *builder) spell(path string, d spellDecl) {
 }
 
 func (b *builder) kv(path string, kv map[string]json.RawMessage) {
-	for _, key := range slices.Sorted(maps.Keys(kv)) {
+	kept, err := api.DeclaredKV(kv)
+	if err != nil {
+		b.wrong(path, "%w", err)
+	}
+	for _, key := range slices.Sorted(maps.Keys(kept)) {
 		switch {
 		case key == api.KeyCounter || key == api.KeyTrigger:
 			b.wrong(path+"."+key, "the host keeps %s; it cannot be declared", key)
 		case key == "" || len(key) > api.MaxKVKey:
 			b.wrong(path+"."+key, "a key has 1 to %d bytes", api.MaxKVKey)
-		case len(kv[key]) > api.MaxKVValue:
+		case len(kept[key]) > api.MaxKVValue:
 			b.wrong(path+"."+key, "the value has more than %d bytes", api.MaxKVValue)
 		}
 	}

@@ -125,6 +125,12 @@ func (p Package) Spell(alias string) (Spell, bool) {
 	return p.Spells[i], true
 }
 
+// KVDigest is that of the values that the spell begins with, as rows of spells have it.
+func (s Spell) KVDigest() string {
+	kept, _ := api.DeclaredKV(s.KV) // they are JSON: that was looked at when the package was read
+	return api.KVDigest(kept)
+}
+
 // Initialises tells whether a service is called when the package is initialised.
 func (p Package) Initialises(alias string) bool {
 	return slices.ContainsFunc(p.Init, func(c Call) bool { return c.Service == alias })
