@@ -68,9 +68,13 @@ func (o *jsonObject) version(v uint64) {
 }
 
 func (o *jsonObject) time(name string, t time.Time) {
-	if t.IsZero() {
-		return
+	if !t.IsZero() {
+		o.mustTime(name, t)
 	}
+}
+
+// mustTime adds a time.
+func (o *jsonObject) mustTime(name string, t time.Time) {
 	o.name(name)
 	o.to = append(o.to, '"')
 	o.to, _ = t.AppendText(o.to) // fails for years past 9999 alone

@@ -53,11 +53,20 @@ func fillValue(t *testing.T, v reflect.Value, text string) {
 		v.SetString(text)
 	case reflect.Uint64:
 		v.SetUint(1<<63 + 7)
+	case reflect.Int64:
+		v.SetInt(-1<<63 + 7)
 	case reflect.Bool:
 		v.SetBool(true)
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
 		fillValue(t, v.Elem(), text)
+	case reflect.Map:
+		v.Set(reflect.MakeMap(v.Type()))
+		for _, key := range []string{"b", "a", "<" + text} {
+			value := reflect.New(v.Type().Elem()).Elem()
+			fillValue(t, value, key+text)
+			v.SetMapIndex(reflect.ValueOf(key), value)
+		}
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
 		fillValue(t, v.Index(0), text)
@@ -66,7 +75,7 @@ func fillValue(t *testing.T, v reflect.Value, text string) {
 			fillValue(t, v.Field(i), text)
 		}
 	default:
-		t.Fatalf("a field of kind %v: teach appendNode and this test", v.Kind())
+		t.Fatalf("a field of kind %v: teach who appends it, and this test", v.Kind())
 	}
 }
 
