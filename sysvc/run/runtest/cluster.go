@@ -19,10 +19,9 @@ type Cluster struct {
 	id    string
 	// Delay is how long each write takes.
 	Delay time.Duration
-	// Lost is asked after a write: true, and the answer is lost on its way back.
-	Lost func() bool
 
 	mu     sync.Mutex
+	lost   func() bool
 	dead   bool
 	cut    bool
 	frozen *tables       // cut off: what it still knows
@@ -40,6 +39,13 @@ func (w *World) Peer(id string) *Cluster {
 	return c
 }
 
+// SetLost: lost is asked after each write; true, and the answer is lost on its way back.
+func (c *Cluster) SetLost(lost func() bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lost = lost
+}
+
 // Kill ends the process: whatever it still does reaches nobody.
 func (c *Cluster) Kill() {
 	c.mu.Lock()
@@ -49,6 +55,13 @@ func (c *Cluster) Kill() {
 		close(c.held)
 		c.held = nil
 	}
+}
+
+// Dead tells whether the process was killed.
+func (c *Cluster) Dead() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.dead
 }
 
 // Hold makes the process stand still, or go on.
@@ -113,7 +126,10 @@ func (c *Cluster) reach(ctx context.Context, write func() error) error {
 	if dead, _ := c.stand(); dead {
 		return errDead
 	}
-	if c.Lost != nil && c.Lost() {
+	c.mu.Lock()
+	lost := c.lost
+	c.mu.Unlock()
+	if lost != nil && lost() {
 		return api.Errorf(api.Unavailable, "propose", "the answer was lost")
 	}
 	return err

@@ -58,7 +58,8 @@ func (v live) Service(id string) (api.Service, bool) { return one(v, servicesOf,
 func (v live) Spells() iter.Seq[api.Spell]           { return all(v, spellsOf, every) }
 func (v live) Spell(id string) (api.Spell, bool)     { return one(v, spellsOf, id) }
 func (v live) Holder(scope string) (api.Holder, bool) {
-	return one(v, func(t *tables) map[string]api.Holder { return t.holders }, scope)
+	h, has := one(v, func(t *tables) map[string]api.Holder { return t.holders }, scope)
+	return h, has && !read(v, func(t *tables) bool { return t.released[scope] })
 }
 
 func (v live) ServiceAt(scope, alias string) (api.Service, bool) {
@@ -77,6 +78,7 @@ func (v live) SpellStatus(id string) api.SpellStatus {
 		}
 		status = r.counts
 		status.Counter, status.Start = int64(len(r.all)), r.start
+		status.Ticks = r.tick + 1
 		if len(r.all) > 0 {
 			status.Last = r.all[len(r.all)-1]
 		}

@@ -45,6 +45,7 @@ type tables struct {
 	kv          map[string]api.KVEntry // by store, 0, key
 	deployments map[string]api.Deployment
 	holders     map[string]api.Holder
+	released    map[string]bool
 	suspended   map[string]bool
 	deals       map[string]api.Deal
 	vms         map[string]api.VM // by account/name
@@ -56,6 +57,7 @@ type spellRuns struct {
 	tick      int64 // newest that is marked; -1: none
 	cursor    api.Position
 	connected []string
+	moved     map[string]bool // in the batch that is applied: "connect PEER"
 	all       []api.SpellRun
 	counts    api.SpellStatus // Succeeded and Failed
 	running   []int           // in all
@@ -66,7 +68,7 @@ type spellRuns struct {
 func New(peers ...string) *World {
 	w := &World{grew: make(chan struct{}), changed: make(chan struct{}), alive: map[string]bool{}, batches: map[string][]Batch{}, tables: tables{
 		index: 1, services: map[string]api.Service{}, spells: map[string]api.Spell{}, runs: map[string]*spellRuns{}, mail: map[string][]api.Mail{},
-		kv: map[string]api.KVEntry{}, deployments: map[string]api.Deployment{}, holders: map[string]api.Holder{}, suspended: map[string]bool{},
+		kv: map[string]api.KVEntry{}, deployments: map[string]api.Deployment{}, holders: map[string]api.Holder{}, released: map[string]bool{}, suspended: map[string]bool{},
 		deals: map[string]api.Deal{}, vms: map[string]api.VM{},
 	}}
 	for _, id := range peers {
@@ -77,7 +79,7 @@ func New(peers ...string) *World {
 
 func (t tables) clone() tables {
 	t.services, t.spells, t.mail, t.kv = maps.Clone(t.services), maps.Clone(t.spells), maps.Clone(t.mail), maps.Clone(t.kv)
-	t.deployments, t.holders, t.suspended = maps.Clone(t.deployments), maps.Clone(t.holders), maps.Clone(t.suspended)
+	t.deployments, t.holders, t.suspended, t.released = maps.Clone(t.deployments), maps.Clone(t.holders), maps.Clone(t.suspended), maps.Clone(t.released)
 	t.deals, t.vms = maps.Clone(t.deals), maps.Clone(t.vms)
 	runs := map[string]*spellRuns{}
 	for id, r := range t.runs {
@@ -113,7 +115,10 @@ func (w *World) Spell(s api.Spell) {
 		}
 		t.spells[s.ID] = s
 		if !was {
-			t.runs[s.ID] = &spellRuns{tick: -1}
+			t.runs[s.ID] = &spellRuns{tick: -1, cursor: api.After(t.index)}
+		}
+		if old.Trigger.Connections != s.Trigger.Connections {
+			t.runs[s.ID].connected = nil
 		}
 		if !was || old.Trigger.Clock != s.Trigger.Clock {
 			t.runs[s.ID].tick = -1
@@ -217,7 +222,10 @@ func (w *World) claim(scope, peer, life string) (api.Holder, error) {
 	t, now := &w.tables, time.Now()
 	t.index++
 	h, has := t.holders[scope]
-	if has && h.Peer != "" && h.Peer != peer && now.Before(h.Renewed.Add(api.HolderLease+t.longest(scope))) {
+	if has && h.Peer == peer && h.Life == life && !t.released[scope] {
+		return h, nil
+	}
+	if has && !t.released[scope] && h.Peer != peer && now.Before(h.Renewed.Add(api.HolderLease+t.longest(scope))) {
 		return api.Holder{}, api.Errorf(api.Conflict, "spell.claim", "peer %s has scope %s", h.Peer, scope)
 	}
 	for id, s := range t.spells {
@@ -227,6 +235,7 @@ func (w *World) claim(scope, peer, life string) (api.Holder, error) {
 	}
 	h = api.Holder{Scope: scope, Peer: peer, Life: life, Term: h.Term + 1, Renewed: now}
 	t.holders[scope] = h
+	delete(t.released, scope)
 	w.woke()
 	return h, nil
 }
@@ -253,7 +262,7 @@ func (w *World) run(b api.RunBatch) error {
 	defer w.mu.Unlock()
 	t, now := &w.tables, time.Now()
 	h := t.holders[b.Scope]
-	if h.Peer != b.Peer || h.Term != b.Term {
+	if h.Peer != b.Peer || h.Term != b.Term || t.released[b.Scope] {
 		return over(b.Scope)
 	}
 	t.index++
@@ -268,17 +277,45 @@ func (w *World) run(b api.RunBatch) error {
 	}
 	if b.Connected != nil {
 		for id, s := range t.spells {
-			if s.Scope == b.Scope {
-				t.runs[id].connected = b.Connected
+			if s.Scope == b.Scope && s.Trigger.Connections != (api.Connections{}) {
+				t.runs[id].note(s.Trigger.Connections, b)
 			}
 		}
 	}
 	h.Renewed = now
-	if b.Release {
-		h.Peer = ""
-	}
 	t.holders[b.Scope] = h
+	if b.Release {
+		for id, s := range t.spells {
+			if s.Scope == b.Scope {
+				t.runs[id].interrupt(now)
+			}
+		}
+		t.released[b.Scope] = true
+		w.woke()
+	}
 	return nil
+}
+
+// note keeps which peers are there. What the spell wants to be run for and was not stays
+// to be done.
+func (r *spellRuns) note(c api.Connections, b api.RunBatch) {
+	if r.connected == nil {
+		r.connected = b.Connected
+		return
+	}
+	var is []string
+	for _, p := range b.Connected {
+		if slices.Contains(r.connected, p) || !c.Connect || r.moved["connect "+p] {
+			is = append(is, p)
+		}
+	}
+	for _, p := range r.connected {
+		if !slices.Contains(b.Connected, p) && c.Disconnect && !r.moved["disconnect "+p] {
+			is = append(is, p)
+		}
+	}
+	slices.Sort(is)
+	r.connected, r.moved = is, nil
 }
 
 func over(scope string) error {
@@ -308,7 +345,11 @@ func (t *tables) begin(b api.RunBatch, begin api.RunBegin, now time.Time) {
 	}
 	r, f := t.runs[begin.Spell], begin.Firing
 	at, _ := api.ParsePosition(f.At)
-	busy := s.Trigger.Overlap != api.OverlapAllow && len(r.running) > 0 && !begin.Skip
+	most := 1
+	if s.Trigger.Overlap == api.OverlapAllow {
+		most = 16
+	}
+	busy := len(r.running) >= most && !begin.Skip
 	switch {
 	case busy,
 		f.Kind == "clock" && f.Tick <= r.tick,
@@ -319,6 +360,11 @@ func (t *tables) begin(b api.RunBatch, begin api.RunBegin, now time.Time) {
 		r.tick = f.Tick
 	case f.Kind == "event":
 		r.cursor = at
+	case f.Kind == "connect", f.Kind == "disconnect":
+		if r.moved == nil {
+			r.moved = map[string]bool{}
+		}
+		r.moved[f.Kind+" "+f.Peer] = true
 	}
 	if begin.Skip {
 		return
@@ -329,7 +375,7 @@ func (t *tables) begin(b api.RunBatch, begin api.RunBegin, now time.Time) {
 
 // fenced refuses what a run of an old term does.
 func (t *tables) fenced(c api.Caller) error {
-	if c.Fence != nil && (t.holders[c.Fence.Scope].Term != c.Fence.Term || t.holders[c.Fence.Scope].Peer == "") {
+	if c.Fence != nil && (t.holders[c.Fence.Scope].Term != c.Fence.Term || t.released[c.Fence.Scope]) {
 		return over(c.Fence.Scope)
 	}
 	return nil
