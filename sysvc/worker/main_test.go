@@ -33,10 +33,9 @@ func TestMain(m *testing.M) {
 
 // modules are a Source in memory.
 type modules struct {
-	mu     sync.Mutex
-	texts  map[string][]byte
-	asked  int
-	before func() // of each answer, if set
+	mu    sync.Mutex
+	texts map[string][]byte
+	asked int
 }
 
 func (s *modules) Module(_ context.Context, digest string) ([]byte, error) {

@@ -79,10 +79,10 @@ func (p *Pool) Functions(ctx context.Context, program Program) ([]string, error)
 	return d.Functions, nil
 }
 
-// noHost is for code that is not called, only looked at.
+// noHost is for code that is not called, only looked at, and for calls without a Host.
 type noHost struct{}
 
-var errNoHost = errors.New("not while the module is only asked for its functions")
+var errNoHost = errors.New("there is nothing here to ask, as while a module tells its functions")
 
 func (noHost) Do(context.Context, string, json.RawMessage) (json.RawMessage, error) {
 	return nil, errNoHost
@@ -96,6 +96,9 @@ func (noHost) Enter(context.Context, string) (Program, Context, Host, error) {
 func (p *Pool) run(ctx context.Context, host Host, r run) (*done, error) {
 	if err := r.Program.check(); err != nil {
 		return nil, err
+	}
+	if host == nil {
+		host = noHost{}
 	}
 	ctx, cancel := withDeadline(ctx)
 	defer cancel()
@@ -150,7 +153,7 @@ func (p *Pool) acquire(ctx context.Context) error {
 		return ErrClosed
 	case <-ctx.Done():
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return fmt.Errorf("%w (%d of them)", ErrBusy, p.cfg.Workers)
+			return fmt.Errorf("%w (%d of them): %w", ErrBusy, p.cfg.Workers, ctx.Err())
 		}
 		return ctx.Err()
 	}
