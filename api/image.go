@@ -1,6 +1,10 @@
 package api
 
-import "time"
+import (
+	"regexp"
+	"strings"
+	"time"
+)
 
 // The kinds of image.
 const (
@@ -92,4 +96,14 @@ type ImageContent struct {
 // VMExport is the body of POST /v1/vms/{id}/export: the disk of a stopped VM becomes an image.
 type VMExport struct {
 	Image string `json:"image" pattern:"^[a-z0-9][a-z0-9-]{0,62}$" doc:"Name of the image to make, in the VM's account"`
+}
+
+// cid is a content identifier of IPFS: version 0, base 58, or version 1 in base 32
+// (https://docs.ipfs.tech/concepts/content-addressing/).
+var cid = regexp.MustCompile(`^(Qm[1-9A-HJ-NP-Za-km-z]{44}|b[a-z2-7]{58,112})$`)
+
+// IPFSContent is the content identifier in a URL ipfs://CID; false when it is no such URL.
+func IPFSContent(url string) (string, bool) {
+	id, is := strings.CutPrefix(url, "ipfs://")
+	return id, is && cid.MatchString(id)
 }

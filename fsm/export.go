@@ -14,6 +14,7 @@ type exportable interface {
 	export(s *state, w io.Writer) (rows int64, err error)
 	exportFolder(f *snapshot.Folder, w io.Writer) (rows int64, err error)
 	public(value []byte) ([]byte, error)
+	publicRows(s *state) iter.Seq[PublicRow]
 	replayable
 }
 

@@ -103,7 +103,8 @@ func diskFaults(r Reader, c imageCreate) (faults []api.FieldError) {
 	case api.SourcePath, api.SourcePeer:
 		wrong(!cleanPath(c.Path), "/path", "must be a clean absolute path")
 	case api.SourceURL:
-		wrong(!strings.HasPrefix(c.URL, "https://") || strings.ContainsFunc(c.URL, unicode.IsControl), "/url", "must begin with https://")
+		_, content := api.IPFSContent(c.URL)
+		wrong(!content && !strings.HasPrefix(c.URL, "https://") || strings.ContainsFunc(c.URL, unicode.IsControl), "/url", "must begin with https://, or be ipfs://CID")
 		wrong(c.SHA256 == "", "/sha256", "is needed with a URL: it says what must be found there")
 	case api.SourceUpload:
 	default:
@@ -128,13 +129,13 @@ func isSHA256(s string) bool {
 // urlFault refuses a URL that is none, or that holds a password. The Writer asks:
 // what a URL is may change with the library that reads it.
 func urlFault(text string) error {
-	if text == "" {
+	if _, content := api.IPFSContent(text); text == "" || content {
 		return nil
 	}
 	u, err := url.Parse(text)
 	switch {
 	case err != nil || u.Scheme != "https" || u.Hostname() == "" || u.Opaque != "":
-		return fault("/url", "must be a URL that begins with https://")
+		return fault("/url", "must be a URL that begins with https://, or ipfs://CID")
 	case u.User != nil:
 		return fault("/url", "must hold no user or password: everybody who may see the image would see them")
 	case u.Fragment != "":

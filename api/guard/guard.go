@@ -41,6 +41,7 @@ type Guard struct {
 	// 10.0.0.7/32 in Refuse.
 	Allow, Refuse []netip.Prefix
 
+	Plain    bool           // http may be spoken too, where the port is opened
 	Ports    []uint16       // ports that may be used beside 443
 	Roots    *x509.CertPool // whom a server's certificate may come from; nil: whom the host trusts
 	Resolver Resolver       // nil: net.DefaultResolver
@@ -114,14 +115,14 @@ func redirect(r *http.Request, via []*http.Request) error {
 // seen without asking anybody: names are looked at when they are resolved.
 func (g *Guard) CheckURL(u *url.URL) error {
 	switch {
-	case u.Scheme != "https":
+	case u.Scheme != "https" && !(g.Plain && u.Scheme == "http"):
 		return refuse("the scheme %q is refused: only https URLs are fetched", u.Scheme)
 	case u.User != nil:
 		return refuse("the URL holds a user name or password: both would be stored and shown; leave them out")
 	case u.Hostname() == "":
 		return refuse("the URL names no host")
 	}
-	if err := g.checkPort(cmp.Or(u.Port(), "443")); err != nil {
+	if err := g.checkPort(cmp.Or(u.Port(), usualPort[u.Scheme])); err != nil {
 		return err
 	}
 	if ip, err := netip.ParseAddr(u.Hostname()); err == nil {
@@ -129,6 +130,9 @@ func (g *Guard) CheckURL(u *url.URL) error {
 	}
 	return nil
 }
+
+// usualPort is the port of a URL that names none.
+var usualPort = map[string]string{"https": "443", "http": "80"}
 
 // checkPort refuses a port that is neither 443 nor opened.
 func (g *Guard) checkPort(port string) error {

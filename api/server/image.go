@@ -132,8 +132,8 @@ func imageErrors(c api.ImageCreate) []api.FieldError {
 			bad = append(bad, api.FieldError{Pointer: pointer, Detail: "expected an absolute path without . or .. or doubled slashes"})
 		}
 	}
-	if c.URL != "" && !fetchable(c.URL) {
-		bad = append(bad, api.FieldError{Pointer: "/url", Detail: "expected https://HOST/PATH without a user or a fragment"})
+	if _, content := api.IPFSContent(c.URL); c.URL != "" && !content && !fetchable(c.URL) {
+		bad = append(bad, api.FieldError{Pointer: "/url", Detail: "expected https://HOST/PATH without a user or a fragment, or ipfs://CID"})
 	}
 	if !showable(c.Cmdline, len(c.Cmdline)) {
 		bad = append(bad, api.FieldError{Pointer: "/cmdline", Detail: "expected one line of printable characters"})

@@ -6,6 +6,13 @@ import (
 	"os"
 
 	"github.com/orchd/orchd/cmd/orchd/cli"
+	"github.com/orchd/orchd/cmd/orchd/peer"
+	"github.com/orchd/orchd/sysvc/worker"
 )
 
-func main() { os.Exit(cli.Main()) }
+func main() {
+	if len(os.Args) == 2 && os.Args[1] == peer.WorkerCommand {
+		os.Exit(worker.Main())
+	}
+	os.Exit(cli.Main())
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/orchd/orchd/api"
@@ -23,12 +24,18 @@ func (thisPeer) Init(ctx context.Context, c config.Config, progress io.Writer, l
 	for _, w := range files.Warnings {
 		log.Warn("unwise configuration", "what", w)
 	}
+	if _, err := packages(c); err != nil {
+		return &api.Error{Kind: api.Invalid, Msg: err.Error()}
+	}
 	p := peerConfig(c)
 	p.Auth = authGiven(c, files)
 	return peer.Init(ctx, p, progress, log)
 }
 
 func (thisPeer) Join(ctx context.Context, c config.Config, addr, token string, progress io.Writer, log *slog.Logger) error {
+	if _, err := packages(c); err != nil {
+		return &api.Error{Kind: api.Invalid, Msg: err.Error()}
+	}
 	return peer.Join(ctx, peerConfig(c), addr, token, progress, log)
 }
 
@@ -41,6 +48,12 @@ func (thisPeer) Serve(ctx context.Context, c config.Config, log *slog.Logger) er
 		delete(c.Given, "auth.jwks_file")
 	}
 	p := peerConfig(c)
+	if p.Packages, err = packages(c); err != nil {
+		return &api.Error{Kind: api.Invalid, Msg: err.Error()}
+	}
+	for _, w := range config.ForeignVariables(os.Environ()) {
+		log.Warn("a variable of another system", "what", w)
+	}
 	p.Auth = authGiven(c, files)
 	return peer.Serve(ctx, p, log)
 }
@@ -98,6 +111,11 @@ func peerConfig(c config.Config) peer.Config {
 
 		Ratios: api.Ratios{VCPUs: c.VMM.Overcommit.VCPUs, Memory: c.VMM.Overcommit.Memory, Disk: c.VMM.Overcommit.Disk},
 		Labels: c.Labels,
+
+		KeepDisabled:     c.SystemServices.KeepDisabled,
+		StopOnFailure:    c.SystemServices.OnFailure == "stop",
+		NameserverListen: c.Nameserver.Listen,
+		NameserverDomain: c.Nameserver.Domain,
 
 		RaftProfile:       c.Raft.Profile,
 		Voters:            c.Voters,

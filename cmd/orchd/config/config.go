@@ -20,20 +20,22 @@ const DefaultDataDir = "/var/lib/orchd"
 
 // Config is what one peer is told. Its zero value is not valid: begin with Default.
 type Config struct {
-	Name      string            `koanf:"name"`
-	DataDir   string            `koanf:"data_dir"`
-	Advertise string            `koanf:"advertise"` // host name or IP under which others reach this one, without a port
-	Voters    int               `koanf:"voters"`    // 1, 3 or 5; all peers go by the setting made from it at init
-	Labels    map[string]string `koanf:"labels"`
-	API       API               `koanf:"api"`
-	Boot      Boot              `koanf:"boot"`
-	Auth      Auth              `koanf:"auth"`
-	Raft      Raft              `koanf:"raft"`
-	Gossip    Gossip            `koanf:"gossip"`
-	VMM       VMM               `koanf:"vmm"`
-	Images    Images            `koanf:"images"`
-	Snapshot  Snapshot          `koanf:"snapshot"`
-	Log       Log               `koanf:"log"`
+	Name           string            `koanf:"name"`
+	DataDir        string            `koanf:"data_dir"`
+	Advertise      string            `koanf:"advertise"` // host name or IP under which others reach this one, without a port
+	Voters         int               `koanf:"voters"`    // 1, 3 or 5; all peers go by the setting made from it at init
+	Labels         map[string]string `koanf:"labels"`
+	API            API               `koanf:"api"`
+	Boot           Boot              `koanf:"boot"`
+	Auth           Auth              `koanf:"auth"`
+	Raft           Raft              `koanf:"raft"`
+	Gossip         Gossip            `koanf:"gossip"`
+	VMM            VMM               `koanf:"vmm"`
+	Images         Images            `koanf:"images"`
+	Snapshot       Snapshot          `koanf:"snapshot"`
+	SystemServices SystemServices    `koanf:"system_services"`
+	Nameserver     Nameserver        `koanf:"nameserver"`
+	Log            Log               `koanf:"log"`
 
 	// Given are the keys that the file, the environment or a flag sets, by path.
 	Given map[string]bool `koanf:"-"`
@@ -107,6 +109,12 @@ type Snapshot struct {
 	Retain   int           `koanf:"retain"`
 }
 
+// Nameserver answers DNS questions about the names that the registry has.
+type Nameserver struct {
+	Listen string `koanf:"listen"` // HOST:PORT, UDP and TCP; empty: nowhere
+	Domain string `koanf:"domain"` // what registry names are followed by
+}
+
 // Log says how much the daemon writes to stderr and in which form.
 type Log struct {
 	Level  string `koanf:"level"`  // debug, info, warn, error
@@ -138,9 +146,11 @@ func Default() Config {
 			Filter:     "auto",
 			Overcommit: Overcommit{VCPUs: 100, Memory: 100, Disk: 100},
 		},
-		Images:   Images{MaxSize: 1 << 40},
-		Snapshot: Snapshot{Interval: time.Hour, Retain: 24},
-		Log:      Log{Level: "info", Format: "auto"},
-		Clock:    Clock{Rate: 1},
+		Images:         Images{MaxSize: 1 << 40},
+		Snapshot:       Snapshot{Interval: time.Hour, Retain: 24},
+		SystemServices: defaultSystemServices(),
+		Nameserver:     Nameserver{Domain: "orchd"},
+		Log:            Log{Level: "info", Format: "auto"},
+		Clock:          Clock{Rate: 1},
 	}
 }

@@ -39,6 +39,9 @@ func (l layer) takeVariable(name, value string) error {
 			return l.set(k, value, name)
 		}
 	}
+	if k, own := ownPackage(strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(name, envPrefix), "__", "."))); own {
+		return l.set(k, value, name)
+	}
 	names := slices.Clone(notKeys)
 	for _, k := range keys {
 		names = append(names, variable(k.path))

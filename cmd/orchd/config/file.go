@@ -48,7 +48,7 @@ func (l layer) take(file, prefix string, table map[string]any, line map[string]i
 		switch {
 		case known:
 			errs = append(errs, l.set(k, table[name], origin))
-		case isTable && slices.Contains(tables(), path):
+		case isTable && (slices.Contains(tables(), path) || isOwnPackage(path)):
 			errs = append(errs, l.take(file, path+".", inner, line))
 		case slices.Contains(tables(), path):
 			errs = append(errs, fmt.Errorf("%s: %s is a table; write [%s] and its keys below", origin, path, path))

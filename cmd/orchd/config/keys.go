@@ -61,18 +61,37 @@ var keys = []key{
 	{"images.ports", text, "", func(c *Config) any { return c.Images.Ports }},
 	{"snapshot.interval", duration, "", func(c *Config) any { return c.Snapshot.Interval }},
 	{"snapshot.retain", whole, "", func(c *Config) any { return c.Snapshot.Retain }},
+	{"system_services.enable", texts, "enable-system-services", func(c *Config) any { return c.SystemServices.Enable }},
+	{"system_services.on_failure", text, "", func(c *Config) any { return c.SystemServices.OnFailure }},
+	{"system_services.packages_dir", text, "", func(c *Config) any { return c.SystemServices.PackagesDir }},
+	{"system_services.keep_disabled", truth, "", func(c *Config) any { return c.SystemServices.KeepDisabled }},
+	{"system_services.aqua_ipfs.local_api_multiaddr", text, "", func(c *Config) any { return c.SystemServices.AquaIPFS.LocalAPI }},
+	{"system_services.aqua_ipfs.external_api_multiaddr", text, "", func(c *Config) any { return c.SystemServices.AquaIPFS.ExternalAPI }},
+	{"system_services.decider.decider_period_sec", whole, "", func(c *Config) any { return c.SystemServices.Decider.Period }},
+	{"system_services.decider.worker_period_sec", whole, "", func(c *Config) any { return c.SystemServices.Decider.WorkerPeriod }},
+	{"system_services.decider.network_api_endpoint", text, "", func(c *Config) any { return c.SystemServices.Decider.Endpoint }},
+	{"system_services.decider.worker_ipfs_multiaddr", text, "", func(c *Config) any { return c.SystemServices.Decider.WorkerIPFS }},
+	{"system_services.registry.registry_period_sec", whole, "", func(c *Config) any { return c.SystemServices.Registry.Period }},
+	{"system_services.registry.expired_period_sec", whole, "", func(c *Config) any { return c.SystemServices.Registry.Expired }},
+	{"system_services.registry.renew_period_sec", whole, "", func(c *Config) any { return c.SystemServices.Registry.Renew }},
+	{"system_services.registry.replicate_period_sec", whole, "", func(c *Config) any { return c.SystemServices.Registry.Replicate }},
+	{"system_services.trust_graph.root", texts, "", func(c *Config) any { return c.SystemServices.TrustGraph.Root }},
+	{"system_services.trust_graph.max_chain_length", whole, "", func(c *Config) any { return c.SystemServices.TrustGraph.MaxChain }},
+	{"system_services.trust_graph.certs", texts, "", func(c *Config) any { return c.SystemServices.TrustGraph.Certs }},
+	{"nameserver.listen", text, "", func(c *Config) any { return c.Nameserver.Listen }},
+	{"nameserver.domain", text, "", func(c *Config) any { return c.Nameserver.Domain }},
 	{"log.level", text, "", func(c *Config) any { return c.Log.Level }},
 	{"log.format", text, "", func(c *Config) any { return c.Log.Format }},
 }
 
-// keyAt finds the key that a path sets: its own, or "labels" for "labels.rack".
+// keyAt finds the key that a path sets.
 func keyAt(path string) (key, bool) {
 	for _, k := range keys {
 		if k.path == path {
 			return k, true
 		}
 	}
-	return key{}, false
+	return ownPackage(path)
 }
 
 func paths() []string {

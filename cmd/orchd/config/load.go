@@ -78,6 +78,7 @@ func merge(layers ...layer) (Loaded, error) {
 	if err := k.Unmarshal("", &l.Config); err != nil {
 		return Loaded{}, fmt.Errorf("configuration: %w", err)
 	}
+	l.SystemServices.Settings = packageSettings(layers)
 	return l, nil
 }
 
@@ -137,6 +138,11 @@ func (l Loaded) Entries() []Entry {
 	all := make([]Entry, len(keys))
 	for i, k := range keys {
 		all[i] = Entry{k.path, plain(k.value(&l.Config)), l.Origin(k.path)}
+	}
+	for _, path := range slices.Sorted(maps.Keys(l.origins)) {
+		if k, own := ownPackage(path); own {
+			all = append(all, Entry{path, plain(k.value(&l.Config)), l.Origin(path)})
+		}
 	}
 	return all
 }

@@ -33,6 +33,7 @@ func (c Config) Validate() error {
 		oneOf("log.format", c.Log.Format, "auto", "text", "json"),
 		oneOf("voters", strconv.Itoa(c.Voters), "1", "3", "5"),
 		c.VMM.Capacity.valid("vmm.capacity"), c.VMM.Reserve.valid("vmm.reserve"), c.VMM.Overcommit.valid(), c.Images.valid(), c.Auth.valid(), c.validPlainListen(),
+		c.SystemServices.valid(),
 		atLeast("raft.snapshot_threshold", int64(c.Raft.SnapshotThreshold), 1),
 		atLeast("raft.trailing_logs", int64(c.Raft.TrailingLogs), 1),
 		atLeast("snapshot.interval", int64(c.Snapshot.Interval), 0),
@@ -80,7 +81,7 @@ func (c Config) validPorts() error {
 		optional   bool
 	}{
 		{"api.listen", c.API.Listen, false}, {"raft.listen", c.Raft.Listen, false}, {"gossip.listen", c.Gossip.Listen, false},
-		{"api.plain_listen", c.API.PlainListen, true}, {"boot.listen", c.Boot.Listen, true},
+		{"api.plain_listen", c.API.PlainListen, true}, {"boot.listen", c.Boot.Listen, true}, {"nameserver.listen", c.Nameserver.Listen, true},
 	} {
 		if l.optional && l.addr == "" {
 			continue

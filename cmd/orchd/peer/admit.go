@@ -193,6 +193,11 @@ func (p *Peer) channel() http.Handler {
 	mux.HandleFunc("GET /peer/vms/{id}/screenshot", p.serveScreenshot)
 	mux.HandleFunc("GET /peer/images/{id}", func(w http.ResponseWriter, r *http.Request) { p.images.serve(w, r) })
 	mux.HandleFunc("POST /peer/images/{id}", func(w http.ResponseWriter, r *http.Request) { p.images.servePut(w, r) })
+	mux.HandleFunc("GET /peer/modules/{digest}", p.serveModule)
+	mux.HandleFunc("POST /peer/services/{id}/{function}", p.takeOn(p.serveCall))
+	mux.HandleFunc("POST /peer/spells/{id}/run", p.takeOn(func(ctx context.Context, r *http.Request, _ json.RawMessage) (any, error) {
+		return p.runHere(ctx, r.PathValue("id"))
+	}))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !p.isOpen() {
 			answerPeer(w, nil, api.Errorf(api.Unavailable, "peer", "this peer is starting"))

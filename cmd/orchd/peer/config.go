@@ -15,6 +15,7 @@ import (
 
 	"github.com/orchd/orchd/api"
 	"github.com/orchd/orchd/fsm"
+	"github.com/orchd/orchd/sysvc/pack"
 	"github.com/orchd/orchd/vmm"
 )
 
@@ -45,6 +46,13 @@ type Config struct {
 	ImageRoots *x509.CertPool // authorities of the servers that images are fetched from; nil: the host's
 
 	Auth fsm.AuthChange // seed of the settings auth.*: what this peer was told of them
+
+	Packages         []pack.Package // what this host deploys: services and spells
+	KeepDisabled     bool           // leave those that are no longer among them
+	StopOnFailure    bool           // end when one of them cannot be deployed
+	Worker           []string       // program and arguments that run a worker; empty: this program
+	NameserverListen string         // host:port where DNS questions about the registry's names are answered; empty: nowhere
+	NameserverDomain string         // the domain that they lie in
 
 	RaftProfile       string        // lan or wan
 	Voters            int           // seed of the setting: 1, 3 or 5

@@ -132,6 +132,9 @@ func (i *images) bring(ctx context.Context, image api.Image) error {
 func (i *images) content(ctx context.Context, image api.Image, progress depot.Progress) (api.ImageContent, error) {
 	switch image.Source {
 	case api.SourceURL:
+		if _, is := api.IPFSContent(image.URL); is {
+			return i.depot.FetchURL(ctx, asWanted(image), image.URL, i.fromIPFS(), i.cfg.ImageMax, progress)
+		}
 		return i.depot.FetchURL(ctx, asWanted(image), image.URL, i.client(), i.cfg.ImageMax, progress)
 	case api.SourcePeer:
 		return i.depot.Import(ctx, asWanted(image), image.Path, progress)
@@ -163,7 +166,10 @@ func asWanted(i api.Image) depot.Wanted {
 
 // client fetches images from outside and from nowhere else: not from this host, its
 // networks or the cluster's own peers, unless the configuration allows it.
-func (i *images) client() *http.Client {
+func (i *images) client() *http.Client { return i.guard().Client(guard.Limits{Total: imagesFetch}) }
+
+// guard is what keeps requests that others ask for from reaching inside.
+func (i *images) guard() *guard.Guard {
 	var own []netip.Prefix
 	for host := range i.machine.Read().Members() {
 		for _, at := range []string{host.Addresses.API, host.Addresses.Raft, host.Addresses.Gossip} {
@@ -179,8 +185,7 @@ func (i *images) client() *http.Client {
 			}
 		}
 	}
-	g := guard.Guard{Allow: i.cfg.ImageAllow, Refuse: own, Ports: i.cfg.ImagePorts, Roots: i.cfg.ImageRoots}
-	return g.Client(guard.Limits{Total: imagesFetch})
+	return &guard.Guard{Allow: i.cfg.ImageAllow, Refuse: own, Ports: i.cfg.ImagePorts, Roots: i.cfg.ImageRoots}
 }
 
 // progress tells the cluster how far an image is, not more often than matters.

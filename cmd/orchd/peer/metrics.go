@@ -32,7 +32,7 @@ var (
 
 // Describe names the series.
 func (c collector) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{vmsDesc, peerUpDesc, leaderDesc, termDesc, commitDesc, appliedDesc, ageDesc, reservedDesc, memoryDesc, buildDesc,
+	for _, d := range []*prometheus.Desc{vmsDesc, peerUpDesc, leaderDesc, termDesc, commitDesc, appliedDesc, ageDesc, reservedDesc, memoryDesc, buildDesc, deploymentDesc,
 		vmCPUDesc, vmMemoryDesc, vmReadDesc, vmWriteDesc, vmRecvDesc, vmSendDesc} {
 		out <- d
 	}
@@ -83,6 +83,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	}
 	now, stats := c.machine.Read(), c.node.Stats()
 	c.collectVMs(out)
+	c.collectPackages(out)
 	gauge(buildDesc, 1, c.cfg.Version)
 	gauge(termDesc, float64(stats.Term))
 	gauge(commitDesc, float64(stats.CommitIndex))

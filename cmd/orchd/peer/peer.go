@@ -17,6 +17,8 @@ import (
 	"github.com/orchd/orchd/cluster"
 	"github.com/orchd/orchd/fsm"
 	"github.com/orchd/orchd/snapshot"
+	"github.com/orchd/orchd/sysvc"
+	"github.com/orchd/orchd/sysvc/modules"
 	"github.com/orchd/orchd/vmm"
 )
 
@@ -38,6 +40,9 @@ type Peer struct {
 	keyring   keyring
 	access    access
 	disagree  disagreement
+
+	modules  *modules.Store
+	services *sysvc.Services
 
 	images     *images
 	hypervisor vmm.Hypervisor // nil: this peer runs no virtual machines
@@ -99,6 +104,9 @@ func open(ctx context.Context, cfg Config, registry *prometheus.Registry, log *s
 	}
 	p.sayIfMoved()
 	if p.images, err = openImages(p); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	if err := p.openServices(); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	if err := p.openHost(ctx); err != nil {
@@ -227,6 +235,8 @@ func (p *Peer) Run(ctx context.Context) error {
 	}
 	g.Go(func() error { return p.web.Serve(ctx, p.ports.API, p.socket) })
 	g.Go(func() error { return p.serveDoors(ctx) })
+	g.Go(func() error { return p.serveServices(ctx) })
+	g.Go(func() error { return p.serveNames(ctx) })
 	p.log.Info("serving", "api", p.addresses.API, "raft", p.addresses.Raft, "gossip", p.addresses.Gossip, "driver", p.driver, "index", p.machine.Index())
 	if err := g.Wait(); !errors.Is(err, errLeft) {
 		return err
@@ -243,6 +253,9 @@ func (p *Peer) Close() error {
 	errs = append(errs, p.chronicle.close())
 	if p.images != nil {
 		errs = append(errs, p.images.depot.Close())
+	}
+	if p.services != nil {
+		p.services.Close()
 	}
 	if p.hypervisor != nil {
 		errs = append(errs, p.hypervisor.Close())

@@ -71,6 +71,11 @@ func (p *Peer) warnings(r fsm.Reader, st api.Status) (list []api.Warning) {
 	for _, v := range st.Peers {
 		p.peerWarnings(r, v, add)
 	}
+	for d := range r.Deployments() {
+		if host, known := r.Peer(d.Peer); known && d.State == api.PackageFailed {
+			add("package-failed", host.Name, "", fmt.Sprintf("package %s is not deployed: %s", d.Package, d.Error), "see: orchd package list; it is tried again by itself")
+		}
+	}
 	if n := len(st.Peers); n == 2 {
 		add("no-spare-voter", "", "", "two peers: the cluster survives the loss of neither", "add a third: orchd token create --role peer")
 	} else if n > 2 && st.Leader != "" && st.Tolerates == 0 {
