@@ -67,7 +67,7 @@ func (g *ground) catalogue(ctx context.Context) error {
 		return err
 	}
 	defer c.Close()
-	if _, err := c.CreateSize(ctx, api.SizeCreate{Name: "f1-xs", VCPUs: 1, MemoryMiB: 128, DiskGiB: 1}); err != nil {
+	if _, err := c.CreateSize(ctx, api.SizeCreate{Name: "bench-s", VCPUs: 1, MemoryMiB: 128, DiskGiB: 1}); err != nil {
 		return err
 	}
 	shape := api.NetworkShape{CIDR: lab.GuestNet, Gateway: lab.GuestGateway, First: lab.GuestFirst, Last: lab.GuestLast,
@@ -93,5 +93,5 @@ func (g *ground) nominalImage(ctx context.Context) error {
 // usual is a create with all that a user's create has.
 func usual(name string) api.VMCreate {
 	return api.VMCreate{Name: name, Labels: map[string]string{"app": "shop", "tier": "web"},
-		Spec: api.VMSpec{Size: "f1-xs", Image: "debian", Network: "lan", SSHKeys: []string{"anna"}}}
+		Spec: api.VMSpec{Size: "bench-s", Image: "debian", Network: "lan", SSHKeys: []string{"anna"}}}
 }

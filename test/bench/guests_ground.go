@@ -178,7 +178,7 @@ func (g *ground) settled(ctx context.Context) error {
 	}
 	defer c.Close()
 	last := ""
-	for deadline := time.Now().Add(10 * time.Minute); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Minute); time.Now().Before(deadline); time.Sleep(time.Second) {
 		states := map[api.VMState]int{}
 		for vm, err := range c.VMs(ctx, api.VMFilter{}) {
 			if err != nil {

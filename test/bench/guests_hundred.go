@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
+	"runtime"
 	"time"
 
 	"github.com/google/uuid"
@@ -17,6 +19,7 @@ import (
 const (
 	hundred = 100
 	spacing = 100 * time.Millisecond
+	rest    = 20 * time.Second // to see whether they all stay, and what they take
 )
 
 // measureHundred prints how long each of many VMs takes from its create until it
@@ -35,9 +38,10 @@ func measureHundred(ctx context.Context, g *ground) error {
 	if err := h.settled(ctx); err != nil {
 		return err
 	}
-	h.counted("just then")
-	time.Sleep(20 * time.Second)
-	h.counted("20 s later")
+	before := busyTime()
+	time.Sleep(rest)
+	fmt.Printf("%s after all ran, QEMU processes: %d; of the processors' time meanwhile, %.0f %% was taken\n\n",
+		rest, h.guests(), 100*(busyTime()-before)/rest.Seconds()/float64(runtime.NumCPU()))
 	if err := h.twins(ctx); err != nil {
 		return err
 	}
@@ -92,13 +96,24 @@ func (h *hundredRun) create(ctx context.Context, u *user, k int) error {
 	return nil
 }
 
-// counted says how many guests there are in fact.
-func (h *hundredRun) counted(when string) {
-	n := 0
+// guests are how many there are in fact.
+func (h *hundredRun) guests() (n int) {
 	for _, host := range h.Hosts() {
 		n += len(host.Guests())
 	}
-	fmt.Printf("QEMU processes %s: %d\n\n", when, n)
+	return n
+}
+
+// busyTime is for how many seconds processors have worked since the machine was
+// started, as proc(5) has it: in hundredths, behind "cpu" user, nice and system.
+func busyTime() float64 {
+	text, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0
+	}
+	var user, nice, system float64
+	fmt.Sscanf(string(text), "cpu %f %f %f", &user, &nice, &system)
+	return (user + nice + system) / 100
 }
 
 // twins makes the twin of each VM with virsh, once the VMs are gone.
