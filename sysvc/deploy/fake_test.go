@@ -134,6 +134,10 @@ func (b *book) written() int {
 	return len(b.writes)
 }
 
+// mostWrites are more than any test makes: who goes beyond works against somebody, and
+// would do so for ever.
+const mostWrites = 2000
+
 // errDead is what a peer gets that has died.
 var errDead = errors.New("this process has died")
 
@@ -217,7 +221,7 @@ func (p *peer) write(ctx context.Context, f func(t *tables) (string, error)) err
 	}
 	p.wrote("%s: %s", p.id, what)
 	p.seen = len(p.moments)
-	if p.left--; p.left == 0 {
+	if p.left--; p.left == 0 || len(p.writes) > mostWrites {
 		p.dead = true
 		p.die()
 		return errDead
