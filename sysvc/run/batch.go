@@ -324,9 +324,10 @@ func (s *scope) marked(v state.View, begins []api.RunBegin, of []*spell) {
 // asked for, and those whose mark came through when nobody could tell.
 func (s *scope) adopt(known *spell, status api.SpellStatus) (all []*run) {
 	for _, marked := range status.Running {
-		if marked.Term != s.term || marked.Peer != s.cluster().Self() || known.runs[marked.Number] != nil {
+		if marked.Term != s.term || marked.Peer != s.cluster().Self() || marked.Number <= known.newest {
 			continue
 		}
+		known.newest = marked.Number
 		r := &run{SpellRun: marked, spell: known.Spell, notes: known.notes}
 		known.notes = nil
 		r.ctx, r.stop = context.WithCancel(s.runs)

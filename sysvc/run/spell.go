@@ -24,6 +24,7 @@ type spell struct {
 	free      time.Time // since when nothing of it runs
 	waiting   []waiting // firings that are not marked, oldest first
 	runs      map[int64]*run
+	newest    int64    // number of the newest run that was begun here
 	notes     []string // for the log of its next run
 	events    *follower
 	at        time.Time // when its clock is to be looked at

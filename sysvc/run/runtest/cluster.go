@@ -113,14 +113,17 @@ func (c *Cluster) reach(ctx context.Context, write func() error) error {
 	if dead {
 		return errDead
 	}
+	if !cut {
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return api.Errorf(api.Unavailable, "propose", "%w", ctx.Err())
+		}
+		_, cut = c.stand()
+	}
 	if cut {
 		<-ctx.Done() // no leader to be found
 		return api.Errorf(api.Unavailable, "propose", "no leader: %w", ctx.Err())
-	}
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-		return api.Errorf(api.Unavailable, "propose", "%w", ctx.Err())
 	}
 	err := write()
 	if dead, _ := c.stand(); dead {

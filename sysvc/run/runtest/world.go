@@ -394,7 +394,10 @@ func sorted[V any](m map[string]V, keep func(V) bool) []V {
 func kvKey(store, key string) string { return store + "\x00" + key }
 
 func (t *tables) changeKV(c api.KVChange, now time.Time) (last api.KVEntry, err error) {
-	undo := maps.Clone(t.kv)
+	undo := t.kv
+	if len(c.Ops) > 1 {
+		undo = maps.Clone(t.kv)
+	}
 	for _, op := range c.Ops {
 		if last, err = t.changeOne(c, op, now); err != nil {
 			t.kv = undo
