@@ -240,6 +240,10 @@ const maxDepth = 8
 
 // Enter answers a call of one service by another, or by a spell.
 func (w *world) Enter(ctx context.Context, alias string) (worker.Program, worker.Context, worker.Host, error) {
+	return w.enter(ctx, alias, worker.FunctionOf(ctx))
+}
+
+func (w *world) enter(ctx context.Context, alias, function string) (worker.Program, worker.Context, worker.Host, error) {
 	fail := func(err error) (worker.Program, worker.Context, worker.Host, error) {
 		return worker.Program{}, worker.Context{}, nil, err
 	}
@@ -260,7 +264,7 @@ func (w *world) Enter(ctx context.Context, alias string) (worker.Program, worker
 	if !found {
 		return fail(api.Errorf(api.NotFound, "call", "there is no service %q on this peer or in the cluster", alias))
 	}
-	if err := mayCall(svc, worker.FunctionOf(ctx), w.as(svc)); err != nil {
+	if err := mayCall(svc, function, w.as(svc)); err != nil {
 		return fail(err)
 	}
 	inner := &world{hosts: w.hosts, owner: ownerOfService(svc), session: w.session, depth: w.depth + 1,
