@@ -40,7 +40,8 @@ type world struct {
 	pool    *worker.Pool
 	modules map[string][]byte // by digest
 	http    func(ctx context.Context, granted []string, r *http.Request) (*http.Response, error)
-	term    uint64
+	term    uint64 // of the cluster's spells
+	own     uint64 // of those of peer a
 	runs    int64
 
 	mu    sync.Mutex
@@ -84,6 +85,9 @@ func newWorld(t testing.TB, packages ...pack.Package) *world {
 	holder, err := w.Claim(t.Context(), api.ScopeCluster, "life")
 	w.must(err)
 	w.term = holder.Term
+	holder, err = w.Claim(t.Context(), "a", "life")
+	w.must(err)
+	w.own = holder.Term
 	for _, p := range packages {
 		w.install(p)
 	}
@@ -199,12 +203,17 @@ func (w *world) event(alias, table string, verb api.ChangeVerb, key string, row 
 func (w *world) fire(alias string, firing api.Firing) (string, error) {
 	w.t.Helper()
 	spell, found := w.View().SpellAt(api.ScopeCluster, alias)
+	term := w.term
+	if !found {
+		spell, found = w.View().SpellAt("a", alias)
+		term = w.own
+	}
 	if !found {
 		w.t.Fatalf("there is no spell %s", alias)
 	}
 	w.runs++
 	lines := &host.Lines{}
-	program, context, world := w.hosts.ForRun(spell, api.SpellRun{Number: w.runs, Term: w.term, Firing: firing}, lines)
+	program, context, world := w.hosts.ForRun(spell, api.SpellRun{Number: w.runs, Term: term, Firing: firing}, lines)
 	_, err := w.pool.Call(w.t.Context(), worker.Call{Program: program, Function: "run", Context: context, Host: world})
 	var said []string
 	for _, line := range lines.Log() {
