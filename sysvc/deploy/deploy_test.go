@@ -257,7 +257,6 @@ func TestInitFails(t *testing.T) {
 		l.end()
 		wantServices(t, b, "a", "(helper)", "(names)", "helper", `names {"root":"two"}`)
 		b.failing["set_root"] = false
-		began = len(b.calls)
 		begin(t, b.peer("a"), nil, with(t, old, "two"))
 		after(time.Minute)
 		wantServices(t, b, "a", "helper", `names {"root":"two"}`)

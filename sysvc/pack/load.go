@@ -101,7 +101,7 @@ func (s *source) overlay(folder fs.FS, place string) (map[string]any, error) {
 // readFile reads a file of at most limit bytes.
 func readFile(folder fs.FS, name string, limit int64) (content []byte, err error) {
 	if !fs.ValidPath(name) {
-		return nil, fmt.Errorf("%q is no path inside the package: write it with /, and without . and ..", name)
+		return nil, fmt.Errorf("%q is no path inside the package such as lib/a.star", name)
 	}
 	f, err := folder.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
