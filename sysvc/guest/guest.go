@@ -84,52 +84,43 @@ type input struct {
 	Caller   json.RawMessage `json:"caller"`
 }
 
-type output struct {
-	Result     json.RawMessage `json:"result,omitempty"`
-	Error      string          `json:"error,omitempty"`
-	NoFunction bool            `json:"no_function,omitempty"`
-}
-
 // answer is the whole of a call: JSON in, JSON out.
 func answer(text []byte) []byte {
-	out, err := dispatch(text)
-	if err != nil {
-		out = output{Error: err.Error(), NoFunction: errors.Is(err, errNoFunction)}
+	result, err := dispatch(text)
+	if err == nil {
+		return append(append([]byte(`{"result":`), result...), '}')
 	}
-	written, err := json.Marshal(out)
-	if err != nil {
-		written, _ = json.Marshal(output{Error: "return invalid result: " + err.Error()})
-	}
-	return written
+	failure, _ := json.Marshal(struct { // strings always have JSON
+		Error      string `json:"error"`
+		NoFunction bool   `json:"no_function,omitempty"`
+	}{err.Error(), errors.Is(err, errNoFunction)})
+	return failure
 }
 
 var errNoFunction = errors.New("no such function")
 
-func dispatch(text []byte) (output, error) {
+// dispatch gives the result of a call as JSON.
+func dispatch(text []byte) ([]byte, error) {
 	current = input{}
 	if err := json.Unmarshal(text, &current); err != nil {
-		return output{}, err
+		return nil, err
 	}
 	if current.Function == "_functions" {
-		return result(names())
+		return json.Marshal(names())
 	}
 	f, is := functions[current.Function]
 	if !is {
-		return output{}, fmt.Errorf("%w: %s", errNoFunction, current.Function)
+		return nil, fmt.Errorf("%w: %s", errNoFunction, current.Function)
 	}
 	v, err := f(Args(current.Args))
 	if err != nil {
-		return output{}, err
+		return nil, err
 	}
-	return result(v)
-}
-
-func result(v any) (output, error) {
-	text, err := json.Marshal(v)
+	result, err := json.Marshal(v)
 	if err != nil {
-		return output{}, fmt.Errorf("return invalid result: %w", err)
+		return nil, fmt.Errorf("return invalid result: %w", err)
 	}
-	return output{Result: text}, nil
+	return result, nil
 }
 
 // names are the functions that can be called, in alphabetical order.

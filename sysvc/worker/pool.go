@@ -198,6 +198,13 @@ func (p *Pool) adopt(w *process) bool {
 func (p *Pool) takeIdle(program Program) *process {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.idle = slices.DeleteFunc(p.idle, func(w *process) bool {
+		if w.isGone() { // somebody killed it while it rested
+			delete(p.all, w)
+			return true
+		}
+		return false
+	})
 	if len(p.idle) == 0 {
 		return nil
 	}

@@ -129,6 +129,17 @@ func (w *process) kill() {
 	w.once.Do(func() { w.cmd.Process.Kill() }) // an error: it is gone already
 }
 
+// isGone tells whether the process has ended.
+func (w *process) isGone() bool {
+	select {
+	case <-w.gone:
+		return true
+	default:
+		return false
+	}
+}
+
+// knows tells whether the worker has all modules of a program.
 func (w *process) knows(program Program) bool {
 	for _, m := range program.Modules {
 		if !w.has[m.Digest] {
