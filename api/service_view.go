@@ -33,5 +33,5 @@ func (a Access) RoleFor(function string) Role {
 type KVPut struct {
 	Text *string  `json:"text,omitempty" maxLength:"65536"`
 	U32  *int64   `json:"u32,omitempty" minimum:"0" maximum:"4294967295"`
-	List []string `json:"list,omitempty" minItems:"1" maxItems:"10000" doc:"Takes the place of the whole list"`
+	List []string `json:"list,omitempty" minItems:"1" maxItems:"999" doc:"Takes the place of the whole list"`
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/orchd/orchd/api"
 )
@@ -101,7 +100,7 @@ func dealErrors(d api.DealSpec) []api.FieldError {
 		{"/spec/disk_gib", d.DiskGiB < 0, "expected 0 or more"},
 		{"/spec/vcpus", d.Size != "" && d.VCPUs > 0, "the size says how many: leave out one of them"},
 		{"/spec/memory_mib", d.Size != "" && d.MemoryMiB > 0, "the size says how much: leave out one of them"},
-		{"/spec/spread", !spreads(d.Spread), "expected peer, chassis, cabinet or label:KEY"},
+		{"/spec/spread", !spreads(d.Spread), "expected peer, chassis, cabinet, or the key of a label of peers"},
 	} {
 		if f.wrong {
 			bad = append(bad, api.FieldError{Pointer: f.pointer, Detail: f.detail})
@@ -110,14 +109,9 @@ func dealErrors(d api.DealSpec) []api.FieldError {
 	return bad
 }
 
-// spreads tells whether workers can be kept apart by it.
-func spreads(by string) bool {
-	switch by {
-	case "", api.SpreadPeer, api.SpreadChassis, api.SpreadCabinet:
-		return true
-	}
-	return labelKey.MatchString(strings.TrimPrefix(by, api.SpreadLabel+":"))
-}
+// spreads tells whether workers can be kept apart by it: by where a peer is, or by the
+// key of a label that peers have.
+func spreads(by string) bool { return by == "" || labelKey.MatchString(by) }
 
 type replaceDealInput struct {
 	DealRef

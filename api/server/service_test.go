@@ -189,7 +189,7 @@ func TestBadServiceBodies(t *testing.T) {
 		{"POST", "/v1/deals", `{"name":"d","spec":{"count":1,"vcpus":1}}`, "/spec/memory_mib", "or a size"},
 		{"POST", "/v1/deals", `{"name":"d","spec":{"count":1,"size":"f1-s","vcpus":1}}`, "/spec/vcpus", "leave out"},
 		{"POST", "/v1/deals", `{"name":"d","spec":{"count":1,"size":"../x"}}`, "/spec/size", "size"},
-		{"POST", "/v1/deals", `{"name":"d","spec":{"count":1,"size":"f1-s","spread":"the moon"}}`, "/spec/spread", "label:KEY"},
+		{"POST", "/v1/deals", `{"name":"d","spec":{"count":1,"size":"f1-s","spread":"label:moon"}}`, "/spec/spread", "key of a label"},
 		{"POST", "/v1/deals", `{"name":"d","spec":{"count":1,"size":"f1-s","ssh_keys":["a","B"]}}`, "/spec/ssh_keys/1", "SSH key"},
 		{"PUT", "/v1/deals/front", `{"spec":{"count":1,"size":"f1-s"},"state":"ending"}`, "/state", ""},
 		{"PATCH", "/v1/deals/front", `{"spec":{"size":null}}`, "/spec/vcpus", "or a size"},

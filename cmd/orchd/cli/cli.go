@@ -81,12 +81,14 @@ func (a *App) root() *cobra.Command {
 	a.completeGlobals(root)
 	root.AddGroup(&cobra.Group{ID: "peer", Title: "This host"}, &cobra.Group{ID: "cluster", Title: "The cluster"},
 		&cobra.Group{ID: "catalogue", Title: "What virtual machines need"}, &cobra.Group{ID: "inventory", Title: "The inventory of a fleet"},
+		&cobra.Group{ID: "services", Title: "System services"},
 		&cobra.Group{ID: "other", Title: "Other"})
 	add(root, "peer", a.initCluster(), a.join(), a.serve(), a.leave(), a.dev(), a.config())
 	add(root, "cluster", a.status(), a.doctor(), a.vm(), a.peer(), a.token(), a.operation(), a.snapshot(), a.events(), a.settings(), a.capacity(), a.sql(),
 		a.domain(), a.recovery())
 	add(root, "catalogue", a.account(), a.image(), a.network(), a.size(), a.sshKey())
 	add(root, "inventory", a.inventoryCreate(), a.inventoryGet(), a.inventoryUpdate(), a.inventoryDelete(), a.schemas())
+	add(root, "services", a.service(), a.spell(), a.deal(), a.pkg(), a.registry())
 	add(root, "other", a.raw(), a.version(), a.completion())
 	root.SetHelpCommandGroupID("other")
 	return root
@@ -165,8 +167,8 @@ const usageTemplate = `{{if .HasExample}}Examples:
 {{if .HasParent}}
 {{end}}{{end}}{{if .HasParent}}Usage:
   {{if .HasAvailableSubCommands}}{{.CommandPath}} COMMAND{{else}}{{.UseLine}}{{end}}{{if .HasAvailableLocalFlags}} [flags]{{end}}
-{{end}}{{if .HasAvailableSubCommands}}{{$cmds := .Commands}}{{if .Groups}}{{range $group := .Groups}}
-{{.Title}}:{{if or (eq .ID "catalogue") (eq .ID "inventory") (eq .ID "other")}}{{range $cmds}}{{if and (eq .GroupID $group.ID) .IsAvailableCommand}} {{.Name}}{{end}}{{end}}{{else}}{{range $cmds}}{{if and (eq .GroupID $group.ID) .IsAvailableCommand}}
+{{end}}{{if .HasAvailableSubCommands}}{{$cmds := .Commands}}{{if .Groups}}{{range $group := .Groups}}{{if not (or (eq .ID "inventory") (eq .ID "services") (eq .ID "other"))}}
+{{end}}{{.Title}}:{{if or (eq .ID "catalogue") (eq .ID "inventory") (eq .ID "services") (eq .ID "other")}}{{range $cmds}}{{if and (eq .GroupID $group.ID) .IsAvailableCommand}} {{.Name}}{{end}}{{end}}{{else}}{{range $cmds}}{{if and (eq .GroupID $group.ID) .IsAvailableCommand}}
   {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}
 {{end}}{{else}}
 Commands:{{range $cmds}}{{if .IsAvailableCommand}}

@@ -63,6 +63,7 @@ func sentence(pointer, detail string) (string, bool) {
 // patterns are the forms that names and sums must have, in words.
 var patterns = map[string]string{
 	`^[a-z0-9][a-z0-9-]{0,62}$`:  "must be 1 to 63 of a-z, 0-9 and -, and not begin with -",
+	`^[a-z0-9][a-z0-9-]{0,50}$`:  "must be 1 to 51 of a-z, 0-9 and -, and not begin with -",
 	`^[0-9a-f]{64}$`:             "must be 64 of 0-9 and a-f",
 	`^[a-zA-Z0-9_.-]{1,15}$`:     "must be 1 to 15 letters, digits, _, . and -",
 	`^[a-zA-Z0-9_.-]{1,63}$`:     "must be 1 to 63 letters, digits, _, . and -",
@@ -106,6 +107,8 @@ var flagNames = map[string]string{
 	"cidr": "cidr", "gateway": "gateway", "first": "first", "last": "last", "cidr6": "cidr6", "gateway6": "gateway6",
 	"dns": "dns", "bridge": "bridge", "libvirt": "libvirt", "pools": "pool", "mtu": "mtu",
 	"vms": "vms", "addresses": "addresses", "reason": "reason", "timeout": "timeout", "ttl": "ttl", "uses": "uses", "role": "role", "month": "month", "tail": "tail",
+	"scope": "scope", "script": "file", "call_ttl": "call-ttl", "count": "count", "trigger/clock": "every", "trigger/clock/start_sec": "at", "trigger/clock/end_sec": "until",
+	"trigger/events": "on-event", "clock": "every", "events": "on-event", "kv": "kv", "grants": "grant", "spread": "spread", "state": "state",
 	"placement/peer": "peer", "placement/labels": "require-label", "placement/group": "group", "placement/spread": "spread",
 	"placement/spread_label": "spread", "placement/with": "with", "placement/apart_from": "apart-from",
 }
