@@ -192,14 +192,14 @@ func TestValuesOfOthers(t *testing.T) {
 
 func TestMailbox(t *testing.T) {
 	p := newPlace(t)
-	mine, other := p.run("mine", all), p.run("other", all)
+	mine := p.run("mine", all)
 	_, _, store := p.hosts.ForService(service("store", all), api.Actor{})
 	p.steps(mine,
 		"mailbox.push", `{"alias":"foreign","text":"hello"}`, `error: mailbox.push: foreign belongs to account...`,
 		"mailbox.push", `{"alias":"store","text":"hello"}`, `error: mailbox.push: store is a service...`)
 	mine = p.run("mine", all)
 	p.steps(mine, "mailbox.push", `{"alias":"other","text":"one"}`, `null`, "mailbox.push", `{"alias":"other","text":"two"}`, `null`)
-	other = p.run("other", all)
+	other := p.run("other", all)
 	p.steps(other, "mailbox.pop", `{}`, `{"from":"spell:mine","text":"one"}`, "mailbox.pop", `{}`, `{"from":"spell:mine","text":"two"}`, "mailbox.pop", `{}`, `null`)
 	p.steps(store, "mailbox.pop", `{}`, `error: mailbox.pop: only spells have a mailbox`)
 }

@@ -137,6 +137,10 @@ func (w *world) ask(ctx context.Context, a arguments, q question) (*http.Respons
 	if err != nil {
 		return nil, api.Errorf(api.Unavailable, a.function, "%s: %w", q.url.Redacted(), err)
 	}
+	if answer.Request != nil && !Allows(w.owner.grants.HTTP, answer.Request.URL) {
+		answer.Body.Close() // it was led on below us, where nobody asks the grants
+		return nil, notGranted(a.function+" of "+answer.Request.URL.Host, `http = ["`+answer.Request.URL.Host+`"]`)
+	}
 	return answer, nil
 }
 

@@ -136,11 +136,16 @@ func Disarmed(v state.View, spell api.Spell) string {
 }
 
 // deployed tells whether the package of a spell once was whole: all of it is there, and
-// its init has succeeded.
+// its init has succeeded. A spell that has run goes on running while its package is
+// updated, or an update fails: what was there before stays in force.
 func deployed(v state.View, spell api.Spell) bool {
 	whole := func(d api.Deployment) bool {
+		first := d.State == api.PackageCreated && d.Deploying
 		done := d.State == api.PackageCreated || d.State == api.PackageExisting || d.State == api.PackageUpdated
-		return d.Package == spell.Package && d.Scope == spell.Scope && (done || d.Init != "")
+		return d.Package == spell.Package && d.Scope == spell.Scope && (done && !first || d.Init != "")
+	}
+	if v.SpellStatus(spell.ID).Counter > 0 {
+		return true
 	}
 	if spell.Scope != api.ScopeCluster {
 		d, found := v.Deployment(spell.Scope, spell.Package)

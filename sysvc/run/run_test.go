@@ -637,14 +637,24 @@ func TestDisarmed(t *testing.T) {
 		s := spell("s", "a", clock(1))
 		s.Package = "p"
 		w.Spell(s)
-		w.Deployment(api.Deployment{Peer: "a", Package: "p", Scope: "a", State: api.PackageFailed})
 		p := start(t, w, "a", took(0))
-		time.Sleep(10 * time.Second)
-		if n := len(w.Runs("s-id")); n != 0 {
-			t.Fatalf("%d runs before the package was deployed", n)
+		for _, not := range []api.Deployment{
+			{State: api.PackageFailed}, {State: api.PackageCreated, Deploying: true}, {State: api.PackageCreated, Scope: api.ScopeCluster},
+		} {
+			not.Peer, not.Package = "a", "p"
+			if not.Scope == "" {
+				not.Scope = "a"
+			}
+			w.Deployment(not)
+			time.Sleep(10 * time.Second)
+			if n := len(w.Runs("s-id")); n != 0 {
+				t.Fatalf("%d runs before the package was deployed: %+v", n, not)
+			}
 		}
 		w.Deployment(api.Deployment{Peer: "a", Package: "p", Scope: "a", State: api.PackageCreated})
-		time.Sleep(10500 * time.Millisecond)
+		time.Sleep(5 * time.Second)
+		w.Deployment(api.Deployment{Peer: "a", Package: "p", Scope: "a", State: api.PackageFailed}) // an update
+		time.Sleep(5500 * time.Millisecond)
 		n := len(w.Runs("s-id"))
 		if n < 10 {
 			t.Errorf("%d runs in 10 s", n)
