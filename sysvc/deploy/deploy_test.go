@@ -222,7 +222,7 @@ func TestInitFails(t *testing.T) {
 		l := begin(t, b.peer("a"), nil, old)
 		after(time.Minute)
 		l.end()
-		b.failing["set_root"] = true
+		b.fail("set_root", true)
 		before, began := b.written(), len(b.calls)
 		l = begin(t, b.peer("a"), nil, with(t, old, "two"))
 		after(30 * time.Second) // tries after 0, 1, 3, 7 and 15 s, and a little
@@ -242,7 +242,7 @@ func TestInitFails(t *testing.T) {
 		if per := b.written() - before; per > len(b.calls)-began+5 {
 			t.Errorf("%d writes for %d tries: each writes its row alone", per, len(b.calls)-began)
 		}
-		b.failing["set_root"] = false
+		b.fail("set_root", false)
 		after(5 * time.Minute)
 		wantServices(t, b, "a", "helper", `names {"root":"two"}`)
 		wantRow(t, b, "a", "names", "names 1.0.0 updated 0")
@@ -251,12 +251,12 @@ func TestInitFails(t *testing.T) {
 		}
 		l.end()
 
-		b.failing["set_root"] = true
+		b.fail("set_root", true)
 		l = begin(t, b.peer("a"), nil, with(t, old, "three"))
 		after(time.Minute)
 		l.end()
 		wantServices(t, b, "a", "(helper)", "(names)", "helper", `names {"root":"two"}`)
-		b.failing["set_root"] = false
+		b.fail("set_root", false)
 		begin(t, b.peer("a"), nil, with(t, old, "two"))
 		after(time.Minute)
 		wantServices(t, b, "a", "helper", `names {"root":"two"}`)
@@ -407,7 +407,7 @@ func TestRemoval(t *testing.T) {
 func TestGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBook("a")
-		b.failing["set_root"] = true
+		b.fail("set_root", true)
 		l := begin(t, b.peer("a"), nil, load(t, names))
 		after(time.Minute)
 		l.end()

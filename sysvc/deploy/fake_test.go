@@ -128,6 +128,13 @@ func (b *book) set(f func(t *tables)) {
 	b.wrote("set")
 }
 
+// fail makes a function fail from now on, or no longer.
+func (b *book) fail(function string, fails bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.failing[function] = fails
+}
+
 func (b *book) written() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -154,8 +154,9 @@ func TestTakenOver(t *testing.T) {
 		b := newBook("a", "b")
 		p := b.peer("a")
 		p.left = 2
-		begin(t, p, nil, shared(t, "1.0.0", "one")).end()
-		wantServices(t, b, inCluster)
+		begin(t, p, nil, shared(t, "1.0.0", "one"))
+		after(time.Minute)
+		wantServices(t, b, inCluster, "(names)")
 		b.set(func(tb *tables) { b.down["a"] = true })
 		begin(t, b.peer("b"), nil, shared(t, "1.0.0", "one"))
 		after(time.Minute)
