@@ -1,6 +1,11 @@
 package builtin_test
 
-import "testing"
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
 
 const helloFolder = "../../docs/examples/hello"
 
@@ -34,5 +39,26 @@ func TestHelloSettings(t *testing.T) {
 	w := newWorld(t, p)
 	if got := answers[struct{ Text string }](w, anna, "hello", "greet", "{}"); got.Text != "Moin, World!" {
 		t.Errorf("got %+v", got)
+	}
+}
+
+// TestHelloIsInTheDocs: what the docs have a newcomer type is what is tested here.
+func TestHelloIsInTheDocs(t *testing.T) {
+	docs, err := os.ReadFile("../../docs/system-services.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(helloFolder + "/*")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("found %v: %v", files, err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(docs), "\n```"+map[string]string{".toml": "toml", ".star": "python"}[filepath.Ext(file)]+"\n"+string(text)+"```\n") {
+			t.Errorf("%s is not in docs/system-services.md as it is", file)
+		}
 	}
 }

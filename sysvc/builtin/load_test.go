@@ -1,11 +1,13 @@
 package builtin_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/cmd/orchd/config"
 	"github.com/orchd/orchd/sysvc/pack"
 )
 
@@ -91,5 +93,23 @@ func TestGrantedHosts(t *testing.T) {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
 		})
+	}
+}
+
+// TestDefaultsOfTheConfiguration: what the node's configuration shows as defaults is what
+// the packages have.
+func TestDefaultsOfTheConfiguration(t *testing.T) {
+	s := config.Default().SystemServices
+	for name, want := range map[string]map[string]any{
+		"aqua-ipfs": {"local_api_multiaddr": s.AquaIPFS.LocalAPI, "external_api_multiaddr": s.AquaIPFS.ExternalAPI},
+		"decider": {"decider_period_sec": s.Decider.Period, "worker_period_sec": s.Decider.WorkerPeriod,
+			"network_api_endpoint": s.Decider.Endpoint, "worker_ipfs_multiaddr": s.Decider.WorkerIPFS},
+		"registry": {"registry_period_sec": s.Registry.Period, "expired_period_sec": s.Registry.Expired,
+			"renew_period_sec": s.Registry.Renew, "replicate_period_sec": s.Registry.Replicate},
+		"trust-graph": {"root": s.TrustGraph.Root, "max_chain_length": s.TrustGraph.MaxChain, "certs": s.TrustGraph.Certs},
+	} {
+		if got := folder(t, name, nil).Settings; fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("%s: the package has %v, the configuration %v", name, got, want)
+		}
 	}
 }
