@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -181,10 +182,13 @@ func TestRowsRoundTrip(t *testing.T) {
 // fill sets v to something random: what clients send, and what they should not.
 func fill(rng *rand.Rand, v reflect.Value) {
 	texts := []string{"", "a", "<b>&amp;", "\u2028\x00\"\\", "é\xff", "null", "9007199254740993"}
+	objects := []string{"", "null", `{"a":"<&>\u003c\u2028"}`, `[1.0,1e3,{}]`, `{ "a": 1 }`, `{"a":`, `"text"`, `12`, "no JSON", "{}\n", `{"$row":"AA=="}`}
 	switch v.Interface().(type) {
 	case inventory.Object:
-		objects := []string{"", "null", `{"a":"<&>\u003c\u2028"}`, `[1.0,1e3,{}]`, `{ "a": 1 }`, `{"a":`, `"text"`, `12`, "no JSON", "{}\n", `{"$row":"AA=="}`}
 		v.SetString(objects[rng.IntN(len(objects))])
+		return
+	case json.RawMessage:
+		v.SetBytes([]byte(objects[rng.IntN(len(objects))]))
 		return
 	case time.Time:
 		v.Set(reflect.ValueOf([]time.Time{{}, epoch0, time.Unix(rng.Int64N(1<<34), rng.Int64N(1e9))}[rng.IntN(3)]))
@@ -197,6 +201,8 @@ func fill(rng *rand.Rand, v reflect.Value) {
 		v.SetInt(int64(rng.Uint64()) >> rng.IntN(64))
 	case reflect.Uint64:
 		v.SetUint(rng.Uint64() >> rng.IntN(64))
+	case reflect.Uint32:
+		v.SetUint(uint64(rng.Uint32() >> rng.IntN(32)))
 	case reflect.String:
 		v.SetString(texts[rng.IntN(len(texts))])
 	case reflect.Pointer:

@@ -31,12 +31,16 @@ func plant(v reflect.Value, secret bool) (secrets int) {
 		v.SetString(`{"a":1}`)
 		return 0
 	}
+	if v.Type() == rawJSONType {
+		v.SetBytes([]byte(`{"a":"public"}`))
+		return 0
+	}
 	switch v.Kind() {
 	case reflect.Bool:
 		v.SetBool(true)
 	case reflect.Int, reflect.Int64:
 		v.SetInt(7)
-	case reflect.Uint64:
+	case reflect.Uint64, reflect.Uint32:
 		v.SetUint(7)
 	case reflect.String:
 		v.SetString("public")
@@ -218,6 +222,9 @@ var public = map[string]string{
 	"peers.wrap_key":   "a public key: what is wrapped for it stands in settings, tagged",
 
 	"ssh_keys.public_key": "a public key",
+
+	"services.modules.settings": "what a package tells its modules, as its files say it to everybody on the host",
+	"spell_kv.key":              "the name of a value",
 
 	"vms.status.ssh_host_keys.key": "a public key of the guest, to be compared with what ssh shows",
 }

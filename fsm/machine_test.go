@@ -17,14 +17,14 @@ import (
 
 // log is a machine with a log of its own, for stories told command by command.
 type log struct {
-	t     *testing.T
+	t     testing.TB
 	m     *Machine
 	index uint64
 	at    time.Time
 }
 
 // newLog is a cluster of peers a, b, ... with 4 vcpus, 4096 MiB and 40 GiB each.
-func newLog(t *testing.T, names ...string) *log {
+func newLog(t testing.TB, names ...string) *log {
 	t.Helper()
 	l := &log{t: t, m: New(), at: epoch0}
 	l.must(ActorOfPeer(names[0]), initCluster, clusterInit{

@@ -68,19 +68,26 @@ func (s *scribe) command(t *testing.T) []byte {
 	}
 	all := []func(*testing.T) []byte{
 		s.create, s.create, s.create, s.act, s.act, s.begin, s.begin, s.report, s.report, s.bury,
-		s.saw, s.reassign, s.reassign, s.reassign, s.label, s.image, s.unimage, s.token, s.untoken, s.join, s.host, s.cordon, s.unpeer, s.tidy, s.keep,
+		s.saw, s.reassign, s.reassign, s.reassign, s.reassign, s.reassign, s.reassign, s.label, s.image, s.unimage, s.token, s.untoken, s.join, s.host, s.cordon, s.unpeer, s.unpeer, s.unpeer, s.tidy, s.keep,
 		s.fleet, s.fleet, s.fleet, s.fleet, s.fleet, s.fleet, s.fleet, s.fleet, s.fleet, s.fleet,
 		s.smdCommand, s.smdCommand, s.smdCommand, s.smdCommand, s.smdCommand, s.smdCommand, s.smdCommand, s.smdCommand, s.smdCommand, s.smdCommand,
 		s.rollback, s.rollback, s.rollback, s.settle, s.allocate, s.allocate, s.allocate, s.allocate, s.fleet, s.fleet, s.fleet, s.fleet,
 		s.catalogue, s.catalogue, s.catalogue, s.catalogue, s.catalogue, s.catalogue, s.catalogue, s.catalogue,
 		s.life, s.life, s.life, s.life, s.life, s.life, s.life, s.life, s.life, s.life, s.life, s.life, s.lose,
+		s.system, s.system, s.system, s.system, s.system, s.system, s.system, s.system, s.system, s.system, s.system, s.system,
 	}
 	return all[s.rng.IntN(len(all))](t)
 }
 
 func (s *scribe) encoded(t *testing.T, typ Type, actor api.Actor, body any) []byte {
 	t.Helper()
-	m := Meta{Type: typ, V: 1, ID: fmt.Sprintf("%08x-0000-4000-8000-%012x", s.rng.Uint32(), s.rng.Uint64()&0xffffffffffff), Actor: actor}
+	return s.encodedBehind(t, typ, actor, body, nil)
+}
+
+// encodedBehind is a command that the run of a spell sends.
+func (s *scribe) encodedBehind(t *testing.T, typ Type, actor api.Actor, body any, fence *api.Fence) []byte {
+	t.Helper()
+	m := Meta{Type: typ, V: 1, ID: fmt.Sprintf("%08x-0000-4000-8000-%012x", s.rng.Uint32(), s.rng.Uint64()&0xffffffffffff), Actor: actor, Fence: fence}
 	if s.rng.IntN(4) == 0 {
 		sum := sha256.Sum256([]byte{byte(s.rng.IntN(2))})
 		m.Once = &api.OnceKey{Key: fmt.Sprintf("%s POST /v1 k%d", actor.ID, s.rng.IntN(30)), Body: sum[:]}

@@ -28,6 +28,7 @@ func TestReplicasAgree(t *testing.T) {
 		b.KeepChanges(0)
 		var ours, before, behind stream
 		var jumped uint64
+		runs := counters{}
 		for i := range 500 {
 			e := s.next(t)
 			want := s.m.Read()
@@ -54,6 +55,8 @@ func TestReplicasAgree(t *testing.T) {
 			ledgerHolds(t, seed, want)
 			catalogueHolds(t, seed, want)
 			guestsHold(t, seed, want)
+			servicesHold(t, seed, want)
+			runs.rise(t, seed, want)
 		}
 		ours.drain(s.m)
 		behind.drain(b)
@@ -63,6 +66,7 @@ func TestReplicasAgree(t *testing.T) {
 		}
 		fleetHolds(t, seed, b.Read())
 		catalogueHolds(t, seed, b.Read())
+		servicesHold(t, seed, b.Read())
 		compareStates(t, seed, s.m, b)
 		if err := b.Verify(); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
@@ -106,6 +110,7 @@ func TestEntriesAppliedWhole(t *testing.T) {
 		sameChanges(t, fmt.Sprintf("seed %d", seed), whole.changes, single.changes)
 		fleetHolds(t, seed, b.Read())
 		catalogueHolds(t, seed, b.Read())
+		servicesHold(t, seed, b.Read())
 		compareStates(t, seed, s.m, b)
 		if err := b.Verify(); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)

@@ -125,10 +125,16 @@ func (b *runBatch) begin(c api.RunBegin) {
 
 // turn tells whether a run may begin beside those that go on.
 func (r *runs) turn(o api.Overlap) bool {
-	if o != api.OverlapAllow {
-		return !r.busy()
+	most := 1
+	if o == api.OverlapAllow {
+		most = maxRunning
 	}
-	return len(r.Runs) < maxRunning
+	for _, run := range r.Runs {
+		if run.State == api.RunRunning {
+			most--
+		}
+	}
+	return most > 0
 }
 
 // mark notes that a firing is over; false when it was before, or is none of the trigger's.
