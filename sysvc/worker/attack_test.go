@@ -70,7 +70,7 @@ func TestAttacksOfWASM(t *testing.T) {
 		t.Fatalf("got %s, %v", got, err)
 	}
 	for _, a := range []attack{
-		{name: "loop until the deadline", function: "loop", within: 10 * time.Second, is: ErrDeadline},
+		{name: "loop until the deadline", function: "loop", within: 2 * time.Second, is: ErrDeadline},
 		{name: "grow", function: "grow", is: ErrMemory},
 		{name: "recurse", function: "recurse"},
 		{name: "10 MB as the result", function: "huge", says: []string{"return invalid result"}},
