@@ -11,7 +11,7 @@ import (
 )
 
 func main() {
-	if len(os.Args) == 2 && os.Args[1] == peer.WorkerCommand {
+	if len(os.Args) > 1 && os.Args[1] == peer.WorkerCommand {
 		os.Exit(worker.Main())
 	}
 	os.Exit(cli.Main())

@@ -11,6 +11,7 @@ import (
 
 	"github.com/orchd/orchd/api"
 	"github.com/orchd/orchd/api/server"
+	"github.com/orchd/orchd/sysvc/run"
 )
 
 // scopes are the scopes in which a name is looked for: the one that is meant, by its
@@ -71,9 +72,8 @@ func (v view) Spell(scope, ref string) (api.SpellView, error) {
 // spell is a spell with what is known of its runs, and when its clock fires next.
 func (v view) spell(s api.Spell) api.SpellView {
 	out := api.SpellView{Spell: s, Status: v.SpellStatus(s.ID)}
-	if v.Suspended(s.Account) {
-		out.Status.Disarmed = "account " + s.Account + " is suspended"
-	} else if s.Trigger.Clock.StartSec != 0 {
+	out.Status.Disarmed = run.Disarmed(systemView{v.Reader}, s)
+	if out.Status.Disarmed == "" && s.Trigger.Clock.StartSec != 0 {
 		out.Status.Next = nextTick(s.Trigger.Clock, out.Status.Start, v.peer.cfg.Now())
 	}
 	return out
@@ -219,9 +219,9 @@ func (p *Peer) RunSpell(ctx context.Context, s api.Spell) (api.SpellRun, error) 
 	if at == p.identity.PeerID {
 		return p.runHere(ctx, s.ID)
 	}
-	var run api.SpellRun
-	err := p.passOn(ctx, at, "/peer/spells/"+s.ID+"/run", nil, &run)
-	return run, err
+	var began api.SpellRun
+	err := p.passOn(ctx, at, "/peer/spells/"+s.ID+"/run", nil, &began)
+	return began, err
 }
 
 func (p *Peer) runHere(ctx context.Context, spell string) (api.SpellRun, error) {
