@@ -12,9 +12,10 @@ import (
 
 func (a *App) pkg() *cobra.Command {
 	return a.group("package", "What services and spells come in, and what became of it", `
-orchd package list
-orchd package list --state failed -o wide`,
-		a.packageList())
+orchd package list --state failed -o wide
+orchd package new hello
+orchd package check hello`,
+		a.packageList(), a.packageCheck(), a.packageNew())
 }
 
 func (a *App) deployments() listing[api.Deployment] {

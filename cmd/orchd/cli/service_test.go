@@ -300,3 +300,27 @@ func TestTabOfServices(t *testing.T) {
 		}
 	}
 }
+
+// TestPackagesOnDisk: the package that new writes is good, and check says what is wrong with another.
+func TestPackagesOnDisk(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "hello")
+	if r := run(t.Context(), App{}, "package", "new", dir); r.code != 0 || !strings.Contains(r.stderr, "orchd package check "+dir) {
+		t.Fatalf("new: exit %d, %q", r.code, r.stderr)
+	}
+	r := run(t.Context(), App{}, "package", "check", dir, "--no-headers")
+	if want := "hello        service   greet\nhello-beat   spell     every 1m0s\n"; r.code != 0 || r.stdout != want || !strings.Contains(r.stderr, "hello 0.1.0 is a good package") {
+		t.Errorf("check: exit %d, %q, %q, want %q", r.code, r.stdout, r.stderr, want)
+	}
+	if r := run(t.Context(), App{}, "package", "new", dir); r.code != exitUsage || !strings.Contains(r.stderr, "exists") {
+		t.Errorf("new where one is: exit %d, %q", r.code, r.stderr)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "beat.star"), []byte("def run():\n    nonsense(1)\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r := run(t.Context(), App{}, "package", "check", dir); r.code != exitUsage || !strings.Contains(r.stderr, "hello-beat.star:2:5") || !strings.Contains(r.stderr, "nonsense") {
+		t.Errorf("a script that does not compile: exit %d, %q", r.code, r.stderr)
+	}
+	if r := run(t.Context(), App{}, "package", "check", filepath.Dir(dir)); r.code != exitUsage || r.stdout != "" {
+		t.Errorf("no package: exit %d, %q", r.code, r.stderr)
+	}
+}

@@ -1,0 +1,155 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/sysvc/pack"
+	"github.com/orchd/orchd/sysvc/worker/starlark"
+)
+
+// piece is what a package brings: a service or a spell.
+type piece struct {
+	Alias string `json:"alias"`
+	Kind  string `json:"kind"` // service or spell
+	What  string `json:"what"` // functions, or when it runs
+}
+
+func pieces() listing[piece] {
+	return listing[piece]{
+		name: func(p piece) string { return p.Alias },
+		columns: []column[piece]{
+			{head: "ALIAS", text: func(p piece) string { return p.Alias }},
+			{head: "KIND", text: func(p piece) string { return p.Kind }},
+			{head: "WHAT", text: func(p piece) string { return p.What }},
+		},
+	}
+}
+
+func (a *App) packageCheck() *cobra.Command {
+	return a.verb(verb{
+		use:     "check DIR",
+		short:   "Read a package as a peer would, compile its scripts, and say what it brings",
+		long:    "Read a package as a peer would, compile its scripts, and say what it brings. It asks no peer, and runs nothing.",
+		example: "orchd package check /etc/orchd/packages/hello\norchd package check hello -o json",
+		min:     1, max: 1,
+		run: func(_ context.Context, args []string) error {
+			p, err := pack.LoadDir(a.home(args[0]))
+			if err != nil {
+				return &failure{exitUsage, err.Error(), "docs/system-services.md tells how a package is made"}
+			}
+			found, err := examined(p)
+			if err != nil {
+				return &failure{exitUsage, err.Error(), "mend that and check again"}
+			}
+			a.say("%s %s is a good package, of the scope %s", p.Name, p.Version, p.Scope)
+			return pieces().all(a, found)
+		},
+	})
+}
+
+// examined compiles what a package brings.
+func examined(p pack.Package) (all []piece, failed error) {
+	engine := starlark.New()
+	for _, s := range p.Services {
+		what := "WASM"
+		for _, m := range s.Modules {
+			if m.Kind != api.ModuleStarlark {
+				what = "WASM"
+				continue
+			}
+			functions, err := engine.Functions(starlark.Module{Name: m.Name, Digest: m.Digest}, func(digest string) ([]byte, error) { return p.Files[digest], nil })
+			failed = errors.Join(failed, inScript(err))
+			what = strings.Join(functions, " ")
+		}
+		all = append(all, piece{s.Alias, "service", what})
+	}
+	for _, s := range p.Spells {
+		functions, err := engine.Functions(starlark.Module{Name: s.Alias, Digest: s.Alias}, func(string) ([]byte, error) { return []byte(s.Script), nil })
+		if err == nil && !slices.Contains(functions, "run") {
+			err = fmt.Errorf("the spell %s does not define run()", s.Alias)
+		}
+		failed = errors.Join(failed, inScript(err))
+		all = append(all, piece{s.Alias, "spell", triggerText(s.Trigger)})
+	}
+	return all, failed
+}
+
+// inScript says where in a script something is wrong, if the text does not.
+func inScript(err error) error {
+	if e, ok := errors.AsType[*starlark.Error](err); ok && !strings.Contains(e.Msg, e.At) {
+		return fmt.Errorf("%s: %s", e.At, e.Msg)
+	}
+	return err
+}
+
+// skeleton is a small package that works, by file.
+var skeleton = map[string]string{
+	"package.toml": `name = "NAME"
+version = "0.1.0"
+scope = "peer"                  # or "cluster"
+description = "Greets, and counts how often"
+
+[grants]
+kv = true
+
+[settings]
+greeting = "hello"
+period_sec = 60
+
+[[services]]
+alias = "NAME"
+modules = [{ name = "NAME", file = "NAME.star" }]
+viewer = ["greet"]
+
+[[spells]]
+alias = "NAME-beat"
+file = "beat.star"
+trigger = { clock = { start_sec = 1, period_sec = "$period_sec" } }
+`,
+	"NAME.star": `# What can be called: orchd service call NAME greet name=anna
+
+def greet(name = "world"):
+    return "%s, %s" % (settings["greeting"], name)
+`,
+	"beat.star": `# Runs every period_sec seconds: orchd spell log NAME-beat
+
+def run():
+    log("beat", kv.add_u32("beats", 1))
+`,
+}
+
+func (a *App) packageNew() *cobra.Command {
+	return a.verb(verb{
+		use:     "new DIR",
+		short:   "Write a small package that works, to make one's own of",
+		example: "orchd package new hello\norchd package new /etc/orchd/packages/hello",
+		min:     1, max: 1,
+		run: func(_ context.Context, args []string) error {
+			dir := a.home(args[0])
+			name := filepath.Base(filepath.Clean(dir))
+			if !api.ValidName(name) {
+				return usagef("the last part of DIR is the name of the package: 1 to 63 of a-z, 0-9 and -; got %q", name)
+			}
+			if err := os.Mkdir(dir, 0o755); err != nil {
+				return usagef("make the folder: %v", err)
+			}
+			for file, text := range skeleton {
+				path := filepath.Join(dir, strings.ReplaceAll(file, "NAME", name))
+				if err := os.WriteFile(path, []byte(strings.ReplaceAll(text, "NAME", name)), 0o644); err != nil {
+					return err
+				}
+			}
+			a.say("see whether it is good: orchd package check %s", args[0])
+			return nil
+		},
+	})
+}
