@@ -343,6 +343,11 @@ func TestDealsArePolled(t *testing.T) {
 	}
 	same(t, "workers", w.workers("web"), []string{"web-1", "web-2"})
 	w.settle()
+	type polled struct{ Deals []struct{ Name string } }
+	if all, own := answers[polled](w, root, "connector", "deals", "{}"), answers[polled](w, bert, "connector", "deals", "{}"); len(all.Deals) != 3 || len(own.Deals) != 0 {
+		t.Errorf("an admin is shown %v, another account %v", all, own)
+	}
+	w.refuses(watcher, "connector", "deals", "{}", "is for operators")
 
 	offered = fmt.Sprintf(`[{"name": "web", "account": "co-op", "spec": %s, "state": "inactive"}]`, spec(2))
 	w.tick("decider-deals")
