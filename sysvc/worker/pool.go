@@ -13,7 +13,7 @@ import (
 )
 
 // Pool runs calls, each in a worker of its own. Workers are started when they are needed,
-// and stay.
+// and end when they have rested for a while.
 type Pool struct {
 	cfg     Config
 	slots   chan struct{} // one for each worker that is in use
@@ -217,6 +217,7 @@ func (p *Pool) takeIdle(program Program) *process {
 		}
 	}
 	w := p.idle[at]
+	w.rest.Stop()
 	p.idle = slices.Delete(p.idle, at, at+1)
 	return w
 }
@@ -226,6 +227,20 @@ func (p *Pool) release(w *process) {
 	defer p.mu.Unlock()
 	if !p.closed {
 		p.idle = append(p.idle, w)
+		w.rest = time.AfterFunc(p.cfg.Rest, func() { p.dismiss(w) })
+	}
+}
+
+// dismiss ends a worker that still rests.
+func (p *Pool) dismiss(w *process) {
+	p.mu.Lock()
+	at := slices.Index(p.idle, w)
+	if at >= 0 {
+		p.idle = slices.Delete(p.idle, at, at+1)
+	}
+	p.mu.Unlock()
+	if at >= 0 {
+		p.retire(w)
 	}
 }
 

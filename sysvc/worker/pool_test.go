@@ -306,6 +306,21 @@ func TestKilledWhileIdle(t *testing.T) {
 	}
 }
 
+// A worker that nobody needs goes, and the next call starts another.
+func TestWorkersRest(t *testing.T) {
+	b := newPool(t)
+	b.cfg.Rest = time.Millisecond
+	b.works(t)
+	b.Pool.mu.Lock()
+	for w := range b.Pool.all {
+		b.Pool.mu.Unlock()
+		<-w.gone
+		b.Pool.mu.Lock()
+	}
+	b.Pool.mu.Unlock()
+	b.works(t)
+}
+
 func TestCancelAndClose(t *testing.T) {
 	b := newPool(t)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -34,6 +34,7 @@ type process struct {
 	once   sync.Once
 	cmd    *exec.Cmd
 	has    map[string]bool // digests of modules that it was given
+	rest   *time.Timer     // ends it when it has rested for long; nil: it has not rested yet
 }
 
 // start starts a worker and waits until it has given up its rights. adopt is told of the

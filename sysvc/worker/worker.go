@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"runtime"
+	"time"
 
 	"github.com/orchd/orchd/api"
 )
@@ -62,9 +63,10 @@ type Config struct {
 	// Command starts a child, which calls Main; default: this binary with sysvc-worker. The
 	// memory limit follows as one more argument.
 	Command []string
-	Workers int    // children at most; default: 2 for each core, at most 8
-	Memory  int64  // bytes that one call may take, beside what a worker needs for itself; default 128 MiB
-	Steps   uint64 // of Starlark, in one call and all calls inside it; default 100 million
+	Workers int           // children at most; default: 2 for each core, at most 8
+	Memory  int64         // bytes that one call may take, beside what a worker needs for itself; default 128 MiB
+	Steps   uint64        // of Starlark, in one call and all calls inside it; default 100 million
+	Rest    time.Duration // how long a worker stays without a call; default 1 minute
 	Source  Source
 	Log     *slog.Logger
 }
@@ -73,6 +75,7 @@ type Config struct {
 const (
 	defaultMemory = 128 << 20
 	defaultSteps  = 100_000_000
+	defaultRest   = time.Minute
 	maxWorkers    = 8
 )
 
@@ -88,6 +91,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Steps == 0 {
 		c.Steps = defaultSteps
+	}
+	if c.Rest <= 0 {
+		c.Rest = defaultRest
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

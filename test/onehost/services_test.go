@@ -19,7 +19,7 @@ import (
 
 // withPackages gives the peers the packages that come with orchd: the k-th those that
 // the k-th list names, the last list for all further ones.
-func withPackages(t *testing.T, lists ...[]string) func(int, *peer.Config) {
+func withPackages(t testing.TB, lists ...[]string) func(int, *peer.Config) {
 	t.Helper()
 	program := os.Getenv("ORCHD_BIN")
 	if program == "" {
@@ -31,7 +31,7 @@ func withPackages(t *testing.T, lists ...[]string) func(int, *peer.Config) {
 	}
 }
 
-func enabled(t *testing.T, names ...string) []pack.Package {
+func enabled(t testing.TB, names ...string) []pack.Package {
 	t.Helper()
 	all, err := builtin.All()
 	if err != nil {
@@ -50,7 +50,7 @@ func enabled(t *testing.T, names ...string) []pack.Package {
 }
 
 // soon waits until f gives nil.
-func soon(t *testing.T, what string, f func() error) {
+func soon(t testing.TB, what string, f func() error) {
 	t.Helper()
 	lab.Eventually(t, time.Minute, func() error {
 		if err := f(); err != nil {
@@ -67,7 +67,7 @@ func idOf(p *Peer) string {
 }
 
 // deployed waits until each peer has each of its packages.
-func deployed(t *testing.T, c *Cluster) {
+func deployed(t testing.TB, c *Cluster) {
 	t.Helper()
 	soon(t, "packages deployed", func() error {
 		for _, p := range c.Peers {
