@@ -123,9 +123,6 @@ func (s *Server) listPackages(ctx context.Context, in *listPackagesInput) (*Repl
 	return &Reply[api.Page[api.Deployment]]{Status: http.StatusOK, Head: seen(v, in.Consistency), Body: page}, nil
 }
 
-// maxArguments bounds the body of a call.
-const maxArguments = api.MaxCallResult
-
 var functionForm = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]{0,62}$`)
 
 func describeCall(h huma.API, op *huma.Operation) {
