@@ -141,7 +141,15 @@ type Settings struct {
 	Voters   int              `json:"voters" enum:"1,3,5" doc:"How many peers should vote"`
 	Snapshot SnapshotSettings `json:"snapshot"`
 	History  HistorySettings  `json:"history"`
+	Trust    TrustSettings    `json:"trust"`
 	Auth     AuthSettings     `json:"auth"`
+}
+
+// TrustSettings say who must be vouched for, by a signature with a key that weighs as
+// much in the package trust-graph. 0: nobody.
+type TrustSettings struct {
+	JoinWeight  int `json:"join_weight" minimum:"0" maximum:"100000" doc:"What the key must weigh that signs a newcomer's request to join; 0: none is asked for"`
+	ImageWeight int `json:"image_weight" minimum:"0" maximum:"100000" doc:"What the key must weigh that signs the sum of an image; 0: none is asked for"`
 }
 
 // SnapshotSettings say when marked snapshots are taken and which stay.

@@ -15,6 +15,7 @@ type exportable interface {
 	exportFolder(f *snapshot.Folder, w io.Writer) (rows int64, err error)
 	public(value []byte) ([]byte, error)
 	publicRows(s *state) iter.Seq[PublicRow]
+	shownRow(s *state, key string) (PublicRow, bool)
 	replayable
 }
 

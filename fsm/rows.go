@@ -24,16 +24,38 @@ func (r Reader) PublicRows(table string) (iter.Seq[PublicRow], error) {
 	return t.publicRows(r.state), nil
 }
 
+// PublicRow finds a row of a table by its key.
+func (r Reader) PublicRow(table, key string) (PublicRow, bool, error) {
+	t, err := offered("read", table)
+	if err != nil {
+		return PublicRow{}, false, err
+	}
+	row, ok := t.shownRow(r.state, key)
+	return row, ok, nil
+}
+
+func (t *table[T]) shownRow(s *state, key string) (PublicRow, bool) {
+	it, ok := t.in(s).rows.Get(key)
+	if !ok {
+		return PublicRow{}, false
+	}
+	return t.shown(it.row), true
+}
+
 func (t *table[T]) publicRows(s *state) iter.Seq[PublicRow] {
 	return func(yield func(PublicRow) bool) {
 		for row := range t.rowsAfter(s, "") {
-			shown := PublicRow{Key: t.key(row), JSON: func() json.RawMessage { return t.encoded(snapshot.Redacted(row)) }}
-			if t.account != nil {
-				shown.Account = t.account(row)
-			}
-			if !yield(shown) {
+			if !yield(t.shown(row)) {
 				return
 			}
 		}
 	}
+}
+
+func (t *table[T]) shown(row *T) PublicRow {
+	p := PublicRow{Key: t.key(row), JSON: func() json.RawMessage { return t.encoded(snapshot.Redacted(row)) }}
+	if t.account != nil {
+		p.Account = t.account(row)
+	}
+	return p
 }

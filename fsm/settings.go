@@ -21,6 +21,13 @@ const (
 	SettingHistoryRetainFor = "history.retain_for" // how long changes are kept
 )
 
+// The settings that ask for trust, as a weight in the package trust-graph: a join, or an
+// image, must be signed with a key that weighs as much. 0: nothing need be signed.
+const (
+	SettingTrustJoin  = "trust.join_weight"
+	SettingTrustImage = "trust.image_weight"
+)
+
 // choice is a setting that people choose: a leaf of api.Settings. Its name, with
 // slashes for dots, is its JSON pointer there.
 type choice struct {
@@ -47,6 +54,8 @@ var choices = []choice{
 	{SettingSnapshotDaily, asNumber, "30", numberFrom(0)},
 	{SettingSnapshotMonthly, asNumber, "12", numberFrom(0)},
 	{SettingHistoryRetainFor, asText, "9600h", durationFrom(time.Hour, false)},
+	{SettingTrustJoin, asNumber, "0", numberFrom(0)},
+	{SettingTrustImage, asNumber, "0", numberFrom(0)},
 	{SettingJWKS, asText, "", authFault(SettingJWKS)},
 	{SettingIssuer, asText, "", authFault(SettingIssuer)},
 	{SettingAudience, asText, "", authFault(SettingAudience)},
@@ -187,6 +196,7 @@ func (r Reader) Settings() api.Settings {
 		Snapshot: api.SnapshotSettings{Interval: r.chosen(SettingSnapshotInterval), Retain: r.number(SettingSnapshotRetain),
 			Daily: r.number(SettingSnapshotDaily), Monthly: r.number(SettingSnapshotMonthly)},
 		History: api.HistorySettings{RetainFor: r.chosen(SettingHistoryRetainFor)},
+		Trust:   api.TrustSettings{JoinWeight: r.number(SettingTrustJoin), ImageWeight: r.number(SettingTrustImage)},
 		Auth: api.AuthSettings{JWTSecretSet: len(secret.Sealed) > 0, JWKS: r.chosen(SettingJWKS), Issuer: r.chosen(SettingIssuer), Audience: r.chosen(SettingAudience),
 			AnonymousRead: r.chosen(SettingAnonymousRead) == "true", SMDAnonymous: r.chosen(SettingSMDAnonymous) == "true",
 			JWTRole: api.Role(r.chosen(SettingJWTRole))},

@@ -143,7 +143,7 @@ func (s system) Read(ctx context.Context, table string, filter map[string]string
 	if hidden(ctx)(table) {
 		return nil, api.Errorf(api.Forbidden, "read", "table %s is for admins", table)
 	}
-	rows, err := s.machine.Read().PublicRows(table)
+	rows, err := rowsLike(s.machine.Read(), table, filter)
 	if err != nil {
 		return nil, err
 	}
@@ -161,6 +161,16 @@ func (s system) Read(ctx context.Context, table string, filter map[string]string
 		}
 	}
 	return found, nil
+}
+
+// rowsLike are the rows of a table that a filter may match: one where it names the id,
+// which is the key of most tables.
+func rowsLike(r fsm.Reader, table string, filter map[string]string) (iter.Seq[fsm.PublicRow], error) {
+	row, found, err := r.PublicRow(table, filter["id"])
+	if err == nil && found {
+		return func(yield func(fsm.PublicRow) bool) { yield(row) }, nil
+	}
+	return r.PublicRows(table)
 }
 
 // matches tells whether the fields of a row, with dots between levels, have those values.
