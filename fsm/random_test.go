@@ -68,12 +68,12 @@ func (s *scribe) command(t *testing.T) []byte {
 	}
 	all := []func(*testing.T) []byte{
 		s.create, s.create, s.create, s.act, s.act, s.begin, s.begin, s.report, s.report, s.bury,
-		s.saw, s.reassign, s.reassign, s.reassign, s.reassign, s.reassign, s.reassign, s.label, s.image, s.unimage, s.token, s.untoken, s.join, s.host, s.cordon, s.unpeer, s.unpeer, s.unpeer, s.tidy, s.keep,
+		s.saw, s.reassign, s.reassign, s.reassign, s.reassign, s.reassign, s.reassign, s.label, s.image, s.unimage, s.token, s.untoken, s.join, s.join, s.host, s.cordon, s.unpeer, s.unpeer, s.unpeer, s.tidy, s.keep,
 		s.fleet, s.fleet, s.fleet, s.fleet, s.fleet, s.fleet, s.fleet, s.fleet, s.fleet, s.fleet,
 		s.smdCommand, s.smdCommand, s.smdCommand, s.smdCommand, s.smdCommand, s.smdCommand, s.smdCommand, s.smdCommand, s.smdCommand, s.smdCommand,
 		s.rollback, s.rollback, s.rollback, s.settle, s.allocate, s.allocate, s.allocate, s.allocate, s.fleet, s.fleet, s.fleet, s.fleet,
 		s.catalogue, s.catalogue, s.catalogue, s.catalogue, s.catalogue, s.catalogue, s.catalogue, s.catalogue,
-		s.life, s.life, s.life, s.life, s.life, s.life, s.life, s.life, s.life, s.life, s.life, s.life, s.lose,
+		s.life, s.life, s.life, s.life, s.life, s.life, s.life, s.life, s.life, s.life, s.life, s.life, s.lose, s.lose, s.lose,
 		s.system, s.system, s.system, s.system, s.system, s.system, s.system, s.system, s.system, s.system, s.system, s.system,
 	}
 	return all[s.rng.IntN(len(all))](t)

@@ -385,8 +385,8 @@ func TestRollbackToBeforeATable(t *testing.T) {
 func TestSnapshotsThatCannotBeCompared(t *testing.T) {
 	p := newPast(t, func(p *past) { p.node("n", inventory.ComputeNode{}) })
 	whole := p.m.published.Load()
-	foreign := folderWith(t, whole, snapshot.Table{Name: "spells", Write: images.content(whole).Write})
-	if _, err := p.m.Read().Difference(foreign); !api.IsKind(err, api.Conflict) || !strings.Contains(err.Error(), `"spells"`) {
+	foreign := folderWith(t, whole, snapshot.Table{Name: "charms", Write: images.content(whole).Write})
+	if _, err := p.m.Read().Difference(foreign); !api.IsKind(err, api.Conflict) || !strings.Contains(err.Error(), `"charms"`) {
 		t.Errorf("a table that is not known: got %v, want a conflict with its name", err)
 	}
 	for _, table := range []string{"compute_nodes/part-0000.parquet", "vms.parquet"} {
@@ -405,7 +405,7 @@ func TestRollbackThatCannotBeRead(t *testing.T) {
 	p.node("n", inventory.ComputeNode{})
 	good := p.difference().command.Tables[0]
 	for name, table := range map[string]tableRestore{
-		"a table that is not known": {Name: "spells"},
+		"a table that is not known": {Name: "charms"},
 		"a table of no rollback":    {Name: "vms"},
 		"no packed rows":            {Name: good.Name, Rows: 1, Bytes: 9, Packed: []byte("nonsense")},
 		"cut short":                 {Name: good.Name, Rows: 1, Bytes: good.Bytes, Packed: good.Packed[:len(good.Packed)/2]},
