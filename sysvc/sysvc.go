@@ -137,7 +137,7 @@ func (s *Services) CheckScript(ctx context.Context, script string) error {
 	defer forget()
 	functions, err := s.pool.Functions(ctx, program)
 	if fault := (*worker.ScriptError)(nil); errors.As(err, &fault) {
-		return &api.Error{Kind: api.Invalid, Op: "spell", Msg: "the script does not compile", Fields: []api.FieldError{{Pointer: "/script", Detail: fault.Msg}}}
+		return &api.Error{Kind: api.Invalid, Op: "spell", Msg: "the script does not compile", Fields: []api.FieldError{{Pointer: "/script", Detail: fault.Error()}}}
 	}
 	if err != nil {
 		return err
