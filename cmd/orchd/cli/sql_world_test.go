@@ -278,6 +278,10 @@ func keyColumns(table string) []string {
 		return []string{"ip"}
 	case "usage":
 		return []string{"account", "month"}
+	case "spell_kv":
+		return []string{"store", "key"}
+	case "deployments":
+		return []string{"peer", "package"}
 	}
 	return []string{"id"}
 }
@@ -474,6 +478,8 @@ func (a *author) leaf(f *schema.PrimitiveNode) any {
 		return []byte(a.text() + "\x00\xff")
 	case l.Equals(schema.NewTimestampLogicalType(true, schema.TimeUnitMicros)):
 		return time.UnixMicro(1_790_000_000_000_000 + a.rng.Int64N(1e12)).UTC()
+	case f.Name() == "u32": // a column has 64 bits all the same
+		return 1 + a.rng.Int64N(1<<32-1)
 	case l.Equals(schema.NewIntLogicalType(64, false)):
 		return 1 + a.rng.Uint64N(1<<63) + a.rng.Uint64N(1<<62)
 	default:
