@@ -79,7 +79,8 @@ func (out *eventSender) next(ctx context.Context) (api.Event, error) {
 
 // kindOfTable are the tables whose rows belong to accounts, with the kind of object that they hold.
 var kindOfTable = map[string]string{"vms": "vm", "operations": "operation", "accounts": "account", "tokens": "token",
-	"placements": "vm", "disk_snapshots": "disk-snapshot", "images": "image", "ssh_keys": "ssh-key", "usage": "usage"}
+	"placements": "vm", "disk_snapshots": "disk-snapshot", "images": "image", "ssh_keys": "ssh-key", "usage": "usage",
+	"services": "service", "spells": "spell", "spell_kv": "spell", "deals": "deal"}
 
 // sees tells whether the client wants the event and may have it: all of them with
 // the right to read snapshots, which tell the same, else the rows of its account.
