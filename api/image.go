@@ -81,6 +81,9 @@ type ImageCreate struct {
 	Kernel  string `json:"kernel,omitempty" maxLength:"4096"`
 	Initrd  string `json:"initrd,omitempty" maxLength:"4096"`
 	Cmdline string `json:"cmdline,omitempty" maxLength:"2048"`
+
+	// Voucher is looked at by the asked peer and does not enter the log.
+	Voucher *Voucher `json:"voucher,omitempty" cbor:"-" doc:"Needed where the setting trust.image_weight is not 0: a signature over sha256"`
 }
 
 // ImageContent is what a peer says of the content of an image that it has stored and checked.

@@ -90,6 +90,7 @@ type JoinRequest struct {
 	Nonce   string     `json:"nonce" doc:"What its three ports answer, so that the leader knows that it reached the newcomer" maxLength:"128"`
 	Clock   time.Time  `json:"clock" doc:"The newcomer's time: more than 60 s off is refused"`
 	Host    PeerUpdate `json:"host"`
+	Voucher *Voucher   `json:"voucher,omitempty" doc:"Needed where the setting trust.join_weight is not 0: see package voucher, or docs/system-services.md, for what is signed"`
 }
 
 // JoinAnswer makes the newcomer a peer.

@@ -42,6 +42,7 @@ type SettingsPatch struct {
 	Voters   *int                  `json:"voters,omitempty" minimum:"1" maximum:"5" nullable:"true" doc:"How many peers should vote: 1, 3 or 5"`
 	Snapshot SnapshotSettingsPatch `json:"snapshot,omitzero"`
 	History  HistorySettingsPatch  `json:"history,omitzero"`
+	Trust    TrustSettingsPatch    `json:"trust,omitzero"`
 	Auth     AuthSettingsPatch     `json:"auth,omitzero"`
 }
 
@@ -56,6 +57,12 @@ type SnapshotSettingsPatch struct {
 // HistorySettingsPatch changes how long changes are kept.
 type HistorySettingsPatch struct {
 	RetainFor *string `json:"retain_for,omitempty" nullable:"true" doc:"How long changes are kept, as in 9600h"`
+}
+
+// TrustSettingsPatch changes who must be vouched for.
+type TrustSettingsPatch struct {
+	JoinWeight  *int `json:"join_weight,omitempty" nullable:"true" minimum:"0" maximum:"100000" doc:"What the key must weigh that signs a newcomer's request to join; 0: none is asked for"`
+	ImageWeight *int `json:"image_weight,omitempty" nullable:"true" minimum:"0" maximum:"100000" doc:"What the key must weigh that signs the sum of an image; 0: none is asked for"`
 }
 
 // AuthSettingsPatch changes who may speak on the routes of the inventory.

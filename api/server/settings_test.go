@@ -27,6 +27,7 @@ func TestSettingsPatchArrivesAsItCame(t *testing.T) {
 		`{}`,
 		`{"voters":5}`,
 		`{"voters":null,"snapshot":{"daily":null,"interval":"0s"},"history":{}}`,
+		`{"trust":{"join_weight":100,"image_weight":null}}`,
 		`{"auth":{"jwt_secret":"a\nb","jwks":"{\"keys\":[]}","anonymous_read":true,"jwt_role":"viewer"}}`,
 	} {
 		before := len(f.wroteSince(0))
@@ -49,6 +50,9 @@ func TestSettingsPatchRefused(t *testing.T) {
 		{`{"voters":"5"}`, "/voters", http.StatusUnprocessableEntity},
 		{`{"snapshot":{"retain":0}}`, "/snapshot/retain", http.StatusUnprocessableEntity},
 		{`{"snapshot":{"retian":3}}`, "/snapshot/retian", http.StatusUnprocessableEntity},
+		{`{"trust":{"join_weight":-1}}`, "/trust/join_weight", http.StatusUnprocessableEntity},
+		{`{"trust":{"image_weight":"100"}}`, "/trust/image_weight", http.StatusUnprocessableEntity},
+		{`{"trust":{"weight":1}}`, "/trust/weight", http.StatusUnprocessableEntity},
 		{`{"auth":{"jwt_role":"peer"}}`, "/auth/jwt_role", http.StatusUnprocessableEntity},
 		{`{"auth":{"jwt_secret_set":true}}`, "/auth/jwt_secret_set", http.StatusUnprocessableEntity},
 		{`{"colour":"red"}`, "/colour", http.StatusUnprocessableEntity},

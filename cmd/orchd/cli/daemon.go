@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/ed25519"
 	"io"
 	"log/slog"
 	"net/http"
@@ -19,10 +20,17 @@ import (
 type Daemon interface {
 	// Init makes a cluster on disk, with this host as its first peer.
 	Init(context.Context, config.Config, io.Writer, *slog.Logger) error
-	// Join enrols this host in the cluster of the peer at addr.
-	Join(ctx context.Context, c config.Config, addr, token string, progress io.Writer, log *slog.Logger) error
+	// Join enrols this host in the cluster that invites it.
+	Join(context.Context, config.Config, Invitation, io.Writer, *slog.Logger) error
 	// Serve runs an enrolled peer until ctx ends.
 	Serve(context.Context, config.Config, *slog.Logger) error
+}
+
+// Invitation is where a host may become a peer, and with what.
+type Invitation struct {
+	Addr     string // of any peer
+	Token    string
+	TrustKey ed25519.PrivateKey // signs the request; nil: nothing does
 }
 
 // peerFlags are the flags of init, join and serve that set a key of the configuration.
@@ -70,15 +78,15 @@ orchd init --no-serve && systemctl start orchd`,
 }
 
 func (a *App) join() *cobra.Command {
-	var token string
+	var token, keyFile string
 	var noServe, adopt bool
 	var cmd *cobra.Command
 	cmd = a.verb(verb{
 		use:   "join ADDR",
 		short: "Make this host a peer of the cluster that ADDR belongs to, and serve",
 		example: `
-orchd join 10.0.0.1:7700 --token ID.SECRET.CAHASH
 orchd join 10.0.0.1 --token-file ./token --name h2
+orchd join 10.0.0.1:7700 --token ID.SECRET.CAHASH --trust-key /root/trust.key
 orchd join 10.0.0.1:7700 --token ID.SECRET.CAHASH --adopt     # what runs here becomes virtual machines`,
 		min: 1, max: 1,
 		run: func(ctx context.Context, args []string) error {
@@ -91,11 +99,15 @@ orchd join 10.0.0.1:7700 --token ID.SECRET.CAHASH --adopt     # what runs here b
 			if token == "" {
 				return &failure{exitUsage, "no token", "on a peer: orchd token create --role peer    (prints what to run here)"}
 			}
+			key, err := a.trustKeyIn(keyFile)
+			if err != nil {
+				return err
+			}
 			l, log, err := a.prepare(cmd)
 			if err != nil {
 				return err
 			}
-			if err := a.Daemon.Join(ctx, l.Config, args[0], token, a.Stderr, log); err != nil {
+			if err := a.Daemon.Join(ctx, l.Config, Invitation{args[0], token, key}, a.Stderr, log); err != nil {
 				return err
 			}
 			switch {
@@ -109,6 +121,7 @@ orchd join 10.0.0.1:7700 --token ID.SECRET.CAHASH --adopt     # what runs here b
 	})
 	a.peerFlags(cmd)
 	cmd.Flags().StringVar(&token, "token", "", "what orchd token create --role peer printed (also --token-file, ORCHD_TOKEN)")
+	trustKeyFlag(cmd, &keyFile, "signs the request, where the cluster asks for that (orchd settings show: trust.join_weight)")
 	cmd.Flags().BoolVar(&noServe, "no-serve", false, "enrol and stop there")
 	cmd.Flags().BoolVar(&adopt, "adopt", false, "then make virtual machines of the libvirt domains that run here, without a restart")
 	cmd.MarkFlagsMutuallyExclusive("no-serve", "adopt")

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +22,7 @@ import (
 type recorder struct {
 	did     []string
 	token   string
+	key     ed25519.PrivateKey
 	config  config.Config
 	refusal error
 	serving chan struct{} // closed when Serve has begun; nil: Serve returns at once
@@ -32,8 +34,8 @@ func (d *recorder) Init(_ context.Context, c config.Config, progress io.Writer, 
 	return d.refusal
 }
 
-func (d *recorder) Join(_ context.Context, c config.Config, addr, token string, _ io.Writer, _ *slog.Logger) error {
-	d.did, d.config, d.token = append(d.did, "join "+addr), c, token
+func (d *recorder) Join(_ context.Context, c config.Config, to Invitation, _ io.Writer, _ *slog.Logger) error {
+	d.did, d.config, d.token, d.key = append(d.did, "join "+to.Addr), c, to.Token, to.TrustKey
 	return d.refusal
 }
 

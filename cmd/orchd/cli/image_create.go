@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"encoding/json"
 	"io"
 	"os"
@@ -11,13 +12,15 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/api/voucher"
 )
 
 // newImage is what the flags of create ask for.
 type newImage struct {
-	want api.ImageCreate
-	file string
-	wait waiting
+	want    api.ImageCreate
+	file    string
+	keyFile string
+	wait    waiting
 }
 
 func (a *App) imageCreate() *cobra.Command {
@@ -31,7 +34,7 @@ func (a *App) imageCreate() *cobra.Command {
 			"that broke off goes on when the same command is given again.",
 		example: `
 orchd image create debian-12 --file debian-12.qcow2 --format qcow2
-orchd image create debian-12 --url https://example.org/d12.qcow2 --sha256 SUM --format qcow2
+orchd image create debian-12 --url https://example.org/d12.qcow2 --sha256 SUM --format qcow2 --trust-key ./me.key
 orchd image create tiny --kernel /srv/vmlinuz --initrd /srv/initrd --cmdline console=ttyS0`,
 		min: 1, max: 1,
 		run: func(ctx context.Context, args []string) error {
@@ -46,6 +49,7 @@ orchd image create tiny --kernel /srv/vmlinuz --initrd /srv/initrd --cmdline con
 	f.StringVar(&n.want.Initrd, "initrd", "", "kernel: initial ramdisk, absolute path on each peer")
 	f.StringVar(&n.want.Cmdline, "cmdline", "", "kernel: its command line")
 	f.StringVar(&n.want.Account, "account", "", "the one account that may use it (default: the token's; an admin's is everybody's)")
+	trustKeyFlag(cmd, &n.keyFile, "signs the content, where the cluster asks for that (orchd settings show: trust.image_weight)")
 	n.wait.register(cmd)
 	a.completeFlag(cmd, "format", words([]string{"qcow2", "raw"}))
 	a.completeFlag(cmd, "account", accountNames)
@@ -91,6 +95,10 @@ func (n newImage) request() (api.ImageCreate, error) {
 		return want, &failure{exitUsage, "--url needs --sha256: what comes over the net is checked", "take the sum from where the image is published"}
 	case want.Peer != "" && want.Path == "":
 		return want, usagef("--peer needs --path: the file on that peer")
+	case n.keyFile != "" && (want.Kind == api.ImageKernel || n.file == "" && want.URL == "" && want.Peer == ""):
+		return want, usagef("--trust-key: orchd does not check files that lie on all peers, so nothing can be signed for them; give --file, --url or --peer")
+	case n.keyFile != "" && want.Peer != "" && want.SHA256 == "":
+		return want, usagef("--trust-key with --peer needs --sha256: it is what is signed")
 	}
 	return want, nil
 }
@@ -107,22 +115,35 @@ func (a *App) createImage(ctx context.Context, n newImage) error {
 	if err != nil {
 		return err
 	}
+	key, err := a.trustKeyIn(n.keyFile)
+	if err != nil {
+		return err
+	}
 	c, err := a.client()
 	if err != nil {
 		return err
 	}
 	if n.file != "" {
-		made, err := a.uploadImage(ctx, c, want, a.home(n.file))
+		made, err := a.uploadImage(ctx, c, want, imageFile{a.home(n.file), key})
 		if err != nil {
 			return err
 		}
 		return a.imageDone(ctx, c, made, n.wait)
 	}
 	var made api.Image
-	if err := c.do(ctx, call{method: "POST", path: "/v1/images", in: want, out: &made}); err != nil {
+	if err := c.do(ctx, call{method: "POST", path: "/v1/images", in: signed(want, key), out: &made}); err != nil {
 		return err
 	}
 	return a.imageDone(ctx, c, made, n.wait)
+}
+
+// signed is an image with a voucher for its sum; without a key as it was.
+func signed(want api.ImageCreate, key ed25519.PrivateKey) api.ImageCreate {
+	if key != nil {
+		v := voucher.Sign(key, voucher.ImageText(want.SHA256))
+		want.Voucher = &v
+	}
+	return want
 }
 
 // imageDone waits until the content is in, as the flags say, and prints the image.
@@ -144,19 +165,25 @@ func (a *App) imageDone(ctx context.Context, c client, made api.Image, w waiting
 	return a.images().result(a, v)
 }
 
+// imageFile is a file here, and the key that signs its content; nil: nothing does.
+type imageFile struct {
+	path string
+	key  ed25519.PrivateKey
+}
+
 // uploadImage makes an image of a file here. An image that already waits for the
 // same content is filled: the command is safe to be given again.
-func (a *App) uploadImage(ctx context.Context, c client, want api.ImageCreate, path string) (made api.Image, err error) {
-	file, err := os.Open(path)
+func (a *App) uploadImage(ctx context.Context, c client, want api.ImageCreate, from imageFile) (made api.Image, err error) {
+	file, err := os.Open(from.path)
 	if err != nil {
 		return made, usagef("--file: %v", err)
 	}
 	defer file.Close()
-	size, err := sizeOf(file, path)
+	size, err := sizeOf(file, from.path)
 	if err != nil {
 		return made, err
 	}
-	if err := rightFormat(file, path, want.Format); err != nil {
+	if err := rightFormat(file, from.path, want.Format); err != nil {
 		return made, err
 	}
 	if want.SHA256 == "" {
@@ -164,7 +191,7 @@ func (a *App) uploadImage(ctx context.Context, c client, want api.ImageCreate, p
 			return made, err
 		}
 	}
-	if made, err = c.pendingImage(ctx, want); err != nil || made.State == api.ImageAvailable {
+	if made, err = c.pendingImage(ctx, signed(want, from.key)); err != nil || made.State == api.ImageAvailable {
 		return made, err
 	}
 	return a.sendImage(ctx, c, made, file, size)

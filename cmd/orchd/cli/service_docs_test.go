@@ -23,7 +23,7 @@ func TestCommandsOfTheServicePage(t *testing.T) {
 			}
 		}
 	}
-	for _, noun := range []string{"service", "package", "registry", "spell", "deal"} {
+	for _, noun := range []string{"service", "package", "registry", "trust", "spell", "deal"} {
 		cmd, _, err := (&App{}).root().Find([]string{noun})
 		if err != nil {
 			t.Fatal(err)

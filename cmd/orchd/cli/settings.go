@@ -35,6 +35,8 @@ var settingNames = []setting{
 	{"snapshot.daily", func(s api.Settings) string { return number(s.Snapshot.Daily) }, wholeNumber},
 	{"snapshot.monthly", func(s api.Settings) string { return number(s.Snapshot.Monthly) }, wholeNumber},
 	{"history.retain_for", func(s api.Settings) string { return s.History.RetainFor }, asText},
+	{"trust.join_weight", func(s api.Settings) string { return number(s.Trust.JoinWeight) }, wholeNumber},
+	{"trust.image_weight", func(s api.Settings) string { return number(s.Trust.ImageWeight) }, wholeNumber},
 	{"auth.jwt_secret", secretSet, asText},
 	{"auth.jwks", func(s api.Settings) string { return s.Auth.JWKS }, asText},
 	{"auth.issuer", func(s api.Settings) string { return s.Auth.Issuer }, asText},

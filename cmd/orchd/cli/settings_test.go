@@ -14,6 +14,7 @@ func theSettings() api.Settings {
 		Voters:   3,
 		Snapshot: api.SnapshotSettings{Interval: "1h", Retain: 24, Daily: 30, Monthly: 12},
 		History:  api.HistorySettings{RetainFor: "9600h"},
+		Trust:    api.TrustSettings{JoinWeight: 100},
 		Auth:     api.AuthSettings{JWTSecretSet: true, Issuer: "https://issuer", SMDAnonymous: true, JWTRole: api.RoleAdmin},
 	}
 }
@@ -36,6 +37,7 @@ func TestSettingsSet(t *testing.T) {
 	for _, c := range []struct{ line, patch string }{
 		{"snapshot.interval=2h snapshot.retain=48 history.retain_for=2160h", `{"history":{"retain_for":"2160h"},"snapshot":{"interval":"2h","retain":48}}`},
 		{"voters=5", `{"voters":5}`},
+		{"trust.join_weight=100 trust.image_weight-", `{"trust":{"image_weight":null,"join_weight":100}}`},
 		{"snapshot.daily- voters-", `{"snapshot":{"daily":null},"voters":null}`},
 		{"auth.anonymous_read=true auth.smd_anonymous=false auth.issuer=a=b auth.audience=", `{"auth":{"anonymous_read":true,"audience":"","issuer":"a=b","smd_anonymous":false}}`},
 		{"auth.jwt_secret=@" + secret, `{"auth":{"jwt_secret":"s3cret\nolder"}}`},

@@ -32,11 +32,13 @@ func (thisPeer) Init(ctx context.Context, c config.Config, progress io.Writer, l
 	return peer.Init(ctx, p, progress, log)
 }
 
-func (thisPeer) Join(ctx context.Context, c config.Config, addr, token string, progress io.Writer, log *slog.Logger) error {
+func (thisPeer) Join(ctx context.Context, c config.Config, to Invitation, progress io.Writer, log *slog.Logger) error {
 	if _, err := packages(c); err != nil {
 		return &api.Error{Kind: api.Invalid, Msg: err.Error()}
 	}
-	return peer.Join(ctx, peerConfig(c), addr, token, progress, log)
+	p := peerConfig(c)
+	p.TrustKey = to.TrustKey
+	return peer.Join(ctx, p, to.Addr, to.Token, progress, log)
 }
 
 func (thisPeer) Serve(ctx context.Context, c config.Config, log *slog.Logger) error {

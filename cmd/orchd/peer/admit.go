@@ -51,6 +51,9 @@ func (p *Peer) admit(ctx context.Context, r api.JoinRequest) (answer api.JoinAns
 	if err := p.machine.Read().MayJoin(id, secret, public); err != nil {
 		return answer, err
 	}
+	if err := p.joinVouched(ctx, r, public); err != nil { // behind the token: strangers make nobody run scripts
+		return answer, err
+	}
 	if err := p.node.DialBack(ctx, r.Nonce, r.Host.Addresses); err != nil {
 		return answer, err
 	}

@@ -2,6 +2,7 @@ package peer
 
 import (
 	"cmp"
+	"crypto/ed25519"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -44,6 +45,8 @@ type Config struct {
 	ImageAllow []netip.Prefix // inner addresses that images may be fetched from all the same
 	ImagePorts []uint16       // ports that images may be fetched from beside 443
 	ImageRoots *x509.CertPool // authorities of the servers that images are fetched from; nil: the host's
+
+	TrustKey ed25519.PrivateKey // signs this host's request to join; nil: nobody vouches for it
 
 	Auth fsm.AuthChange // seed of the settings auth.*: what this peer was told of them
 

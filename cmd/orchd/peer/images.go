@@ -351,6 +351,9 @@ func (p *Peer) CreateImage(ctx context.Context, c api.ImageCreate) (server.Done[
 		}
 		via = host.ID
 	}
+	if err := p.imageVouched(ctx, c); err != nil {
+		return server.Done[api.Image]{}, err
+	}
 	return done(p.writer.CreateImage(ctx, via, c))
 }
 

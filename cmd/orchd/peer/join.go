@@ -24,6 +24,7 @@ import (
 
 	"github.com/orchd/orchd/api"
 	"github.com/orchd/orchd/api/seal"
+	"github.com/orchd/orchd/api/voucher"
 	"github.com/orchd/orchd/cluster"
 	"github.com/orchd/orchd/cluster/ca"
 	"github.com/orchd/orchd/fsm"
@@ -61,7 +62,7 @@ func Join(ctx context.Context, cfg Config, addr, token string, progress io.Write
 	if err != nil {
 		return err
 	}
-	identity, err := keys.enrol(ctx, cfg, addr, secret, caPEM, progress)
+	identity, err := keys.enrol(ctx, cfg, invitation{addr, secret, pin, caPEM}, progress)
 	if err != nil {
 		return err
 	}
@@ -137,8 +138,16 @@ func keep(path string, content func() ([]byte, error)) ([]byte, error) {
 	return b, renameio.WriteFile(path, b, 0o600)
 }
 
+// invitation is where this host may join, and with what.
+type invitation struct {
+	addr   string
+	secret string // ID.SECRET of the token
+	pin    string // of the cluster's CA
+	caPEM  []byte
+}
+
 // enrol sends the request while this host's ports answer the leader's call back.
-func (k joinKeys) enrol(ctx context.Context, cfg Config, addr, secret string, caPEM []byte, progress io.Writer) (cluster.Identity, error) {
+func (k joinKeys) enrol(ctx context.Context, cfg Config, to invitation, progress io.Writer) (cluster.Identity, error) {
 	ports, err := cluster.Listen(api.PeerAddresses{API: cfg.APIListen, Raft: cfg.RaftListen, Gossip: cfg.GossipListen})
 	if err != nil {
 		return cluster.Identity{}, err
@@ -154,18 +163,26 @@ func (k joinKeys) enrol(ctx context.Context, cfg Config, addr, secret string, ca
 		return cluster.Identity{}, err
 	}
 	request := api.JoinRequest{
-		Token: secret, CSR: csr, WrapKey: k.wrap.Public(), Name: cfg.Name,
+		Token: to.secret, CSR: csr, WrapKey: k.wrap.Public(), Name: cfg.Name,
 		Nonce: uuid.NewString(), Clock: cfg.Now().UTC(), Host: host,
+	}
+	if cfg.TrustKey != nil {
+		public, err := ca.PublicKey(csr)
+		if err != nil {
+			return cluster.Identity{}, err
+		}
+		signed := voucher.Sign(cfg.TrustKey, voucher.JoinText(to.pin, public, cfg.Name))
+		request.Voucher = &signed
 	}
 	stop := ports.Answer(request.Nonce)
 	defer stop()
 	sayDriver(progress, host.Driver)
 	fmt.Fprintf(progress, "asking to join as %q: API %s, raft %s, gossip %s\n", cfg.Name, host.Addresses.API, host.Addresses.Raft, host.Addresses.Gossip)
-	answer, err := askToJoin(ctx, addr, caPEM, request)
+	answer, err := askToJoin(ctx, to.addr, to.caPEM, request)
 	if err != nil {
 		return cluster.Identity{}, err
 	}
-	return k.identity(cfg, answer, caPEM)
+	return k.identity(cfg, answer, to.caPEM)
 }
 
 // identity is what the answer makes of this host.
