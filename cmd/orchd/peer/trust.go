@@ -67,7 +67,7 @@ func (p *Peer) vouched(ctx context.Context, v *api.Voucher, d demand) error {
 		return api.Errorf(api.Forbidden, d.op, "%s is %d, and nobody has signed this; %s, with a key that weighs as much (orchd trust weight KEY)", d.setting, d.weight, d.advice)
 	}
 	if err := voucher.Verify(*v, d.text); err != nil {
-		return api.Errorf(api.Forbidden, d.op, "%s is %d, and what has been signed is something else: %w; %s", d.setting, d.weight, err, d.advice)
+		return api.Errorf(api.Forbidden, d.op, "%s is %d, and what has been signed is something else: %v; %s", d.setting, d.weight, err, d.advice)
 	}
 	weight, err := p.weightOf(ctx, d, v.Key)
 	if err == nil && weight < d.weight {
