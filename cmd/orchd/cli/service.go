@@ -123,6 +123,7 @@ func (a *App) serviceList() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			nameScopes(ctx, a, items, func(s *api.Service) *string { return &s.Scope })
 			return a.services().all(a, items)
 		},
 	})

@@ -120,7 +120,7 @@ func (a *App) spellList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			a.nameScopes(ctx, items)
+			nameScopes(ctx, a, items, func(s *api.SpellView) *string { return &s.Scope })
 			return a.spells().all(a, items)
 		},
 	})
@@ -132,13 +132,14 @@ func (a *App) spellList() *cobra.Command {
 }
 
 // nameScopes puts names in the place of ids of peers where a person reads them.
-func (a *App) nameScopes(ctx context.Context, items []api.SpellView) {
+func nameScopes[T any](ctx context.Context, a *App, items []T, scope func(*T) *string) {
 	if len(items) == 0 || a.flags.output == "json" || a.flags.output == "yaml" {
 		return
 	}
 	names := a.peersByID(ctx)
 	for i := range items {
-		items[i].Scope = cmp.Or(names[items[i].Scope], items[i].Scope)
+		at := scope(&items[i])
+		*at = cmp.Or(names[*at], *at)
 	}
 }
 
