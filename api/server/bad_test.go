@@ -100,6 +100,7 @@ func TestBadBodies(t *testing.T) {
 		{"relative path", "POST", "/v1/images", `{"name":"i","kind":"disk","path":"a"}`, 422, "invalid", "/path"},
 		{"climbing path", "POST", "/v1/images", `{"name":"i","kind":"disk","path":"/a/../b"}`, 422, "invalid", "/path"},
 		{"two lines of command line", "POST", "/v1/images", `{"name":"i","kind":"kernel","kernel":"/k","cmdline":"a\nb"}`, 422, "invalid", "/cmdline"},
+		{"voucher", "POST", "/v1/images", `{"name":"i","voucher":{"key":"KEY","signature":"` + strings.Repeat("0", 128) + `"}}`, 422, "invalid", "/voucher/key"},
 		{"format", "POST", "/v1/images", `{"name":"i","kind":"disk","path":"/a","format":"vmdk"}`, 422, "invalid", "/format"},
 
 		{"join with too much", "POST", "/v1/join", `{"token":"` + strings.Repeat("a", maxJoin) + `"}`, 413, "too-large", "-"},

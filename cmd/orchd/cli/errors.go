@@ -185,8 +185,11 @@ func hintOf(err error, cmd *cobra.Command) string {
 		return f.hint
 	}
 	if e, ok := errors.AsType[*api.Error](err); ok && len(e.Fields) == 0 && cmd.Name() != "join" { // joining says what to do itself
-		if e.Kind == api.Forbidden && strings.Contains(e.Msg, "suspended") {
+		switch {
+		case e.Kind == api.Forbidden && strings.Contains(e.Msg, "suspended"):
 			return "an admin lets it go on with: orchd account resume NAME"
+		case e.Kind == api.Forbidden && strings.Contains(e.Msg, "trust.image_weight"):
+			return "" // no role does without a signature; what does, it says itself
 		}
 		return hints[e.Kind]
 	}

@@ -35,7 +35,7 @@ func trustKeyFlag(cmd *cobra.Command, file *string, what string) {
 }
 
 func (a *App) trustKey() *cobra.Command {
-	return a.verb(verb{
+	cmd := a.verb(verb{
 		use:   "key FILE",
 		short: "Make a key, and print its public key",
 		long: "Make a key, and print its public key. FILE gets the seed of an Ed25519 key, 64 hex digits, for its owner alone; one that\n" +
@@ -55,6 +55,16 @@ orchd service call trust-graph set_root key=$(orchd trust key ./root.key)    # a
 			return a.printKey(key)
 		},
 	})
+	cmd.ValidArgsFunction = completeFile
+	return cmd
+}
+
+// completeFile completes one file, as the shell does it.
+func completeFile(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return nil, cobra.ShellCompDirectiveDefault
 }
 
 // writeNew writes a file that is not there yet, for its owner alone.
@@ -86,7 +96,7 @@ func (a *App) printKey(key ed25519.PrivateKey) error {
 }
 
 func (a *App) trustPublic() *cobra.Command {
-	return a.verb(verb{
+	cmd := a.verb(verb{
 		use:     "public FILE",
 		short:   "Print the public key of a key in a file",
 		example: "orchd trust public /root/trust.key",
@@ -99,6 +109,8 @@ func (a *App) trustPublic() *cobra.Command {
 			return a.printKey(key)
 		},
 	})
+	cmd.ValidArgsFunction = completeFile
+	return cmd
 }
 
 // trustKeyIn reads the key that a file holds; nil for no file. A key that others can

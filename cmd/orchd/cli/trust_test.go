@@ -182,3 +182,20 @@ func TestTrustKeysSign(t *testing.T) {
 		t.Errorf("without a key: exit %d, %q, sent %+v", r.code, r.stderr, sent(p.asked))
 	}
 }
+
+// TestUnsignedImage: no role helps, so none is advised.
+func TestUnsignedImage(t *testing.T) {
+	unsigned := &api.Error{Kind: api.Forbidden, Msg: "trust.image_weight is 100, and nobody has signed this"}
+	r := newFake(t).answer("POST /v1/images", unsigned).run("image", "create", "d", "--path", "/x")
+	if want := "orchd image create: " + unsigned.Msg + "\n"; r.code != exitNotAllowed || r.stderr != want {
+		t.Errorf("exit %d, %q, want %q", r.code, r.stderr, want)
+	}
+}
+
+func TestTabOfTrust(t *testing.T) {
+	for line, want := range map[string]string{"trust public ": ":0\n", "trust public me.key ": ":4\n", "trust weight ": ":4\n"} {
+		if r := offline(t, append([]string{"__completeNoDesc"}, strings.Split(line, " ")...)...); r.stdout != want {
+			t.Errorf("orchd %s<Tab>: got %q, want %q", line, r.stdout, want)
+		}
+	}
+}
