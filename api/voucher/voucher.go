@@ -1,8 +1,9 @@
 // Package voucher signs for newcomers and images, and checks such signatures.
 //
 // A signature is an Ed25519 one (RFC 8032) over a text that says what it is for and all
-// that it holds for, a line each with a newline at its end. So one that was made for a
-// host or an image is good for no other, nor in another cluster.
+// that it holds for, a line each with a newline at its end. So one for a host is good for
+// no other host and in no other cluster, and one for an image for its content alone,
+// wherever that key weighs something.
 package voucher
 
 import (
