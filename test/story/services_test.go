@@ -90,12 +90,15 @@ func TestTicksThroughKills(t *testing.T) {
 	ran := 0
 	for range 3 {
 		asked := h.Host(0)
-		h.ticks(asked, ran+3)
+		seen := len(h.ticks(asked, ran+3))
 		holder := h.holder(asked, "ticker")
 		others := h.but(holder)
-		ran = len(h.ticks(others[0], 0))
+		if ran = len(h.ticks(others[0], 0)); ran < seen {
+			t.Errorf("%s shows %d ticks after %s has shown %d", others[0].Name, ran, asked.Name, seen)
+		}
 		holder.Kill()
-		h.ticks(others[0], ran+3)
+		after := h.ticks(others[0], ran+3)
+		t.Logf("%s was killed after %d ticks, now there are %v", holder.Name, ran, after)
 		if now := h.holder(others[0], "ticker"); now == holder {
 			t.Errorf("the newest run is %s's, who is dead", now.Name)
 		}
@@ -115,10 +118,7 @@ func (h *house) ticks(host *lab.Host, least int) (ticks []int) {
 	lab.Eventually(h.t, 2*time.Minute, func() error {
 		a, err := h.try(h.t.Context(), host, "GET", "/v1/spells/ticker/kv/ticks?scope=cluster", nil)
 		if err != nil || a.Status != http.StatusOK {
-			if least == 0 && a.Status == http.StatusNotFound {
-				return nil
-			}
-			return fmt.Errorf("no ticks: %v, %d", err, a.Status)
+			return fmt.Errorf("no ticks: %v, %d %s", err, a.Status, a.Body)
 		}
 		ticks = nil
 		for _, text := range ask.Decode[api.KVEntry](h.t, a).List {
