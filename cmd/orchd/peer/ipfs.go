@@ -37,7 +37,7 @@ func (t ipfsTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		query.Set("offset", strings.TrimSuffix(from, "-"))
 		content.URL.RawQuery = query.Encode()
 	}
-	answer, err := system{t.Peer}.ask(ctx, service.Grants.HTTP, content)
+	answer, err := system(t).ask(ctx, service.Grants.HTTP, content)
 	if err == nil && answer.StatusCode == http.StatusOK && r.Header.Get("Range") != "" {
 		return t.partial(r, answer)
 	}
