@@ -2,18 +2,15 @@ package cli
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/sysvc/check"
 	"github.com/orchd/orchd/sysvc/pack"
-	"github.com/orchd/orchd/sysvc/worker/starlark"
 )
 
 // piece is what a package brings: a service or a spell.
@@ -56,39 +53,20 @@ func (a *App) packageCheck() *cobra.Command {
 	})
 }
 
-// examined compiles what a package brings.
-func examined(p pack.Package) (all []piece, failed error) {
-	engine := starlark.New()
+// examined checks a package, and lists what it brings.
+func examined(p pack.Package) (all []piece, err error) {
+	functions, err := check.Package(p)
 	for _, s := range p.Services {
 		what := "WASM"
-		for _, m := range s.Modules {
-			if m.Kind != api.ModuleStarlark {
-				what = "WASM"
-				continue
-			}
-			functions, err := engine.Functions(starlark.Module{Name: m.Name, Digest: m.Digest}, func(digest string) ([]byte, error) { return p.Files[digest], nil })
-			failed = errors.Join(failed, inScript(err))
-			what = strings.Join(functions, " ")
+		if names := functions[s.Alias]; names != nil {
+			what = strings.Join(names, " ")
 		}
 		all = append(all, piece{s.Alias, "service", what})
 	}
 	for _, s := range p.Spells {
-		functions, err := engine.Functions(starlark.Module{Name: s.Alias, Digest: s.Alias}, func(string) ([]byte, error) { return []byte(s.Script), nil })
-		if err == nil && !slices.Contains(functions, "run") {
-			err = fmt.Errorf("the spell %s does not define run()", s.Alias)
-		}
-		failed = errors.Join(failed, inScript(err))
 		all = append(all, piece{s.Alias, "spell", triggerText(s.Trigger)})
 	}
-	return all, failed
-}
-
-// inScript says where in a script something is wrong, if the text does not.
-func inScript(err error) error {
-	if e, ok := errors.AsType[*starlark.Error](err); ok && !strings.Contains(e.Msg, e.At) {
-		return fmt.Errorf("%s: %s", e.At, e.Msg)
-	}
-	return err
+	return all, err
 }
 
 // skeleton is a small package that works, by file.
