@@ -66,15 +66,24 @@ func (p *Peer) AdoptVM(ctx context.Context, a api.VMAdopt) (server.Done[api.VM],
 	}
 	at := slices.IndexFunc(domains, func(d api.ForeignDomain) bool { return d.UUID == a.Domain || d.Name == a.Domain })
 	if at < 0 {
-		if api.CallerOf(ctx).Once != nil {
-			// This may be the retry of the request that adopted it: the log knows.
-			if again, err := done(p.writer.AdoptVM(ctx, host.ID, api.ForeignDomain{Name: a.Domain}, a)); err == nil {
-				return again, nil
-			}
-		}
-		return server.Done[api.VM]{}, api.Errorf(api.NotFound, "vm.adopt", "peer %s has no domain %q that is not orchd's already; see: orchd domain list --peer %s", host.Name, a.Domain, host.Name)
+		return p.adoptedAlready(ctx, host, a)
 	}
 	return done(p.writer.AdoptVM(ctx, host.ID, domains[at], a))
+}
+
+// adoptedAlready answers for a domain that its host does not list: the log knows if
+// this is the retry of the request that adopted it, or if its UUID is a VM's, which is
+// a conflict whether or not the host has put its mark on it yet.
+func (p *Peer) adoptedAlready(ctx context.Context, host api.Peer, a api.VMAdopt) (server.Done[api.VM], error) {
+	unseen := api.ForeignDomain{Name: a.Domain}
+	if api.IsUUID(a.Domain) {
+		unseen.UUID = a.Domain
+	}
+	again, err := done(p.writer.AdoptVM(ctx, host.ID, unseen, a))
+	if _, adopted := p.machine.Read().VM(unseen.UUID); adopted || err == nil {
+		return again, err
+	}
+	return server.Done[api.VM]{}, api.Errorf(api.NotFound, "vm.adopt", "peer %s has no domain %q that is not orchd's already; see: orchd domain list --peer %s", host.Name, a.Domain, host.Name)
 }
 
 // LosePeer takes a person's word that a host is off for good: its VMs are lost, its
