@@ -1,10 +1,14 @@
 package story
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -149,4 +153,129 @@ func (h *house) holder(asked *lab.Host, alias string) *lab.Host {
 	}
 	h.t.Fatalf("the newest run of %s is of a peer %q that nobody knows", alias, s.Status.Last.Peer)
 	return nil
+}
+
+// saysPackage is a package of the operator's own, in one version: its service says the
+// version, and its init succeeds or not.
+const saysPackage = `
+name = "says"
+version = "%[1]s"
+scope = "cluster"
+[grants]
+kv = true
+[[services]]
+alias = "says"
+modules = [{ name = "says", file = "says.star" }]
+[[init]]
+service = "says"
+function = "ready"
+`
+
+const saysScript = `
+def version():
+    return {"version": "%[1]s", "kept": kv.get("kept")}
+
+def keep(value):
+    kv.set("kept", value)
+    return {}
+
+def ready():
+    if not %[2]s:
+        return {"success": False, "error": "not today"}
+    return {}
+`
+
+// configures writes a host's own list of packages, and its version of "says", to be read at
+// its next start.
+func (h *house) configures(host *lab.Host, enable []string, version string, ready bool) {
+	h.t.Helper()
+	file, folder := filepath.Join(host.Dir(), "orchd.toml"), filepath.Join(host.Dir(), "packages", "says")
+	text, err := os.ReadFile(file)
+	if err == nil {
+		err = os.MkdirAll(folder, 0o755)
+	}
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	before, _, _ := strings.Cut(string(text), "system_services.")
+	list, says := strings.Join(enable, `", "`), map[bool]string{true: "True", false: "False"}[ready]
+	for path, content := range map[string]string{
+		file:                                  fmt.Sprintf("%ssystem_services.packages_dir = %q\nsystem_services.enable = [\"%s\"]\n", before, filepath.Dir(folder), list),
+		filepath.Join(folder, "package.toml"): fmt.Sprintf(saysPackage, version),
+		filepath.Join(folder, "says.star"):    fmt.Sprintf(saysScript, version, says),
+	} {
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			h.t.Fatal(err)
+		}
+	}
+}
+
+// says waits until the service "says" answers at a host as wanted.
+func (h *house) says(host *lab.Host, want string) {
+	h.t.Helper()
+	lab.Eventually(h.t, patience, func() error {
+		a, err := h.try(h.t.Context(), host, "POST", "/v1/services/says/version", nil)
+		if err != nil || a.Status != http.StatusOK || !strings.Contains(string(a.Body), want) {
+			return fmt.Errorf("%s: want %s: %v, %d %s", host.Name, want, err, a.Status, a.Body)
+		}
+		return nil
+	})
+}
+
+// TestUpdateWhoseInitFails: three peers, each with its own list. A package is updated on
+// one of them by a version that cannot be initialised: the old service goes on answering
+// everywhere, also when the peer is killed half way; the version after that takes over
+// with what was kept, and nothing is there twice.
+func TestUpdateWhoseInitFails(t *testing.T) {
+	h := form(t, 3, lab.Sim, lab.With(`system_services.enable = ["none"]`))
+	h.allVoters()
+	lists := [][]string{{"registry", "says"}, {"trust-graph", "says"}, {"aqua-ipfs"}}
+	for i, host := range h.Hosts() {
+		host.Stop()
+		h.configures(host, lists[i], "1.0.0", true)
+	}
+	for _, host := range h.Hosts() {
+		host.Start()
+	}
+	first, last := h.Host(0), h.Host(2)
+	h.says(last, `"1.0.0"`) // who does not have the package can call it
+	h.do(last, http.StatusOK, "POST", "/v1/services/says/keep", map[string]string{"value": "gold"})
+
+	first.Stop()
+	h.configures(first, lists[0], "1.1.0", false)
+	for range 3 { // killed when the failure is first shown, then wherever it stands by the time that it answers again
+		first.Start()
+		lab.Eventually(t, patience, func() error {
+			for _, d := range listed[api.Deployment](h, last, "/v1/packages?package=says") {
+				if d.Version == "1.1.0" && strings.Contains(d.Error, "not today") {
+					return nil
+				}
+			}
+			return errors.New("no failed update is shown")
+		})
+		for _, host := range h.Hosts() {
+			h.says(host, `"1.0.0"`)
+		}
+		first.Kill()
+	}
+	h.configures(first, lists[0], "1.2.0", true)
+	first.Start()
+	for _, host := range h.Hosts() {
+		h.says(host, `"1.2.0"`)
+		h.says(host, `"gold"`)
+	}
+	lab.Eventually(t, patience, func() error {
+		var aliases []string
+		for _, s := range listed[api.Service](h, last, "/v1/services") {
+			if s.Scope != api.ScopeCluster {
+				s.Scope = "peer"
+			}
+			aliases = append(aliases, s.Scope+"/"+s.Alias)
+		}
+		slices.Sort(aliases)
+		if want := []string{"cluster/registry", "cluster/says", "cluster/trust-graph", "peer/aqua-ipfs"}; !slices.Equal(aliases, want) {
+			return fmt.Errorf("services: %q", aliases)
+		}
+		return nil
+	})
 }
