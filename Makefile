@@ -45,6 +45,14 @@ FLEET ?= 250000
 bench-fleet: build ## the inventory with FLEET=250000 nodes: posts, bulk load, list, lookups, memory
 	go run ./test/bench -orchd $(ORCHD_BIN) -fleet $(FLEET)
 
+.PHONY: bench-compare
+bench-compare: build bin/etcd ## nodes and creates beside etcd's puts and raft alone, in turn, in one run (five minutes)
+	go run ./test/bench -orchd $(ORCHD_BIN) -etcd bin/etcd -puts bin/puts
+
+# etcd and its client are a module of their own: orchd never sees what they need.
+bin/etcd:
+	cd test/compare && go build -o $(CURDIR)/bin/etcd go.etcd.io/etcd/server/v3 && go build -o $(CURDIR)/bin/puts .
+
 GUESTS ?= all
 .PHONY: bench-guests
 bench-guests: deps build ## creates acknowledged and running, beside virsh; 100 at once; lists of 10,000 with a peer gone (as root, ten minutes)

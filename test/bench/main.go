@@ -6,7 +6,8 @@
 // rounds that take turns; and how long a client waits for its next acknowledged
 // create when the leader is killed. Run it with: make bench
 //
-// With -fleet it measures the inventory instead, with -guests what users of virtual
+// With -etcd it compares inventory writes and creates with etcd's puts and with raft
+// alone: make bench-compare. With -fleet it measures the inventory instead, with -guests what users of virtual
 // machines wait for, in labs of hosts with a libvirt each: make bench-guests
 package main
 
@@ -37,6 +38,8 @@ func main() {
 	flag.IntVar(&o.kills, "kills", 40, "how many times the leader is killed")
 	flag.IntVar(&o.fleet, "fleet", 0, "measure the inventory, with so many nodes, instead of virtual machines")
 	flag.StringVar(&o.guests, "guests", "", "measure what users wait for, as root, with real guests: all, or some of acks,list,virsh,hundred")
+	flag.StringVar(&o.etcd, "etcd", "", "compare with this etcd server; needs -puts")
+	flag.StringVar(&o.puts, "puts", "", "the program that loads etcd: test/compare")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -51,12 +54,16 @@ type options struct {
 	round         time.Duration
 	rounds, kills int
 	fleet         int    // nodes of the inventory; 0: VMs are measured instead
+	etcd, puts    string // programs to compare with; empty: no comparison
 	guests        string // parts of guestParts, or all; empty: creates are measured instead
 }
 
 func (o options) command() string {
 	if o.fleet > 0 {
 		return fmt.Sprintf("make bench-fleet FLEET=%d", o.fleet)
+	}
+	if o.etcd != "" {
+		return "make bench-compare"
 	}
 	if o.guests == "all" {
 		return "make bench-guests"
@@ -84,6 +91,9 @@ func bench(ctx context.Context, o options) error {
 
 	if o.fleet > 0 {
 		return fleetBench(ctx, o, dir)
+	}
+	if o.etcd != "" {
+		return compare(ctx, o, dir)
 	}
 	raw, err := startRaftOnly(ctx, filepath.Join(dir, "raft"))
 	if err != nil {

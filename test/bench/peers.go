@@ -42,6 +42,11 @@ const basePort = 27700
 
 // startPeers makes a cluster whose hosts have room for everything that is asked of them.
 func startPeers(ctx context.Context, orchd, dir string) (*peers, error) {
+	return startPeersAt(ctx, orchd, dir, basePort)
+}
+
+// startPeersAt is startPeers beside another cluster: the first peer listens at that port.
+func startPeersAt(ctx context.Context, orchd, dir string, basePort int) (*peers, error) {
 	p := &peers{orchd: orchd}
 	for i := range 3 {
 		name := fmt.Sprintf("h%d", i+1)
