@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/tls"
 	"encoding/json"
 	"net/http"
@@ -73,10 +74,14 @@ func jsonOf(b *testing.B, v any) []byte {
 	return text
 }
 
-// BenchmarkPosts posts nodes one by one, 16 at a time, through all three peers.
+// BenchmarkPosts posts nodes one by one through all three peers, CLIENTS at a time (default 16).
 func BenchmarkPosts(b *testing.B) {
 	h, _ := newHouse(b)
-	h.each(16, func(c *http.Client, worker, k int) bool {
+	clients, err := strconv.Atoi(cmp.Or(os.Getenv("CLIENTS"), "16"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	h.each(clients, func(c *http.Client, worker, k int) bool {
 		return h.send(c, h.peers[worker%3], "POST", "/ComputeNode", jsonOf(b, fleetNode(k)), http.StatusCreated)
 	})
 }
