@@ -3,6 +3,7 @@ package vmm
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +24,7 @@ type Loop struct {
 	wake   chan struct{} // holds one: somebody wants the loop to look
 	ended  chan outcome  // what workers bring back
 	mem    *memory       // belongs to the goroutine that looks
+	todo   backlog       // the same
 	busy   *places       // VMs that a worker or an export has
 	guests *guests       // that are on
 	stats  statsCache
@@ -68,7 +70,7 @@ func (l *Loop) Run(ctx context.Context) error {
 		changed := l.look(ctx, &g)
 		// A look costs as much as there are VMs: at most a fifth of one
 		// processor goes into looking.
-		l.rest(ctx, changed, min(4*time.Since(began), time.Second))
+		l.rest(ctx, &g, changed, min(4*time.Since(began), time.Second))
 	}
 	return g.Wait()
 }
@@ -82,8 +84,9 @@ func (l *Loop) poke() {
 }
 
 // rest waits for a reason to look, and then for pause, so that reasons that
-// come together make one look.
-func (l *Loop) rest(ctx context.Context, changed <-chan struct{}, pause time.Duration) {
+// come together make one look. Workers that come back meanwhile go on with what the
+// last look has left.
+func (l *Loop) rest(ctx context.Context, workers *errgroup.Group, changed <-chan struct{}, pause time.Duration) {
 	tick := time.NewTimer(l.mem.untilDue(time.Now()))
 	defer tick.Stop()
 	select {
@@ -93,6 +96,7 @@ func (l *Loop) rest(ctx context.Context, changed <-chan struct{}, pause time.Dur
 	case <-tick.C:
 	case o := <-l.ended:
 		l.learn(o)
+		l.handOut(ctx, workers)
 	}
 	calm := time.NewTimer(pause)
 	defer calm.Stop()
@@ -100,6 +104,7 @@ func (l *Loop) rest(ctx context.Context, changed <-chan struct{}, pause time.Dur
 		select {
 		case o := <-l.ended:
 			l.learn(o)
+			l.handOut(ctx, workers)
 		case <-calm.C:
 			return
 		case <-ctx.Done():
@@ -109,8 +114,8 @@ func (l *Loop) rest(ctx context.Context, changed <-chan struct{}, pause time.Dur
 }
 
 // look compares what is wanted with what is there and gives each VM that needs
-// something to a worker, as long as there is one free. The channel is closed
-// when what is wanted may have changed.
+// something to a worker, as far as there are any. The channel is closed when what
+// is wanted may have changed.
 func (l *Loop) look(ctx context.Context, workers *errgroup.Group) <-chan struct{} {
 	wanted, changed := l.records.Wanted()
 	listing, err := l.hv.List(ctx)
@@ -121,10 +126,28 @@ func (l *Loop) look(ctx context.Context, workers *errgroup.Group) <-chan struct{
 	}
 	p := l.mem.look(wanted, listing, time.Now())
 	l.guests.look(l.ours(wanted, listing.Domains), time.Now())
-	for _, steps := range perVM(plan(l.me(), wanted, p)) {
-		row, _ := wanted.Row(steps[0].vm)
-		job, free := l.mem.take(row, steps, int(l.fetching.Load()), time.Now())
-		if !free {
+	// What is said here of a VM that somebody works on will be old when he is done.
+	vms := slices.DeleteFunc(perVM(plan(l.me(), wanted, p)), func(steps []step) bool { return l.busy.has(steps[0].vm) })
+	l.todo = backlog{wanted, p, vms}
+	l.handOut(ctx, workers)
+	return changed
+}
+
+// backlog is what the last look found to do and nobody has been given yet.
+type backlog struct {
+	wanted  Wanted
+	present present
+	vms     [][]step // of one VM each
+}
+
+// handOut gives VMs of the backlog to workers until none is free.
+func (l *Loop) handOut(ctx context.Context, workers *errgroup.Group) {
+	for len(l.todo.vms) > 0 && l.mem.free(int(l.fetching.Load())) {
+		steps, p := l.todo.vms[0], l.todo.present
+		l.todo.vms = l.todo.vms[1:]
+		row, _ := l.todo.wanted.Row(steps[0].vm)
+		job, due := l.mem.take(row, steps, time.Now())
+		if !due {
 			continue
 		}
 		workers.Go(func() error {
@@ -132,7 +155,6 @@ func (l *Loop) look(ctx context.Context, workers *errgroup.Group) <-chan struct{
 			return nil
 		})
 	}
-	return changed
 }
 
 // learn takes in what a worker brings back.

@@ -519,6 +519,27 @@ func TestManyAtOnce(t *testing.T) {
 	})
 }
 
+// A look that takes long does not keep workers waiting: what it found is handed out as
+// they come back.
+func TestSlowLooksKeepNobodyWaiting(t *testing.T) {
+	live(t, func(h *house) {
+		h.hv.Delay("List", 250*time.Millisecond) // then a second passes until the next one
+		h.hv.Delay("Start", 10*time.Millisecond)
+		var ids []string
+		for i := range 400 {
+			id := fmt.Sprintf("%08d-1111-4111-8111-111111111111", i)
+			ids = append(ids, id)
+			h.assign(id)
+		}
+		h.after(4 * time.Second) // 8 each look would be 24 by now
+		for _, id := range ids {
+			if vm, _ := h.book.vm(id); vm.Status.State != api.VMRunning {
+				t.Fatalf("%s: got %q, want running", id, vm.Status.State)
+			}
+		}
+	})
+}
+
 func TestConfigSaysEverythingAtOnce(t *testing.T) {
 	err := vmm.Config{Workers: -1}.Validate()
 	for _, want := range []string{"cluster", "peer", "name", "negative"} {

@@ -130,10 +130,15 @@ func (m *memory) forget(w Wanted, p present, now time.Time) {
 	maps.DeleteFunc(m.waits, func(id string, _ wait) bool { return nowhere(id) })
 }
 
+// free tells whether another worker may go out. Those that only wait for an image to
+// be fetched keep nobody else waiting.
+func (m *memory) free(fetching int) bool {
+	return m.work-fetching < m.cfg.Workers && m.work < mostWorkers(m.cfg)
+}
+
 // take makes a job of the steps of one VM unless it is worked on already, waits
-// after a failure, has nothing new to say, or no worker is free. Those that only
-// wait for an image to be fetched keep nobody else waiting.
-func (m *memory) take(row api.VM, steps []step, fetching int, now time.Time) (job, bool) {
+// after a failure, or has nothing new to say.
+func (m *memory) take(row api.VM, steps []step, now time.Time) (job, bool) {
 	id := steps[0].vm
 	w := m.waits[id]
 	if w.operation != row.Status.Operation {
@@ -141,7 +146,7 @@ func (m *memory) take(row api.VM, steps []step, fetching int, now time.Time) (jo
 	}
 	rests := now.Before(w.until) && w.version == row.Version
 	steps = slices.DeleteFunc(steps, func(s step) bool { return m.repeats(s, row.Version, now) })
-	if rests || len(steps) == 0 || m.work-fetching >= m.cfg.Workers || m.work >= mostWorkers(m.cfg) || !m.busy.take(id) {
+	if rests || len(steps) == 0 || !m.busy.take(id) {
 		return job{}, false
 	}
 	m.work++
