@@ -9,8 +9,11 @@ PARQUET_READER := github.com/apache/arrow/go/v15/parquet/cmd/parquet_reader@v15.
 VERSION     ?= dev
 export ORCHD_BIN := $(CURDIR)/bin/orchd
 export ORCHD_SQL_BIN := $(CURDIR)/bin/orchd-sql
+# orchd is made without cgo, and so is everything that tests it: what is compiled for the
+# one is there for the other. Only the SQL engine and the race detector need a C compiler.
+export CGO_ENABLED := 0
 # The SQL engine is a module of its own: the static programs never see what it needs.
-SQL := cd cmd/orchd-sql &&
+SQL := cd cmd/orchd-sql && export CGO_ENABLED=1 &&
 
 .PHONY: help
 help: ## list the targets
@@ -34,7 +37,7 @@ soak: deps build ## 500 creates and deletes while libvirtd, QEMU and orchd are k
 .PHONY: race
 race: build sql ## the tests of one process, with the race detector
 	go build -o bin/summary ./test/summary
-	go test -json -count=1 -race -timeout 20m $$(go list ./... | grep -v -e /test/story -e /test/lab) | bin/summary
+	CGO_ENABLED=1 go test -json -count=1 -race -timeout 20m $$(go list ./... | grep -v -e /test/story -e /test/lab) | bin/summary
 
 .PHONY: bench
 bench: build ## creates per second, and how long a dead leader is missed (figures: docs/benchmarks.md)
@@ -60,11 +63,15 @@ bench-guests: deps build ## creates acknowledged and running, beside virsh; 100 
 
 .PHONY: build
 build: ## bin/orchd, a static program
-	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X github.com/orchd/orchd/cmd/orchd/cli.release=$(VERSION)" -o $(ORCHD_BIN) ./cmd/orchd
+	go build $(BUILDFLAGS) -ldflags "-s -w -X github.com/orchd/orchd/cmd/orchd/cli.release=$(VERSION)" -o $(ORCHD_BIN) ./cmd/orchd
 
 .PHONY: sql
 sql: ## bin/orchd-sql, the engine of orchd sql: needs g++ and, the first time, a download of 40 MB
-	$(SQL) CGO_ENABLED=1 go build -trimpath -ldflags "-s -w" -o $(ORCHD_SQL_BIN) .
+	$(SQL) go build $(BUILDFLAGS) -ldflags "-s -w" -o $(ORCHD_SQL_BIN) .
+
+.PHONY: release
+release: ## bin/orchd and bin/orchd-sql as they are handed out (VERSION=1.2.3): no path of this machine is in them
+	$(MAKE) build sql BUILDFLAGS=-trimpath
 
 bin/parquet_reader:
 	GOBIN=$(CURDIR)/bin go install $(PARQUET_READER)
