@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -28,9 +29,17 @@ type summary struct {
 	failed map[string]int  // failed tests of each package that has not ended
 	open   map[string]bool // packages that have begun and not ended
 	skips  []string
+	faults []string // of each failed test, the first thing that it complained of
+	slow   []event  // tests that took long, the slowest first
 
 	passes, failures int
 }
+
+// Of tests that take long the slowest are named: what to look at first.
+const (
+	slowest   = 12
+	slowSince = 5 // seconds
+)
 
 func newSummary(out io.Writer) *summary {
 	return &summary{out: out, said: map[name]string{}, failed: map[string]int{}, open: map[string]bool{}}
@@ -70,12 +79,16 @@ func (s *summary) see(e event) {
 
 func (s *summary) testEnds(e event) {
 	n := name{e.Package, e.Test}
+	if e.Elapsed >= slowSince && !strings.Contains(e.Test, "/") {
+		s.slow = append(s.slow, e)
+	}
 	switch e.Action {
 	case "pass":
 		s.passes++
 	case "fail":
 		s.failures++
 		s.failed[e.Package]++
+		s.faults = append(s.faults, fmt.Sprintf("%s %s: %s", e.Package, e.Test, complaint(s.said[n])))
 		fmt.Fprint(s.out, s.said[n])
 	case "skip":
 		s.skips = append(s.skips, fmt.Sprintf("%s %s: %s", e.Package, e.Test, reason(s.said[n])))
@@ -117,10 +130,38 @@ func reason(said string) string {
 	return strings.Join(own, " ")
 }
 
-// finish prints the skips and the counts.
+// complaint is the first line that a failed test said by t.Error or its like, which
+// begin with the place in its file. What follows may be pages of other programs' logs.
+func complaint(said string) string {
+	for line := range strings.Lines(said) {
+		if at, _, ok := strings.Cut(strings.TrimSpace(line), ": "); ok && strings.Contains(at, "_test.go:") && !strings.Contains(at, " ") {
+			return clipped(strings.TrimSpace(line))
+		}
+	}
+	return clipped(reason(said))
+}
+
+// clipped keeps a line readable.
+func clipped(line string) string {
+	const most = 500
+	if len(line) > most {
+		return line[:most] + "..."
+	}
+	return line
+}
+
+// finish prints the slowest tests, the skips, once more what failed, for whoever sees
+// the end only, and the counts.
 func (s *summary) finish() {
+	slices.SortFunc(s.slow, func(a, b event) int { return cmp.Compare(b.Elapsed, a.Elapsed) })
+	for _, e := range s.slow[:min(slowest, len(s.slow))] {
+		fmt.Fprintf(s.out, "slow  %6.1fs  %s %s\n", e.Elapsed, e.Package, e.Test)
+	}
 	for _, skip := range s.skips {
 		fmt.Fprintln(s.out, "skip ", skip)
+	}
+	for _, fault := range s.faults {
+		fmt.Fprintln(s.out, "fail ", fault)
 	}
 	fmt.Fprintf(s.out, "%d passed, %d failed, %d skipped\n", s.passes, s.failures, len(s.skips))
 }

@@ -33,6 +33,14 @@ func TestSummary(t *testing.T) {
 			want: []string{"skip  p TestB: b_test.go:3: needs root", "1 passed, 0 failed, 1 skipped"},
 			ci:   "tests were skipped, which CI does not allow",
 		},
+		"failed behind chatter": {
+			in: pass + `{"Action":"output","Package":"p","Test":"TestB","Output":"=== RUN   TestB\n"}
+{"Action":"output","Package":"p","Test":"TestB","Output":"{\"time\": \"a log\"}\n    b_test.go:67: got 404, want 409\n"}
+{"Action":"output","Package":"p","Test":"TestB","Output":"    lab.go:188: === h1: the end of a log\n"}
+{"Action":"fail","Package":"p","Test":"TestB","Elapsed":9}
+{"Action":"fail","Package":"p"}`,
+			want: []string{"slow     9.0s  p TestB\nfail  p TestB: b_test.go:67: got 404, want 409\n1 passed, 1 failed"}, verdict: "tests failed",
+		},
 		"does not build": {
 			in: pass + end + `{"ImportPath":"q","Action":"build-output","Output":"q.go:1: no\n"}
 {"Action":"start","Package":"q"}
