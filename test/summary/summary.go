@@ -41,6 +41,10 @@ const (
 	slowSince = 5 // seconds
 )
 
+// result begins a line of a test that is told also when the test passes: figures that
+// it was run for.
+const result = "result: "
+
 func newSummary(out io.Writer) *summary {
 	return &summary{out: out, said: map[name]string{}, failed: map[string]int{}, open: map[string]bool{}}
 }
@@ -66,6 +70,9 @@ func (s *summary) see(e event) {
 		s.open[e.Package] = true
 	case "output":
 		s.said[name{e.Package, e.Test}] += e.Output
+		if strings.HasPrefix(e.Output, result) {
+			fmt.Fprint(s.out, e.Output)
+		}
 	case "build-output":
 		fmt.Fprint(s.out, e.Output)
 	case "pass", "fail", "skip":

@@ -25,6 +25,10 @@ func TestSummary(t *testing.T) {
 {"Action":"fail","Package":"p"}`,
 			want: []string{"got 1, want 2", "1 passed, 1 failed, 0 skipped"}, verdict: "tests failed",
 		},
+		"with a result": {
+			in:   pass + `{"Action":"output","Package":"p","Test":"TestB","Output":"result: 24 hours\n"}` + "\n" + `{"Action":"pass","Package":"p","Test":"TestB"}` + "\n" + end,
+			want: []string{"result: 24 hours\n", "2 passed"}, unwanted: "chatter",
+		},
 		"skipped": {
 			in: pass + `{"Action":"output","Package":"p","Test":"TestB","Output":"=== RUN   TestB\n"}
 {"Action":"output","Package":"p","Test":"TestB","Output":"    b_test.go:3: needs root\n"}
