@@ -15,6 +15,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -63,7 +65,7 @@ func Open(c Config) (*Services, error) {
 	s.hosts = host.New(host.Config{Cluster: c.Cluster, HTTP: c.HTTP, Log: c.Log})
 	s.pool = worker.New(worker.Config{Command: c.Worker, Source: s.hosts.Source(c.Modules), Log: c.Log})
 	s.runner = run.New(run.Config{Cluster: c.Cluster, Pool: s.pool, Hosts: s.hosts, Log: c.Log})
-	s.deployer = deploy.New(deploy.Config{Cluster: c.Cluster, Modules: c.Modules, Call: s.initialise, Wanted: c.Packages, KeepDisabled: c.KeepDisabled, Log: c.Log})
+	s.deployer = deploy.New(deploy.Config{Cluster: c.Cluster, Modules: c.Modules, Call: s.initialise, Check: s.check, Wanted: c.Packages, KeepDisabled: c.KeepDisabled, Log: c.Log})
 	return s, nil
 }
 
@@ -117,6 +119,21 @@ func (s *Services) initialise(ctx context.Context, service api.Service, function
 	return err
 }
 
+// check compiles what a package brings, in a worker.
+func (s *Services) check(ctx context.Context, p pack.Package) error {
+	for _, service := range p.Services {
+		if _, err := s.pool.Functions(ctx, host.ProgramOf(service.Modules)); err != nil {
+			return fmt.Errorf("service %s: %w", service.Alias, err)
+		}
+	}
+	for _, spell := range p.Spells {
+		if err := s.checkSpell(ctx, strings.TrimSuffix(spell.File, ".star"), spell.Script); err != nil {
+			return fmt.Errorf("spell %s: %w", spell.Alias, err)
+		}
+	}
+	return nil
+}
+
 // Call calls a function of a service for the caller in ctx.
 func (s *Services) Call(ctx context.Context, service api.Service, function string, args json.RawMessage) (json.RawMessage, error) {
 	return s.hosts.Call(ctx, s.pool, service, function, args, api.CallerOf(ctx).Actor)
@@ -133,21 +150,27 @@ func (s *Services) Functions(ctx context.Context, service api.Service) ([]string
 
 // CheckScript compiles the script of a spell; Invalid says what is wrong with it, and where.
 func (s *Services) CheckScript(ctx context.Context, script string) error {
-	program, forget := s.hosts.Script(script)
-	defer forget()
-	functions, err := s.pool.Functions(ctx, program)
+	err := s.checkSpell(ctx, "spell", script)
 	if fault := (*worker.ScriptError)(nil); errors.As(err, &fault) {
 		return &api.Error{Kind: api.Invalid, Op: "spell", Msg: "the script does not compile", Fields: []api.FieldError{{Pointer: "/script", Detail: fault.Error()}}}
 	}
-	if err != nil {
-		return err
+	if errors.Is(err, errNoRun) {
+		return &api.Error{Kind: api.Invalid, Op: "spell", Msg: "the script has no function run", Fields: []api.FieldError{{Pointer: "/script", Detail: "define run(): it is called each time the trigger fires"}}}
 	}
-	for _, name := range functions {
-		if name == "run" {
-			return nil
-		}
+	return err
+}
+
+var errNoRun = errors.New("its script does not define run(), which is called when the trigger fires")
+
+// checkSpell compiles a script; name is what errors call it.
+func (s *Services) checkSpell(ctx context.Context, name, script string) error {
+	program, forget := s.hosts.Script(name, script)
+	defer forget()
+	functions, err := s.pool.Functions(ctx, program)
+	if err == nil && !slices.Contains(functions, "run") {
+		err = errNoRun
 	}
-	return &api.Error{Kind: api.Invalid, Op: "spell", Msg: "the script has no function run", Fields: []api.FieldError{{Pointer: "/script", Detail: "define run(): it is called each time the trigger fires"}}}
+	return err
 }
 
 // Deployed is closed once every package has been tried once.

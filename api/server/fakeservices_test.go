@@ -28,7 +28,8 @@ type fakeServices struct {
 	serviceTables
 	call   func(svc api.Service, function string, args json.RawMessage) (json.RawMessage, error) // nil: an echo
 	called []string                                                                              // "ALIAS FUNCTION ARGS" of each call
-	silent error                                                                                 // of the peer that has the modules
+	failed []string
+	silent error // of the peer that has the modules
 }
 
 // serviceTables are what a view shows of it.
@@ -306,3 +307,5 @@ func (t serviceTables) Deal(account, ref string) (api.Deal, error) {
 	}
 	return api.Deal{}, notFound("deal")
 }
+
+func (s *fakeServices) FailedPackages() []string { return s.failed }

@@ -346,6 +346,10 @@ func TestReadiness(t *testing.T) {
 	if p := problemIn(t, ask("GET", "/readyz", "", "Authorization", "")); p.Status != 503 || p.Detail != "no leader in sight" {
 		t.Errorf("got %+v, want 503 that says what is missing", p)
 	}
+	f.down, f.failed = nil, []string{"odo"}
+	if ready := read(t, ask("GET", "/readyz", "", "Authorization", "")); !strings.Contains(ready, `"status":"ready","failed_packages":["odo"]`) {
+		t.Errorf("got %s, want ready, with a package that failed", ready)
+	}
 	if got := ask("GET", "/healthz", "", "Authorization", "").StatusCode; got != 200 {
 		t.Errorf("healthz: got %d, want 200", got)
 	}

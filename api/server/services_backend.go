@@ -57,4 +57,6 @@ type ServiceCalls interface {
 	CheckScript(ctx context.Context, script string) error
 	// Functions are those of a service that can be called.
 	Functions(ctx context.Context, svc api.Service) ([]string, error)
+	// FailedPackages are those of the asked peer that are not deployed, by name.
+	FailedPackages() []string
 }

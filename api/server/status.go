@@ -54,10 +54,12 @@ func (s *Server) capacity(ctx context.Context, in *capacityInput) (*Reply[api.Ca
 // Health is the answer of /healthz and /readyz.
 type Health struct {
 	Status string `json:"status" enum:"live,ready"`
+	// Failed does not keep a peer from serving. Why is for those who may read: orchd package list.
+	Failed []string `json:"failed_packages,omitempty" doc:"Packages of system services that this peer could not deploy, and tries again"`
 }
 
 func (s *Server) healthz(context.Context, *struct{}) (*Reply[Health], error) {
-	return &Reply[Health]{Status: http.StatusOK, Body: Health{"live"}}, nil
+	return &Reply[Health]{Status: http.StatusOK, Body: Health{Status: "live"}}, nil
 }
 
 func (s *Server) readyz(context.Context, *struct{}) (*Reply[Health], error) {
@@ -65,7 +67,7 @@ func (s *Server) readyz(context.Context, *struct{}) (*Reply[Health], error) {
 	var known *api.Error
 	switch {
 	case err == nil:
-		return &Reply[Health]{Status: http.StatusOK, Body: Health{"ready"}}, nil
+		return &Reply[Health]{Status: http.StatusOK, Body: Health{"ready", s.backend.FailedPackages()}}, nil
 	case errors.As(err, &known):
 		return nil, &api.Error{Kind: api.Unavailable, Op: "ready", Msg: known.Msg, Err: err}
 	}

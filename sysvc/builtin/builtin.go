@@ -46,7 +46,7 @@ func All() (map[string]pack.Package, error) {
 
 // Layered are the packages that come with orchd and those in the folders of dir, which
 // take the place of built-in ones of the same name. dir need not exist, and may be
-// empty. The error lists what is wrong with any of them.
+// empty.
 func Layered(dir string) (map[string]pack.Package, error) {
 	all, err := All()
 	if err != nil || dir == "" {
@@ -58,7 +58,9 @@ func Layered(dir string) (map[string]pack.Package, error) {
 }
 
 // Folders are the packages in the folders of dir. What is no folder, and what begins
-// with a dot, is none.
+// with a dot, is none. A folder that cannot be read as a package is a faulty one named
+// like the folder, and what two folders are named is faulty, too: whether that matters
+// depends on whether it is enabled.
 func Folders(dir string) (map[string]pack.Package, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -67,23 +69,22 @@ func Folders(dir string) (map[string]pack.Package, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read packages: %w", err)
 	}
-	all, in, errs := map[string]pack.Package{}, map[string]string{}, []error(nil)
+	all, in := map[string]pack.Package{}, map[string]string{}
 	for _, e := range entries {
 		folder := filepath.Join(dir, e.Name())
 		if info, err := os.Stat(folder); err != nil || !info.IsDir() || strings.HasPrefix(e.Name(), ".") {
 			continue
 		}
 		p, err := pack.LoadDir(folder)
-		switch {
-		case err != nil:
-			errs = append(errs, err)
-		case in[p.Name] != "":
-			errs = append(errs, fmt.Errorf("%s and %s are both packages named %s: rename one", in[p.Name], folder, p.Name))
-		default:
-			all[p.Name], in[p.Name] = p, folder
+		if err != nil {
+			p = pack.Faulty(e.Name(), err)
 		}
+		if in[p.Name] != "" {
+			p = pack.Faulty(p.Name, fmt.Errorf("%s and %s are both packages named %s: rename one, or move it away", in[p.Name], folder, p.Name))
+		}
+		all[p.Name], in[p.Name] = p, folder
 	}
-	return all, errors.Join(errs...)
+	return all, nil
 }
 
 // Words that stand for all packages, and for none, in a list of those to enable.

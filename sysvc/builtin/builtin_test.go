@@ -106,10 +106,18 @@ func TestLayered(t *testing.T) {
 	}
 	write(t, dir, "broken", "nmae = \"x\"\n")
 	write(t, dir, "twice", "name = \"mine\"\nversion = \"1.0.0\"\n")
-	_, err = builtin.Layered(dir)
-	for _, want := range []string{dir + "/broken/package.toml:1: nmae is an unknown key", "are both packages named mine"} {
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("got %v, want %q", err, want)
+	write(t, dir, "registry", "")
+	layered, err = builtin.Layered(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"broken": dir + "/broken/package.toml:1: nmae is an unknown key", "mine": "are both packages named mine",
+		"registry": "are both packages named registry"} {
+		if fault := layered[name].Fault; fault == nil || !strings.Contains(fault.Error(), want) {
+			t.Errorf("%s: got %v, want %q", name, fault, want)
 		}
+	}
+	if layered["decider"].Fault != nil {
+		t.Errorf("one folder is broken, and decider has the fault %v", layered["decider"].Fault)
 	}
 }

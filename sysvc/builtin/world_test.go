@@ -213,7 +213,8 @@ func (w *world) fire(alias string, firing api.Firing) (string, error) {
 	}
 	w.runs++
 	lines := &host.Lines{}
-	program, context, world := w.hosts.ForRun(spell, api.SpellRun{Number: w.runs, Term: term, Firing: firing}, lines)
+	program, context, world, forget := w.hosts.ForRun(spell, api.SpellRun{Number: w.runs, Term: term, Firing: firing}, lines)
+	defer forget()
 	_, err := w.pool.Call(w.t.Context(), worker.Call{Program: program, Function: "run", Context: context, Host: world})
 	var said []string
 	for _, line := range lines.Log() {

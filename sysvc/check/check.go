@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/orchd/orchd/api"
 	"github.com/orchd/orchd/sysvc/pack"
@@ -69,7 +70,7 @@ func calls(p pack.Package, all Functions) (errs []error) {
 }
 
 func spell(engine *starlark.Engine, s pack.Spell) error {
-	names, err := engine.Functions(starlark.Module{Name: s.Alias, Digest: s.Script}, func(string) ([]byte, error) { return []byte(s.Script), nil })
+	names, err := engine.Functions(starlark.Module{Name: strings.TrimSuffix(s.File, ".star"), Digest: s.Script}, func(string) ([]byte, error) { return []byte(s.Script), nil })
 	switch {
 	case err != nil:
 		return placed(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/orchd/orchd/api"
 	"github.com/orchd/orchd/sysvc/state"
@@ -94,16 +95,33 @@ func (d *Deployer) attempt(ctx context.Context, name string) (failed *api.Deploy
 	}
 	there := survey(d.cfg.Cluster, view, d.wanted)[name]
 	m := matter{w: d.wanted, name: name, p: there}
-	own, _ := m.rowOf(d.wanted.self)
+	own, known := m.rowOf(d.wanted.self)
+	if !known {
+		own.Scope = d.wanted.packages[name].scope
+	}
 	a := attempt{Deployer: d, want: d.wanted.packages[name], own: own, news: map[string]api.Service{}}
 	steps := planOne(d.wanted, there, name)
-	for _, s := range steps {
+	for i, s := range steps {
 		d.cfg.Log.Debug("step of a package", "package", name, "step", s.do.String(), "alias", s.alias, "id", s.id)
-		if err := a.take(ctx, s); err != nil {
+		err := a.checked(ctx, steps[:i], s)
+		if err == nil {
+			err = a.take(ctx, s)
+		}
+		if err != nil {
 			return a.fail(ctx, s, err), err
 		}
 	}
 	return nil, nil
+}
+
+// checked looks at the package's code before the first step that brings any of it to the
+// cluster: what cannot even be compiled takes the place of nothing.
+func (a *attempt) checked(ctx context.Context, before []step, s step) error {
+	brings := func(s step) bool { return s.do == create || s.do == cast }
+	if !brings(s) || slices.ContainsFunc(before, brings) {
+		return nil
+	}
+	return a.cfg.Check(ctx, a.want.Package)
 }
 
 func (a *attempt) take(ctx context.Context, s step) (err error) {

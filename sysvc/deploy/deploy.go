@@ -35,7 +35,9 @@ type Config struct {
 	Modules Modules
 	// Call calls a function of a service, which may have no alias yet, and ends by itself
 	// when the service takes too long.
-	Call         func(ctx context.Context, service api.Service, function string, args json.RawMessage) error
+	Call func(ctx context.Context, service api.Service, function string, args json.RawMessage) error
+	// Check says what is wrong with the code of a package, as far as that shows without running it.
+	Check        func(ctx context.Context, p pack.Package) error
 	Wanted       []pack.Package // that this peer is to have
 	KeepDisabled bool           // leave what is no longer enabled
 	Log          *slog.Logger

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -86,12 +87,15 @@ type life struct {
 	end func() // and wait until it has ended
 }
 
+// compiles is a check that finds nothing.
+func compiles(context.Context, pack.Package) error { return nil }
+
 // begin starts a deployer. It ends with the test, when it is ended, or when the peer dies.
 func begin(t *testing.T, p *peer, change func(*deploy.Config), packages ...pack.Package) life {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	p.dead, p.die = false, cancel
-	cfg := deploy.Config{Cluster: p, Modules: shelf{}, Call: p.call, Wanted: packages, Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	cfg := deploy.Config{Cluster: p, Modules: shelf{}, Call: p.call, Check: compiles, Wanted: packages, Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
 	if change != nil {
 		change(&cfg)
 	}
@@ -210,6 +214,70 @@ func TestUpdate(t *testing.T) {
 		if s, _ := v.ServiceAt("a", "names"); v.t.kv[s.Store+"/learnt"] != "kept" {
 			t.Error("the new service has not the values of the old")
 		}
+	})
+}
+
+// TestFolderThatIsBroken: of a package whose folder cannot be read what is there stays,
+// here and for the cluster, until the folder is mended.
+func TestFolderThatIsBroken(t *testing.T) {
+	for _, scope := range []string{"peer", api.ScopeCluster} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBook("a", "b")
+			good, at := load(t, names, `scope = "peer"`, fmt.Sprintf("scope = %q", scope)), scope
+			if scope == "peer" {
+				at = "a"
+			}
+			l := begin(t, b.peer("a"), nil, good)
+			after(time.Minute)
+			l.end()
+			begin(t, b.peer("b"), nil)
+			broken := pack.Faulty("names", errors.New("names/package.toml:3: skope is an unknown key"))
+			l = begin(t, b.peer("a"), nil, broken)
+			after(10 * time.Minute)
+			<-l.Done()
+			wantServices(t, b, at, "helper", `names {"root":"one"}`)
+			if row := b.view().t.deployments["a/names"]; row.State != api.PackageFailed || !row.Enabled || !strings.Contains(row.Error, "skope") || row.Scope != at {
+				t.Errorf("the row says %+v", row)
+			}
+			if f := l.Failed(); len(f) != 1 || !strings.Contains(f[0].Error, "skope") {
+				t.Errorf("failed: %+v", f)
+			}
+			l.end()
+			l = begin(t, b.peer("a"), nil, with(t, good, "two"))
+			after(time.Minute)
+			wantServices(t, b, at, "helper", `names {"root":"two"}`)
+			l.end()
+		})
+	}
+	synctest.Test(t, func(t *testing.T) { // that was never there
+		b := newBook("a")
+		begin(t, b.peer("a"), nil, pack.Faulty("names", errors.New("no file package.toml")))
+		after(time.Minute)
+		if row := b.view().t.deployments["a/names"]; row.State != api.PackageFailed || row.Scope != "a" || row.Error != "no file package.toml" {
+			t.Errorf("the row says %+v", row)
+		}
+	})
+}
+
+// TestCodeThatDoesNotCompile takes the place of nothing.
+func TestCodeThatDoesNotCompile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBook("a")
+		old := load(t, names)
+		l := begin(t, b.peer("a"), nil, old)
+		after(time.Minute)
+		l.end()
+		wrong, before := errors.New("service names: names.star:2:1: got newline, want ':'"), b.written()
+		l = begin(t, b.peer("a"), func(c *deploy.Config) {
+			c.Check = func(context.Context, pack.Package) error { return wrong }
+		}, with(t, old, "two"))
+		after(time.Second / 2)
+		<-l.Done()
+		wantWrites(t, b, before, "a: row names 1.0.0 updated 0 deploying", "a: row names 1.0.0 failed 0 (1) "+wrong.Error())
+		wantServices(t, b, "a", "helper", `names {"root":"one"}`)
+		wrong = nil
+		after(time.Minute)
+		wantServices(t, b, "a", "helper", `names {"root":"two"}`)
 	})
 }
 

@@ -84,10 +84,21 @@ func planOne(w wanted, there present, name string) []step {
 	wants, enabled := w.packages[name]
 	m := matter{w: w, name: name, want: wants, p: there}
 	m.own, m.known = m.rowOf(w.self)
-	if !enabled {
+	switch {
+	case !enabled:
 		return m.unwanted()
+	case wants.Fault != nil:
+		return m.faulty()
 	}
 	return m.enabled()
+}
+
+// faulty is the plan for a package of which nothing but the name is known: what is there
+// of it stays as it was last wanted.
+func (m matter) faulty() []step {
+	s := m.step(refuse, "", "")
+	s.reason = m.want.Fault.Error()
+	return []step{s}
 }
 
 // matter is one package: what is wanted of it, what is there, and what was said.

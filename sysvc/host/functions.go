@@ -84,7 +84,7 @@ func (w *world) Do(ctx context.Context, name string, args json.RawMessage) (json
 		return nil, api.Errorf(api.NotFound, name, "there is no function %s", name)
 	}
 	if f.granted != nil && !f.granted(w.owner.grants) {
-		return nil, notGranted(name, f.needs)
+		return nil, w.notGranted(name, f.needs)
 	}
 	a, err := parse(name, args)
 	if err != nil {
@@ -97,9 +97,19 @@ func (w *world) Do(ctx context.Context, name string, args json.RawMessage) (json
 	return json.Marshal(result)
 }
 
-// notGranted says which line of the manifest would allow it.
-func notGranted(what, needs string) error {
-	return &api.Error{Kind: api.Forbidden, Msg: "not granted: " + what + " needs " + needs + " under [grants] of package.toml"}
+// notGranted says which line of package.toml, or which flag of orchd spell install, would
+// allow it.
+func (w *world) notGranted(what, needs string) error {
+	line := needs + " under [grants] of package.toml"
+	if w.owner.pkg == "" {
+		name, value, _ := strings.Cut(needs, " = ")
+		line = "--grant " + name
+		if value != "true" {
+			line += "=" + strings.Trim(value, `["]`)
+		}
+		line += ", when it is installed"
+	}
+	return &api.Error{Kind: api.Forbidden, Msg: "not granted: " + what + " needs " + line}
 }
 
 // arguments of a call of the host, by name.

@@ -38,7 +38,7 @@ type Hosts struct {
 	cfg Config
 
 	mu      sync.Mutex
-	scripts map[string]*script // by digest; that are compiled and belong to no spell yet
+	scripts map[string]*script // by digest; that run, or are compiled to see whether they can
 }
 
 type script struct {
@@ -63,23 +63,26 @@ func (h *Hosts) ForService(svc api.Service, caller api.Actor) (worker.Program, w
 			h.cfg.Log.Info("a service says", "service", name(svc), "kind", kind, "text", text)
 		},
 	}
-	return programOf(svc), worker.Context{Caller: caller, Random: svc.Grants.Random}, w
+	return ProgramOf(svc.Modules), worker.Context{Caller: caller, Random: svc.Grants.Random}, w
 }
 
 // ForRun is what runs when a spell fires. What it logs is gathered in lines.
-func (h *Hosts) ForRun(spell api.Spell, run api.SpellRun, lines *Lines) (worker.Program, worker.Context, worker.Host) {
+// The script is known to Source until forget is called, also when the spell has another
+// by then.
+func (h *Hosts) ForRun(spell api.Spell, run api.SpellRun, lines *Lines) (p worker.Program, about worker.Context, in worker.Host, forget func()) {
 	w := &world{
 		hosts: h, owner: ownerOfSpell(spell), run: &run,
 		session: &session{cluster: h.cfg.Cluster, fence: &api.Fence{Scope: spell.Scope, Term: run.Term}},
 		note:    func(kind, text string) { lines.add(kind, run.Number, h.cfg.Cluster.Now(), text) },
 	}
 	self, _ := json.Marshal(map[string]any{"alias": spell.Alias, "id": spell.ID, "counter": run.Number, "trigger": run.Firing})
-	program := worker.Program{Spell: true, Modules: []worker.Module{{Name: spell.Alias, Kind: api.ModuleStarlark, Digest: spell.Digest}}}
-	return program, worker.Context{Caller: w.owner.actor(), Spell: self, Random: spell.Grants.Random}, w
+	p, forget = h.Script(spell.Alias, spell.Script)
+	return p, worker.Context{Caller: w.owner.actor(), Spell: self, Random: spell.Grants.Random}, w, forget
 }
 
-func programOf(svc api.Service) (p worker.Program) {
-	for _, m := range svc.Modules {
+// ProgramOf is what runs of a service with these modules.
+func ProgramOf(modules []api.Module) (p worker.Program) {
+	for _, m := range modules {
 		p.Modules = append(p.Modules, worker.Module{Name: m.Name, Kind: m.Kind, Digest: m.Digest, Settings: m.Settings})
 	}
 	return p
@@ -93,9 +96,9 @@ func name(svc api.Service) string {
 	return svc.Wanted
 }
 
-// Script is a program of a script that no spell has yet, to be compiled. Its text is
-// known to Source until forget is called.
-func (h *Hosts) Script(text string) (p worker.Program, forget func()) {
+// Script is the program of a script, which errors call by that name. Its text is known to
+// Source until forget is called, whether a spell has it or not.
+func (h *Hosts) Script(name, text string) (p worker.Program, forget func()) {
 	sum := sha256.Sum256([]byte(text))
 	digest := hex.EncodeToString(sum[:])
 	h.mu.Lock()
@@ -111,11 +114,11 @@ func (h *Hosts) Script(text string) (p worker.Program, forget func()) {
 			delete(h.scripts, digest)
 		}
 	})
-	return worker.Program{Spell: true, Modules: []worker.Module{{Name: "spell", Kind: api.ModuleStarlark, Digest: digest}}}, forget
+	return worker.Program{Spell: true, Modules: []worker.Module{{Name: name, Kind: api.ModuleStarlark, Digest: digest}}}, forget
 }
 
-// Source gives the bytes of what runs: scripts of spells lie in the tables, modules of
-// services in files.
+// Source gives the bytes of what runs: scripts of spells by Script, modules of services
+// out of files.
 func (h *Hosts) Source(modules state.Modules) state.Modules { return source{h, modules} }
 
 type source struct {
@@ -124,11 +127,6 @@ type source struct {
 }
 
 func (s source) Module(ctx context.Context, digest string) ([]byte, error) {
-	for spell := range s.hosts.cfg.Cluster.View().Spells() {
-		if spell.Digest == digest {
-			return []byte(spell.Script), nil
-		}
-	}
 	s.hosts.mu.Lock()
 	kept := s.hosts.scripts[digest]
 	s.hosts.mu.Unlock()
@@ -248,7 +246,7 @@ func (w *world) enter(ctx context.Context, alias, function string) (worker.Progr
 		return worker.Program{}, worker.Context{}, nil, err
 	}
 	if calls := w.owner.grants.Call; !slices.Contains(calls, alias) && !slices.Contains(calls, "*") {
-		return fail(notGranted("call of "+alias, `call = ["`+alias+`"]`))
+		return fail(w.notGranted("call of "+alias, `call = ["`+alias+`"]`))
 	}
 	if w.depth >= maxDepth {
 		return fail(api.Errorf(api.Conflict, "call", "more than %d calls lead from one service to the next: do they call each other in a circle?", maxDepth))
@@ -269,5 +267,5 @@ func (w *world) enter(ctx context.Context, alias, function string) (worker.Progr
 	}
 	inner := &world{hosts: w.hosts, owner: ownerOfService(svc), session: w.session, depth: w.depth + 1,
 		note: func(kind, text string) { w.note(kind, alias+": "+text) }}
-	return programOf(svc), worker.Context{Caller: w.owner.actor(), Random: svc.Grants.Random}, inner, nil
+	return ProgramOf(svc.Modules), worker.Context{Caller: w.owner.actor(), Random: svc.Grants.Random}, inner, nil
 }

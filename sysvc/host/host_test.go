@@ -2,6 +2,8 @@ package host_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -80,8 +82,9 @@ func (p *place) run(alias string, g api.Grants) worker.Host {
 	}
 	run.Term = h.Term
 	s, _ := p.world.View().Spell(alias + "-id")
-	s.Grants = g
-	_, _, w := p.hosts.ForRun(s, run, &p.lines)
+	s.Grants, s.Package = g, "pkg"
+	_, _, w, forget := p.hosts.ForRun(s, run, &p.lines)
+	p.Cleanup(forget)
 	return w
 }
 
@@ -216,6 +219,15 @@ func TestNothingIsGranted(t *testing.T) {
 	} {
 		got := p.do(w, name, `{"key":"k","text":"v","table":"vms","url":"http://ipfs:5001/api"}`)
 		if want := "error: not granted: " + needs + " under [grants] of package.toml"; got != want {
+			t.Errorf("%s:\n got %s\nwant %s", name, got, want)
+		}
+	}
+	alone, _ := p.world.View().Spell("mine-id") // of no package: somebody installed it
+	alone.Grants = api.Grants{}
+	_, _, byHand, over := p.hosts.ForRun(alone, api.SpellRun{}, &host.Lines{})
+	defer over()
+	for name, needs := range map[string]string{"now": "now needs --grant now", "orchd.read": "orchd.read of vms needs --grant read=vms"} {
+		if got, want := p.do(byHand, name, `{"table":"vms"}`), "error: not granted: "+needs+", when it is installed"; got != want {
 			t.Errorf("%s:\n got %s\nwant %s", name, got, want)
 		}
 	}
@@ -519,19 +531,26 @@ func (m modules) Module(_ context.Context, digest string) ([]byte, error) {
 func TestSource(t *testing.T) {
 	p := newPlace(t)
 	source := p.hosts.Source(modules{"m-digest": "module"})
-	program, forget := p.hosts.Script("def run(): pass")
-	again, forgetAgain := p.hosts.Script("def run(): pass")
+	_, _, _, over := p.hosts.ForRun(api.Spell{Alias: "mine", Script: "def run(): mine()"}, api.SpellRun{}, &host.Lines{})
+	sum := sha256.Sum256([]byte("def run(): mine()"))
+	mine := hex.EncodeToString(sum[:])
+	program, forget := p.hosts.Script("one", "def run(): pass")
+	again, forgetAgain := p.hosts.Script("two", "def run(): pass")
 	if !program.Spell || program.Modules[0].Digest != again.Modules[0].Digest {
 		t.Errorf("programs %+v, %+v", program, again)
 	}
 	forget()
 	forget() // once is enough
-	for digest, want := range map[string]string{"m-digest": "module", "digest of mine": "script of mine", program.Modules[0].Digest: "def run(): pass"} {
+	for digest, want := range map[string]string{"m-digest": "module", mine: "def run(): mine()", program.Modules[0].Digest: "def run(): pass"} {
 		if text, err := source.Module(t.Context(), digest); err != nil || string(text) != want {
 			t.Errorf("%s: %q, %v", digest, text, err)
 		}
 	}
 	forgetAgain()
+	over()
+	if _, err := source.Module(t.Context(), mine); err == nil {
+		t.Error("a script whose run is over is still there")
+	}
 	if _, err := source.Module(t.Context(), program.Modules[0].Digest); err == nil {
 		t.Error("a script that nobody compiles any more is still there")
 	}

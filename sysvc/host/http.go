@@ -92,7 +92,7 @@ func (w *world) mayAsk(a arguments, u *url.URL) error {
 		return a.wrong("argument url is to be http://HOST/... or https://HOST/..., not %q", u.Redacted())
 	}
 	if !Allows(w.owner.grants.HTTP, u) {
-		return notGranted(a.function+" of "+u.Host, `http = ["`+u.Host+`"]`)
+		return w.notGranted(a.function+" of "+u.Host, `http = ["`+u.Host+`"]`)
 	}
 	return nil
 }
@@ -139,7 +139,7 @@ func (w *world) ask(ctx context.Context, a arguments, q question) (*http.Respons
 	}
 	if answer.Request != nil && !Allows(w.owner.grants.HTTP, answer.Request.URL) {
 		answer.Body.Close() // it was led on below us, where nobody asks the grants
-		return nil, notGranted(a.function+" of "+answer.Request.URL.Host, `http = ["`+answer.Request.URL.Host+`"]`)
+		return nil, w.notGranted(a.function+" of "+answer.Request.URL.Host, `http = ["`+answer.Request.URL.Host+`"]`)
 	}
 	return answer, nil
 }

@@ -21,7 +21,7 @@ func read(w *world, ctx context.Context, a arguments) (any, error) {
 		return nil, err
 	}
 	if granted := w.owner.grants.Read; !slices.Contains(granted, table) && !slices.Contains(granted, "*") {
-		return nil, notGranted("orchd.read of "+table, `read = ["`+table+`"]`)
+		return nil, w.notGranted("orchd.read of "+table, `read = ["`+table+`"]`)
 	}
 	plain := map[string]string{}
 	for field, value := range filter {
@@ -76,7 +76,7 @@ func (w *world) account(a arguments, asked string) (string, error) {
 		return w.owner.account, nil
 	}
 	if !w.owner.mayActFor(asked) {
-		return "", notGranted(a.function+" for account "+asked, "any_account = true")
+		return "", w.notGranted(a.function+" for account "+asked, "any_account = true")
 	}
 	return asked, nil
 }

@@ -212,7 +212,7 @@ func (b *builder) spell(path string, d spellDecl) {
 	}
 	b.kv(path+".kv", d.KV)
 	b.trigger(path+".trigger", d.Trigger)
-	b.p.Spells = append(b.p.Spells, Spell{d.Alias, string(content), d.KV, d.Trigger, b.ttl(path, d.CallTTL)})
+	b.p.Spells = append(b.p.Spells, Spell{d.Alias, d.File, string(content), d.KV, d.Trigger, b.ttl(path, d.CallTTL)})
 }
 
 func (b *builder) kv(path string, kv map[string]json.RawMessage) {

@@ -121,7 +121,7 @@ func readFile(folder fs.FS, name string, limit int64) (content []byte, err error
 // With is the package with other settings: those given take the place of its own, key
 // by key. Texts are taken for what the setting is: 60 for a number, a,b for a list.
 func (p Package) With(settings map[string]any) (Package, error) {
-	if len(settings) == 0 {
+	if len(settings) == 0 || p.Fault != nil {
 		return p, nil
 	}
 	own, err := override(p.Settings, settings, func(path string) string { return "settings of package " + p.Name })

@@ -38,8 +38,16 @@ type Package struct {
 	Spells      []Spell
 	Init        []Call            // in order
 	Files       map[string][]byte // modules, by digest
+	// Fault is why nothing can be deployed of the package: its folder is not as it should
+	// be. There is nothing else in such a package but its name.
+	Fault error
 
 	source *source
+}
+
+// Faulty is a package of which only this much is known.
+func Faulty(name string, fault error) Package {
+	return Package{Name: name, Scope: ScopePeer, Fault: fault}
 }
 
 // Service is a service that a package wants.
@@ -54,6 +62,7 @@ type Service struct {
 // Spell is a spell that a package wants.
 type Spell struct {
 	Alias   string
+	File    string `json:"-"` // that the script is from
 	Script  string
 	KV      map[string]json.RawMessage // values to begin with
 	Trigger api.Trigger

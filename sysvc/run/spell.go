@@ -127,7 +127,8 @@ func (r *run) execute(pool host.Pool, hosts *host.Hosts, now func() time.Time) a
 	}
 	ctx, cancel := context.WithTimeout(r.ctx, ttl)
 	defer cancel()
-	program, about, world := hosts.ForRun(r.spell, r.SpellRun, &r.lines)
+	program, about, world, forget := hosts.ForRun(r.spell, r.SpellRun, &r.lines)
+	defer forget()
 	raw, err := pool.Call(ctx, worker.Call{Program: program, Function: "run", Args: []byte("{}"), Context: about, Host: world})
 	if err == nil {
 		_, err = host.Result(raw)

@@ -2,8 +2,10 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -116,6 +118,13 @@ func (a *App) configCheck() *cobra.Command {
 			}
 			for _, w := range files.Warnings {
 				a.say("%s", w)
+			}
+			wanted, err := packages(l.Config, slog.New(slog.DiscardHandler))
+			for _, p := range wanted {
+				err = errors.Join(err, p.Fault)
+			}
+			if err != nil {
+				return wrongConfig(err)
 			}
 			if l.File == "" {
 				a.say("there is no %s; the defaults hold", config.DefaultFile)

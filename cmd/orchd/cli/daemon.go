@@ -43,6 +43,7 @@ func (a *App) peerFlags(cmd *cobra.Command) {
 	f.String("gossip-listen", "", "where peers gossip (default :7702)")
 	f.String("driver", "", "what runs virtual machines: auto, libvirt, sim or none (default auto)")
 	a.completeFlag(cmd, "driver", words([]string{"auto", "libvirt", "sim", "none"}))
+	f.String("enable-system-services", "", "packages that this host runs: all, none, or names with commas (default those that come with orchd)")
 }
 
 func (a *App) initCluster() *cobra.Command {

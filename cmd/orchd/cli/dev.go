@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -31,7 +32,9 @@ func (a *App) dev() *cobra.Command {
 	cmd := a.verb(verb{
 		use:   "dev",
 		short: "Run a throw-away cluster on this machine, until Ctrl-C",
-		long:  "Run a throw-away cluster on this machine, until Ctrl-C. Peer k (0, 1, ...) listens on base port + 10k, +1 and +2. Kill one and see: the others go on.",
+		long: "Run a throw-away cluster on this machine, until Ctrl-C. Peer k (0, 1, ...) listens on base port + 10k, +1 and +2. Kill one and see: the others go on. " +
+			"No configuration file is read; ORCHD_VMM__*, ORCHD_AUTH__*, ORCHD_LOG__* and ORCHD_SYSTEM_SERVICES__* hold for all peers: " +
+			"ORCHD_SYSTEM_SERVICES__ENABLE=all runs the packages in /etc/orchd/packages, too.",
 		example: `
 orchd dev
 orchd dev --driver libvirt                # real guests; each peer has a libvirtd of its own
@@ -177,19 +180,22 @@ func (d *devCluster) flags(k int) []string {
 
 // environ is this process's without what would configure the peers alike where
 // they must differ, and without a home, in which init would leave a profile of a
-// cluster that goes away. ORCHD_VMM__VIRT_TYPE, ORCHD_AUTH__ISSUER, ORCHD_LOG__LEVEL and the like go through.
+// cluster that goes away.
 func (d *devCluster) environ() []string {
 	env := []string{"ORCHD_LOG__FORMAT=text"}
 	for _, pair := range d.app.Environ {
 		name, _, _ := strings.Cut(pair, "=")
-		alike := strings.HasPrefix(name, "ORCHD_VMM__") || strings.HasPrefix(name, "ORCHD_AUTH__") || strings.HasPrefix(name, "ORCHD_LOG__")
-		ours := strings.HasPrefix(name, "ORCHD_") && !alike
+		alike := func(prefix string) bool { return strings.HasPrefix(name, prefix) }
+		ours := strings.HasPrefix(name, "ORCHD_") && !slices.ContainsFunc(alikeForAll, alike)
 		if !ours && name != "HOME" && name != "XDG_CONFIG_HOME" && name != "NOTIFY_SOCKET" {
 			env = append(env, pair)
 		}
 	}
 	return append(env, "ORCHD_CONFIG="+os.DevNull)
 }
+
+// alikeForAll are the beginnings of variables that all peers of the cluster get.
+var alikeForAll = []string{"ORCHD_VMM__", "ORCHD_AUTH__", "ORCHD_LOG__", "ORCHD_SYSTEM_SERVICES__"}
 
 // ended takes note of a peer's end. While the cluster starts it is the end of
 // all; later the others go on, as those of any cluster do.

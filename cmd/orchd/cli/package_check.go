@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -41,7 +43,7 @@ func (a *App) packageCheck() *cobra.Command {
 		run: func(_ context.Context, args []string) error {
 			p, err := pack.LoadDir(a.home(args[0]))
 			if err != nil {
-				return &failure{exitUsage, err.Error(), "docs/system-services.md tells how a package is made"}
+				return &failure{exitUsage, err.Error(), "what a package is made of: docs/system-services.md in orchd's sources; one that works: orchd package new DIR"}
 			}
 			found, err := examined(p)
 			if err != nil {
@@ -74,7 +76,7 @@ var skeleton = map[string]string{
 	"package.toml": `name = "NAME"
 version = "0.1.0"
 scope = "peer"                  # or "cluster"
-description = "Greets, and counts how often"
+description = "Greets, and beats every period_sec seconds"
 
 [grants]
 kv = true
@@ -117,8 +119,8 @@ func (a *App) packageNew() *cobra.Command {
 			if !api.ValidName(name) {
 				return usagef("the last part of DIR is the name of the package: 1 to 63 of a-z, 0-9 and -; got %q", name)
 			}
-			if err := os.Mkdir(dir, 0o755); err != nil {
-				return usagef("make the folder: %v", err)
+			if err := emptyFolder(dir); err != nil {
+				return err
 			}
 			for file, text := range skeleton {
 				path := filepath.Join(dir, strings.ReplaceAll(file, "NAME", name))
@@ -127,7 +129,21 @@ func (a *App) packageNew() *cobra.Command {
 				}
 			}
 			a.say("see whether it is good: orchd package check %s", args[0])
+			a.say("then put it into system_services.packages_dir, name it in system_services.enable, and start the peer again")
 			return nil
 		},
 	})
+}
+
+// emptyFolder makes a folder unless it is there, with nothing in it.
+func emptyFolder(dir string) error {
+	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return usagef("make the folder: %v", err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil {
+		return usagef("%v", err)
+	} else if len(entries) > 0 {
+		return usagef("%s has something in it already: name a folder that is not there yet, or is empty", dir)
+	}
+	return nil
 }

@@ -311,13 +311,13 @@ func TestPackagesOnDisk(t *testing.T) {
 	if want := "hello        service   greet\nhello-beat   spell     every 1m0s\n"; r.code != 0 || r.stdout != want || !strings.Contains(r.stderr, "hello 0.1.0 is a good package") {
 		t.Errorf("check: exit %d, %q, %q, want %q", r.code, r.stdout, r.stderr, want)
 	}
-	if r := run(t.Context(), App{}, "package", "new", dir); r.code != exitUsage || !strings.Contains(r.stderr, "exists") {
+	if r := run(t.Context(), App{}, "package", "new", dir); r.code != exitUsage || !strings.Contains(r.stderr, "has something in it already") {
 		t.Errorf("new where one is: exit %d, %q", r.code, r.stderr)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "beat.star"), []byte("def run():\n    nonsense(1)\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if r := run(t.Context(), App{}, "package", "check", dir); r.code != exitUsage || !strings.Contains(r.stderr, "hello-beat.star:2:5") || !strings.Contains(r.stderr, "nonsense") {
+	if r := run(t.Context(), App{}, "package", "check", dir); r.code != exitUsage || !strings.Contains(r.stderr, " beat.star:2:5") || !strings.Contains(r.stderr, "nonsense") {
 		t.Errorf("a script that does not compile: exit %d, %q", r.code, r.stderr)
 	}
 	if r := run(t.Context(), App{}, "package", "check", filepath.Dir(dir)); r.code != exitUsage || r.stdout != "" {

@@ -163,7 +163,7 @@ func (a *App) spellInstall() *cobra.Command {
 		long: "Install a script that defines run(), and say when it runs; without such a flag it runs when it is told to. Spells of\n" +
 			"the scope cluster, and the grants http, read and any_account, are for admins.",
 		example: `
-orchd spell install beat --file beat.star --every 60s --kv limit=5
+orchd spell install beat --file beat.star --every 60s --grant kv --kv limit=5
 orchd spell install tell --file tell.star --on-event table=vms,where=status.state=failed --grant http=10.0.0.9:80
 orchd spell install nightly --file n.star --scope cluster --at 2027-01-01T03:00:00Z --every 24h --grant vms`,
 		min: 1, max: 1,

@@ -24,8 +24,8 @@ func (thisPeer) Init(ctx context.Context, c config.Config, progress io.Writer, l
 	for _, w := range files.Warnings {
 		log.Warn("unwise configuration", "what", w)
 	}
-	if _, err := packages(c); err != nil {
-		return &api.Error{Kind: api.Invalid, Msg: err.Error()}
+	if _, err := packages(c, log); err != nil {
+		return err
 	}
 	p := peerConfig(c)
 	p.Auth = authGiven(c, files)
@@ -33,8 +33,8 @@ func (thisPeer) Init(ctx context.Context, c config.Config, progress io.Writer, l
 }
 
 func (thisPeer) Join(ctx context.Context, c config.Config, to Invitation, progress io.Writer, log *slog.Logger) error {
-	if _, err := packages(c); err != nil {
-		return &api.Error{Kind: api.Invalid, Msg: err.Error()}
+	if _, err := packages(c, log); err != nil {
+		return err
 	}
 	p := peerConfig(c)
 	p.TrustKey = to.TrustKey
@@ -50,8 +50,8 @@ func (thisPeer) Serve(ctx context.Context, c config.Config, log *slog.Logger) er
 		delete(c.Given, "auth.jwks_file")
 	}
 	p := peerConfig(c)
-	if p.Packages, err = packages(c); err != nil {
-		return &api.Error{Kind: api.Invalid, Msg: err.Error()}
+	if p.Packages, err = packages(c, log); err != nil {
+		return err
 	}
 	for _, w := range config.ForeignVariables(os.Environ()) {
 		log.Warn("a variable of another system", "what", w)

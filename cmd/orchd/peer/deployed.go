@@ -65,6 +65,14 @@ func (p *Peer) serveServices(ctx context.Context) error {
 	return p.services.Run(ctx)
 }
 
+// FailedPackages are those of this peer that are not deployed, by name.
+func (p *Peer) FailedPackages() (names []string) {
+	for _, d := range p.services.Failed() {
+		names = append(names, d.Package)
+	}
+	return names
+}
+
 func notDeployed(failed []api.Deployment) error {
 	var texts []string
 	for _, d := range failed {

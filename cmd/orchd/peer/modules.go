@@ -23,6 +23,9 @@ func (s system) FetchModule(ctx context.Context, digest string) (io.ReadCloser, 
 		}
 		errs = append(errs, err)
 	}
+	if len(errs) == 0 {
+		return nil, api.Errorf(api.NotFound, "module", "this peer does not have module %.12s, and there is no other peer", digest)
+	}
 	return nil, api.Errorf(api.Unavailable, "module", "no other peer has module %.12s now: %w", digest, errors.Join(errs...))
 }
 
