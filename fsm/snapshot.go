@@ -61,7 +61,7 @@ func (f *frozen) Release() {}
 
 // content is a state as the snapshot package writes it.
 func content(s *state) snapshot.Content {
-	c := snapshot.Content{Index: s.index, Time: s.now, Level: 1, StateHash: s.sum.String()}
+	c := snapshot.Content{Index: s.index, Time: s.now, Level: Reader{s}.Level(), StateHash: s.sum.String()}
 	for _, t := range tables {
 		c.Tables = append(c.Tables, t.content(s))
 	}
@@ -69,7 +69,8 @@ func content(s *state) snapshot.Content {
 }
 
 // Restore replaces everything by what a snapshot holds. The state hash of the
-// rows must be the one that the manifest names.
+// rows must be the one that the manifest names. An *api.Error: it is of a behaviour
+// level that this program does not know.
 func (m *Machine) Restore(r io.ReadCloser) error {
 	defer r.Close()
 	folder, done, err := snapshot.FolderOf(r)
@@ -92,6 +93,9 @@ func (m *Machine) Restore(r io.ReadCloser) error {
 // load fills a fresh state from a folder.
 func load(folder *snapshot.Folder) (*state, error) {
 	manifest := folder.Manifest()
+	if manifest.Level > Level() {
+		return nil, tooOld(manifest.Level, "")
+	}
 	if err := knownTables(manifest); err != nil {
 		return nil, err
 	}

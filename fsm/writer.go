@@ -18,6 +18,10 @@ type Proposer interface {
 	Propose(ctx context.Context, command []byte) (answer []byte, err error)
 }
 
+// tabled may be implemented by a Proposer that has the tables: what the level in force
+// does not allow is refused before it is sent then.
+type tabled interface{ Tables() Reader }
+
 // Ranker has gossip's opinion of the hosts: which to try for a VM of that size,
 // those that have its image first, and what is known of those that are no candidates.
 type Ranker interface {
@@ -49,6 +53,9 @@ type Done[T any] struct {
 // propose carries a body through the log. The caller of the request, in the
 // context, says who asks.
 func propose[T any](ctx context.Context, w *Writer, t Type, body any) (Done[T], error) {
+	if err := w.allowed(t); err != nil {
+		return Done[T]{}, err
+	}
 	caller := api.CallerOf(ctx)
 	m := Meta{Type: t, V: 1, ID: uuid.NewString(), Request: caller.RequestID, Actor: caller.Actor, Once: caller.Once, Fence: caller.Fence}
 	command, b, err := encodeBoth(m, body)

@@ -59,5 +59,10 @@ func Bugs() []Bug {
 // Variable is the environment variable that names the bug in force, where there is one.
 const Variable = "ORCHD_PLANTED"
 
+// LevelVariable is the environment variable that makes a program play an older release,
+// one that knows no higher behaviour level than that. It is no bug: tests of mixed
+// releases need a program that knows less.
+const LevelVariable = "ORCHD_PLANTED_LEVEL"
+
 // known tells whether a name is that of a bug.
 func known(b Bug) bool { return slices.Contains(Bugs(), b) }
