@@ -21,9 +21,12 @@ import (
 //	1  what there was at first
 //	2  system services: services, spells and their stores, mail, deals
 //
-// To add one: count highestLevel up, say since(N) of the new commands in the table,
-// and ask tx.Level() where an old command changes its meaning.
-const highestLevel = 2
+// To add one: name it here, say since(N) of the new commands in the table, and ask
+// tx.Level() where an old command changes its meaning.
+const (
+	LevelServices uint64 = 2
+	highestLevel         = LevelServices
+)
 
 // Level is the highest behaviour level that this program knows.
 func Level() uint64 { return planted.Level(highestLevel) }

@@ -76,3 +76,18 @@ func (p *Peer) raiseLevel(ctx context.Context) {
 		p.tried(ctx, "raise the behaviour level", func() error { return p.writer.RaiseLevel(ctx, to, p.cfg.Version) })
 	}
 }
+
+// awaitLevel returns once a level is in force; false when ctx ended before.
+func (p *Peer) awaitLevel(ctx context.Context, level uint64) bool {
+	for {
+		now := p.machine.Read()
+		if now.Level() >= level {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-now.SettingsChanged():
+		}
+	}
+}
