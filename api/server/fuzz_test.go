@@ -18,7 +18,9 @@ import (
 
 // served is a server for a fuzz target, with what it logs left out.
 func served() http.Handler {
-	return New(Config{Version: "test"}, newFake(), slog.New(slog.DiscardHandler)).Handler()
+	f := newFake()
+	newFakeStates(f)
+	return New(Config{Version: "test"}, f, slog.New(slog.DiscardHandler)).Handler()
 }
 
 // fuzzTime bounds a request: some routes wait for something to happen.
