@@ -49,6 +49,10 @@ func (r *runner) all(ctx context.Context, targets []target) bool {
 	return len(failed) == 0
 }
 
+// minimise is how many tries go into making an input of interest smaller. By default it
+// is a minute: of a target that runs for eight seconds nothing else would be seen.
+const minimise = "50x"
+
 // one runs a target and gives what it said.
 func (r *runner) one(ctx context.Context, t target) ([]byte, error) {
 	program, err := r.build(ctx, t)
@@ -57,6 +61,7 @@ func (r *runner) one(ctx context.Context, t target) ([]byte, error) {
 	}
 	fuzz := exec.CommandContext(ctx, program, "-test.run=^$", "-test.fuzz=^"+t.name+"$", "-test.fuzztime="+r.each.String(),
 		"-test.fuzzcachedir="+filepath.Join(r.cache, filepath.FromSlash(t.pkg)), "-test.parallel="+strconv.Itoa(r.workers),
+		"-test.fuzzminimizetime="+minimise,
 		"-test.timeout="+(r.each+10*time.Minute).String())
 	fuzz.Dir = t.dir
 	return fuzz.CombinedOutput()
