@@ -27,7 +27,7 @@ type HostReport struct {
 
 // Warning is something a person should know, and what to do about it.
 type Warning struct {
-	Code   string `json:"code" doc:"A stable word: peer-silent, no-leader, refused, no-spare-voter, double-vm, clock-off, driver-down, overcommitted, hash-differs, snapshot-failed, changes-lost"`
+	Code   string `json:"code" doc:"A stable word: peer-silent, no-leader, refused, no-spare-voter, double-vm, clock-off, driver-down, overcommitted, level-held-back, hash-differs, snapshot-failed, changes-lost"`
 	Peer   string `json:"peer,omitempty"`
 	VM     string `json:"vm,omitempty"`
 	Detail string `json:"detail" doc:"What is wrong"`
@@ -50,7 +50,11 @@ type Status struct {
 	Peers        []PeerView     `json:"peers"`
 	VMs          map[string]int `json:"vms" doc:"How many VMs in each state"`
 	Software     string         `json:"software"`
-	Warnings     []Warning      `json:"warnings"`
+	Level        uint64         `json:"level" doc:"Behaviour level in force: what all peers agree to do"`
+	// NextLevel waits for the peers that have not said that they know it.
+	NextLevel       uint64    `json:"next_level,omitempty" doc:"The next level, where some peer knows one"`
+	NextLevelAwaits []string  `json:"next_level_awaits,omitempty" doc:"Names of the peers that hold it back: they have not said that they know it"`
+	Warnings        []Warning `json:"warnings"`
 }
 
 // Snapshot is a marked snapshot of the replicated state on the asked peer.

@@ -193,7 +193,7 @@ func (n *Node) startRaft() (err error) {
 	n.start(func() { n.drain(changes) })
 	n.raft, err = raft.NewRaft(raftConfig(n.cfg, changes, newRaftLog(n.ctx, n.log)), n.replica, n.stores.logs, n.stores.stable, n.stores.snapshots, n.transport)
 	if err != nil {
-		return fmt.Errorf("start raft: %w", err)
+		return errors.Join(n.failed(), fmt.Errorf("start raft: %w", err))
 	}
 	n.endRaft = sync.OnceValue(n.raft.Shutdown)
 	if n.news != nil {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/orchd/orchd/api"
 )
 
 // Machine is the replicated state: what the log's commands are applied to.
@@ -19,12 +21,13 @@ type Machine interface {
 	// leader's time. The same calls give the same state and the same answer on
 	// every peer. Where somebody may wait for the answer it implements
 	// encoding.BinaryMarshaler. A panic stops the peer: for a command that this
-	// version cannot read.
+	// version cannot read. One with an *api.Error says what to do about it.
 	Apply(index uint64, n int, at time.Time, command []byte) any
 	// Snapshot gives the state as it is now, in constant time.
 	Snapshot() (raft.FSMSnapshot, error)
 	// Restore replaces the state by a snapshot's, from the reader that the
-	// snapshot store's Open gave.
+	// snapshot store's Open gave. An *api.Error stops the peer: this version
+	// cannot read it, however often it is sent.
 	Restore(io.ReadCloser) error
 	// Index is the last entry applied, by Apply or in the snapshot restored.
 	// It may be called at any time.
@@ -98,6 +101,9 @@ func (r *replica) runLocked(index uint64, at time.Time, commands [][]byte) (answ
 		if p := recover(); p != nil {
 			r.log.Error("machine panicked", "index", index, "err", p, "stack", string(debug.Stack()))
 			err = fmt.Errorf("%v", p)
+			if refusal, is := p.(*api.Error); is {
+				err = refusal
+			}
 		}
 	}()
 	if m, grouped := r.machine.(Grouped); grouped {
@@ -113,6 +119,10 @@ func (r *replica) runLocked(index uint64, at time.Time, commands [][]byte) (answ
 // cluster without saying so.
 func (r *replica) haltLocked(index uint64, cause error) error {
 	r.halted.Store(true)
+	if refusal, is := errors.AsType[*api.Error](cause); is { // it says itself what to do
+		r.fail(fmt.Errorf("log entry %d cannot be applied: %w", index, refusal))
+		return errHalted
+	}
 	r.fail(fmt.Errorf("log entry %d cannot be applied: %w. Nothing after it is applied here. If the other peers run, "+
 		"move this peer's data folder aside and join again; if they stopped at the same entry, start the version of orchd that wrote it", index, cause))
 	return errHalted
@@ -140,6 +150,10 @@ func (r *replica) Restore(from io.ReadCloser) error {
 		from = w.WrappedReadCloser()
 	}
 	if err := r.machine.Restore(from); err != nil {
+		if refusal, is := errors.AsType[*api.Error](err); is {
+			r.halted.Store(true)
+			r.fail(fmt.Errorf("the state of the other peers cannot be taken over: %w", refusal))
+		}
 		return fmt.Errorf("restore snapshot: %w", err)
 	}
 	r.stamp.Store(0)

@@ -109,12 +109,11 @@ func (a adoption) row(op string) (api.VM, error) {
 	if a.Adopt.Name != "" {
 		vm.Name = a.Adopt.Name
 	}
-	if _, taken := vms.with(a.tx.Reader, "name", vm.Account+"/"+vm.Name); taken {
-		if a.Adopt.Name != "" {
-			return vm, api.Errorf(api.Conflict, op, "account %q has a VM named %q already", vm.Account, vm.Name)
-		}
-		vm.Name = vm.Name[:min(len(vm.Name), 54)] + "-" + vm.ID[:8]
+	name, free := a.freeName(vm)
+	if !free {
+		return vm, api.Errorf(api.Conflict, op, "account %q has a VM named %q already", vm.Account, name)
 	}
+	vm.Name = name
 	vm.Status.Owner, vm.Status.OwnerID, vm.Status.Begun = a.host.Name, a.host.ID, true
 	vm.Status.State, vm.Status.Desired = d.State, desiredOf(d.State)
 	bad := labelFaults("/labels", vm.Labels)
@@ -255,6 +254,26 @@ func (a adoption) keys(vm *api.VM) {
 		vm.Spec.SSHKeys = d.Spec.SSHKeys
 		seeds.put(a.tx, Seed{VM: vm.ID, Account: vm.Account, Keys: d.keys})
 	}
+}
+
+// freeName is the name of a VM, or one like it that nobody in its account has. Ids may
+// begin alike, so that in the end it takes all of the id.
+func (a adoption) freeName(vm api.VM) (name string, free bool) {
+	names := []string{vm.Name, longName(vm.Name, vm.ID[:8]), longName(vm.Name, vm.ID)}
+	if a.Adopt.Name != "" {
+		names = names[:1]
+	}
+	for _, name = range names {
+		if _, taken := vms.with(a.tx.Reader, "name", vm.Account+"/"+name); !taken {
+			return name, true
+		}
+	}
+	return name, false
+}
+
+// longName is a name with an ending, and of a name's length.
+func longName(name, ending string) string {
+	return name[:min(len(name), 62-len(ending))] + "-" + ending
 }
 
 // fittingName is the name of a domain, made to fit.

@@ -125,3 +125,19 @@ func TestFittingName(t *testing.T) {
 		}
 	}
 }
+
+// Two domains of one name whose ids begin alike, in an account that has a VM of that
+// name, had one name between them.
+func TestAdoptedNamesDiffer(t *testing.T) {
+	l := newLog(t, "a")
+	l.create("web", "a")
+	var names []string
+	for _, id := range []string{"aaaaaaaa-0000-4000-8000-000000000003", "aaaaaaaa-0000-4000-8000-000000000006"} {
+		d := api.ForeignDomain{UUID: id, Name: "web", State: api.VMStopped, VCPUs: 1, MemoryMiB: 512}
+		names = append(names, l.must(admin, adoptVM, vmAdoption{"a", d, api.VMAdopt{}}).Object.(*api.VM).Name)
+	}
+	if want := "[web-aaaaaaaa web-aaaaaaaa-0000-4000-8000-000000000006]"; fmt.Sprint(names) != want {
+		t.Errorf("got %v, want %s", names, want)
+	}
+	guestsHold(t, 0, l.m.Read())
+}

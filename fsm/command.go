@@ -63,6 +63,7 @@ const (
 
 	restoreState Type = 49
 	putSettings  Type = 50
+	raiseLevel   Type = 51
 
 	createAccount Type = 60
 	updateAccount Type = 61
@@ -112,7 +113,8 @@ type kind struct {
 	V    uint8
 }
 
-// commands is the whole protocol between peers.
+// commands is the whole protocol between peers. A command that was not there when the
+// highest level before was released says since which it may be proposed.
 var commands = map[kind]applier{
 	{initCluster, 1}:    on(applyInitCluster),
 	{createVM, 1}:       on(applyCreateVM),
@@ -162,6 +164,7 @@ var commands = map[kind]applier{
 
 	{restoreState, 1}: on(applyRestoreState),
 	{putSettings, 1}:  on(applyPutSettings),
+	{raiseLevel, 1}:   on(applyRaiseLevel),
 
 	{createAccount, 1}: on(applyCreateAccount),
 	{updateAccount, 1}: on(applyUpdateAccount),
@@ -185,23 +188,23 @@ var commands = map[kind]applier{
 	{adoptVM, 1}:             on(applyAdoptVM),
 	{losePeer, 1}:            on(applyLosePeer),
 
-	{deployService, 1}:      on(applyDeployService),
-	{moveAlias, 1}:          on(applyMoveAlias),
-	{removeService, 1}:      on(applyRemoveService),
-	{deploySpell, 1}:        on(applyDeploySpell),
-	{createSpell, 1}:        on(applyCreateSpell),
-	{updateSpellTrigger, 1}: on(applyUpdateSpellTrigger),
-	{deleteSpell, 1}:        on(applyDeleteSpell),
-	{reportDeployment, 1}:   on(applyReportDeployment),
-	{changeKV, 1}:           on(applyChangeKV),
-	{pushMail, 1}:           on(applyPushMail),
-	{popMail, 1}:            on(applyPopMail),
-	{claimScope, 1}:         on(applyClaim),
-	{runSpells, 1}:          on(applyRuns),
-	{createDeal, 1}:         on(applyCreateDeal),
-	{updateDeal, 1}:         on(applyUpdateDeal),
-	{deleteDeal, 1}:         on(applyDeleteDeal),
-	{reportDeal, 1}:         on(applyReportDeal),
+	{deployService, 1}:      on(applyDeployService).since(LevelServices),
+	{moveAlias, 1}:          on(applyMoveAlias).since(LevelServices),
+	{removeService, 1}:      on(applyRemoveService).since(LevelServices),
+	{deploySpell, 1}:        on(applyDeploySpell).since(LevelServices),
+	{createSpell, 1}:        on(applyCreateSpell).since(LevelServices),
+	{updateSpellTrigger, 1}: on(applyUpdateSpellTrigger).since(LevelServices),
+	{deleteSpell, 1}:        on(applyDeleteSpell).since(LevelServices),
+	{reportDeployment, 1}:   on(applyReportDeployment).since(LevelServices),
+	{changeKV, 1}:           on(applyChangeKV).since(LevelServices),
+	{pushMail, 1}:           on(applyPushMail).since(LevelServices),
+	{popMail, 1}:            on(applyPopMail).since(LevelServices),
+	{claimScope, 1}:         on(applyClaim).since(LevelServices),
+	{runSpells, 1}:          on(applyRuns).since(LevelServices),
+	{createDeal, 1}:         on(applyCreateDeal).since(LevelServices),
+	{updateDeal, 1}:         on(applyUpdateDeal).since(LevelServices),
+	{deleteDeal, 1}:         on(applyDeleteDeal).since(LevelServices),
+	{reportDeal, 1}:         on(applyReportDeal).since(LevelServices),
 }
 
 // A staged command is one of the others, so it cannot stand in the literal.
@@ -228,6 +231,13 @@ type envelope struct {
 type applier struct {
 	apply func(tx *Txn, body []byte) (object, error)
 	check func(body []byte) error // decodes and throws away
+	level uint64                  // behaviour level from which on it may be proposed; 0: always
+}
+
+// since makes a command one that is proposed once that behaviour level is in force.
+func (a applier) since(level uint64) applier {
+	a.level = level
+	return a
 }
 
 // on decodes the body, once for all commands.
@@ -290,7 +300,7 @@ func decode(command []byte) (envelope, applier, error) {
 		return e, applier{}, fmt.Errorf("command does not decode: %w", err)
 	}
 	a, known := commands[kind{e.Type, e.V}]
-	if !known {
+	if !known || a.level > Level() {
 		return e, applier{}, fmt.Errorf("command type %d version %d is unknown to this release", e.Type, e.V)
 	}
 	return e, a, nil

@@ -54,6 +54,9 @@ func applyJoinPeer(tx *Txn, c peerJoin) (object, error) {
 	if _, taken := peers.with(tx.Reader, "name", c.Peer.Name); taken {
 		return nothing, api.Errorf(api.Conflict, op, "a peer named %q is there already; choose another with --name, or remove the old one with: orchd peer remove %s", c.Peer.Name, c.Peer.Name)
 	}
+	if err := tx.knows(op, c.Peer.Level, c.Peer.Software); err != nil {
+		return nothing, err
+	}
 	if other, shared := sameHost(tx.Reader, c.Peer); shared {
 		return nothing, api.Errorf(api.Conflict, op, "peer %q runs its guests on the same libvirtd (host UUID %s); one libvirtd serves one peer", other.Name, other.HostUUID)
 	}
@@ -79,6 +82,9 @@ func sameHost(r Reader, p api.Peer) (api.Peer, bool) {
 func applyUpdatePeer(tx *Txn, c api.PeerUpdate) (object, error) {
 	p, err := tx.asPeer("peer.update")
 	if err != nil {
+		return nothing, err
+	}
+	if err := tx.knows("peer.update", c.Level, c.Software); err != nil {
 		return nothing, err
 	}
 	before := p

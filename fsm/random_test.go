@@ -68,7 +68,7 @@ func (s *scribe) command(t *testing.T) []byte {
 	}
 	all := []func(*testing.T) []byte{
 		s.create, s.create, s.create, s.act, s.act, s.begin, s.begin, s.report, s.report, s.bury,
-		s.saw, s.reassign, s.reassign, s.reassign, s.reassign, s.reassign, s.reassign, s.label, s.image, s.unimage, s.token, s.untoken, s.join, s.join, s.host, s.cordon, s.unpeer, s.unpeer, s.unpeer, s.tidy, s.keep,
+		s.saw, s.reassign, s.reassign, s.reassign, s.reassign, s.reassign, s.reassign, s.label, s.image, s.unimage, s.token, s.untoken, s.join, s.join, s.host, s.cordon, s.raise, s.unpeer, s.unpeer, s.unpeer, s.tidy, s.keep,
 		s.fleet, s.fleet, s.fleet, s.fleet, s.fleet, s.fleet, s.fleet, s.fleet, s.fleet, s.fleet,
 		s.smdCommand, s.smdCommand, s.smdCommand, s.smdCommand, s.smdCommand, s.smdCommand, s.smdCommand, s.smdCommand, s.smdCommand, s.smdCommand,
 		s.rollback, s.rollback, s.rollback, s.settle, s.allocate, s.allocate, s.allocate, s.allocate, s.fleet, s.fleet, s.fleet, s.fleet,
@@ -118,7 +118,7 @@ func (s *scribe) peer(id, name string) api.Peer {
 		Addresses: api.PeerAddresses{API: name + ":7700", Raft: name + ":7701", Gossip: name + ":7702"},
 		Capacity:  api.Resources{VCPUs: 8, MemoryMiB: 8192, DiskGiB: 100},
 		Ratios:    api.Ratios{VCPUs: int64(s.rng.IntN(3)) * 100}, PublicKey: []byte(id), WrapKey: []byte{1},
-		Labels: map[string]string{"rack": "r" + id}, Level: 1,
+		Labels: map[string]string{"rack": "r" + id}, Level: 2 - uint64(s.rng.IntN(8)/7),
 	}
 }
 
@@ -132,6 +132,11 @@ func (s *scribe) candidates() (ids []string, others []api.HostPart) {
 	}
 	s.rng.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
 	return ids, others
+}
+
+// raise asks for the level that all know, for one that few do, or for one of the past.
+func (s *scribe) raise(t *testing.T) []byte {
+	return s.encoded(t, raiseLevel, pick(s, []api.Actor{ActorOfPeer(s.member().ID), ActorOfPeer(s.member().ID), admin}), levelRaise{To: uint64(1 + s.rng.IntN(2)), Release: "1.2"})
 }
 
 func (s *scribe) create(t *testing.T) []byte {
@@ -225,7 +230,7 @@ func (s *scribe) join(t *testing.T) []byte {
 
 func (s *scribe) host(t *testing.T) []byte {
 	p := s.member()
-	return s.encoded(t, updatePeer, ActorOfPeer(p.ID), api.PeerUpdate{Addresses: p.Addresses, Ratios: p.Ratios, Driver: p.Driver,
+	return s.encoded(t, updatePeer, ActorOfPeer(p.ID), api.PeerUpdate{Addresses: p.Addresses, Ratios: p.Ratios, Driver: p.Driver, Level: p.Level,
 		Capacity: api.Resources{VCPUs: int64(s.rng.IntN(12)), MemoryMiB: 8192, DiskGiB: 100}, Problem: pick(s, []string{"", "", "", "libvirt: unreachable"})})
 }
 

@@ -27,6 +27,7 @@ const (
 	SettingCluster = "cluster"    // the cluster's id
 	SettingVoters  = "voters"     // how many voters raft should have: 1, 3 or 5
 	SettingLevel   = "level"      // behaviour level in force
+	SettingRelease = "release"    // of orchd, that raised it
 	SettingCA      = "ca"         // the CA's certificate, PEM
 	KeyCA          = "key.ca"     // the CA's private key
 	KeyGossip      = "key.gossip" // the key of gossip

@@ -60,7 +60,7 @@ type stagedCommit struct {
 
 func applyCommitStaged(tx *Txn, c stagedCommit) (object, error) {
 	a, known := commands[kind{c.Type, c.V}]
-	if !known || c.Type == commitStaged {
+	if !known || c.Type == commitStaged || a.level > Level() {
 		panic(undecodable{fmt.Errorf("staged command type %d version %d is unknown to this release", c.Type, c.V)})
 	}
 	body, err := tx.assembled(c)

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/api/planted"
 )
 
 // Proposer puts a command into the log and gives the answer of its application:
@@ -16,6 +17,10 @@ import (
 type Proposer interface {
 	Propose(ctx context.Context, command []byte) (answer []byte, err error)
 }
+
+// tabled may be implemented by a Proposer that has the tables: what the level in force
+// does not allow is refused before it is sent then.
+type tabled interface{ Tables() Reader }
 
 // Ranker has gossip's opinion of the hosts: which to try for a VM of that size,
 // those that have its image first, and what is known of those that are no candidates.
@@ -48,6 +53,9 @@ type Done[T any] struct {
 // propose carries a body through the log. The caller of the request, in the
 // context, says who asks.
 func propose[T any](ctx context.Context, w *Writer, t Type, body any) (Done[T], error) {
+	if err := w.allowed(t); err != nil {
+		return Done[T]{}, err
+	}
 	caller := api.CallerOf(ctx)
 	m := Meta{Type: t, V: 1, ID: uuid.NewString(), Request: caller.RequestID, Actor: caller.Actor, Once: caller.Once, Fence: caller.Fence}
 	command, b, err := encodeBoth(m, body)
@@ -59,6 +67,9 @@ func propose[T any](ctx context.Context, w *Writer, t Type, body any) (Done[T], 
 	}
 	if err != nil {
 		return Done[T]{}, &api.Error{Kind: api.Invalid, Msg: "the request holds something that cannot be stored, such as text that is not UTF-8", Err: err}
+	}
+	if planted.Is(planted.EdgeIdempotency) && m.Once != nil { // another peer, and this one after a restart, does it again
+		return rememberedHere[T](ctx, w, m, command)
 	}
 	return proposed[T](w.proposer.Propose(ctx, command))
 }

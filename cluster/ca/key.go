@@ -46,13 +46,25 @@ func Request(key *ecdsa.PrivateKey) ([]byte, error) {
 }
 
 // PublicKey is the public key of a request in the form that peers' rows pin
-// (PKIX, DER).
+// (PKIX, DER). Whoever made the request has the private one.
 func PublicKey(csr []byte) ([]byte, error) {
+	request, err := parseRequest(csr)
+	if err != nil {
+		return nil, err
+	}
+	return request.RawSubjectPublicKeyInfo, nil
+}
+
+// parseRequest reads a PKCS #10 request (DER) that is signed with its own key.
+func parseRequest(csr []byte) (*x509.CertificateRequest, error) {
 	request, err := x509.ParseCertificateRequest(csr)
 	if err != nil {
 		return nil, fmt.Errorf("read the certificate request: %w", err)
 	}
-	return request.RawSubjectPublicKeyInfo, nil
+	if err := request.CheckSignature(); err != nil {
+		return nil, fmt.Errorf("the certificate request is not signed with its own key: %w", err)
+	}
+	return request, nil
 }
 
 func peerURI(clusterID, peerID string) []*url.URL {

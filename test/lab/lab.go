@@ -17,7 +17,8 @@ type Lab struct {
 	t        T
 	dir      string   // everything that the lab writes
 	lock     *os.File // held as long as the lab lives: see sweep
-	binary   string   // orchd
+	program  func() (string, error)
+	binary   string // orchd, what program gave
 	driver   string
 	config   []string // lines for every host's orchd.toml
 	under    []string // the command that orchd's daemon runs under
@@ -37,6 +38,10 @@ func Sim(l *Lab) { l.driver = "sim" }
 // Loopback makes do without root: no namespaces, no libvirt, and the hosts are
 // 127.0.0.1, 127.0.0.2 and so on. Nothing can be cut.
 func Loopback(l *Lab) { l.bare, l.driver = true, "sim" }
+
+// Planted has the hosts run an orchd that was built with the tag planted: what the
+// environment of a daemon names, with [Under], is planted in it (package api/planted).
+func Planted(l *Lab) { l.program = plantedBinary }
 
 // With adds lines to the orchd.toml of every host. Keys are written dotted:
 //
@@ -77,7 +82,7 @@ func Missing() string {
 // reason; in CI a skipped test is a failed one.
 func Start(t T, n int, options ...Option) *Lab {
 	t.Helper()
-	l := &Lab{t: t, driver: "libvirt"}
+	l := &Lab{t: t, driver: "libvirt", program: binary}
 	for _, o := range options {
 		o(l)
 	}
@@ -121,7 +126,7 @@ func (l *Lab) Form() {
 
 func (l *Lab) open(n int) (err error) {
 	sweep()
-	if l.binary, err = binary(); err != nil {
+	if l.binary, err = l.program(); err != nil {
 		return err
 	}
 	if l.dir, l.lock, err = newDir(); err != nil {

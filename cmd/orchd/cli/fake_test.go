@@ -204,6 +204,6 @@ func aStatus(warnings ...api.Warning) api.Status {
 	return api.Status{
 		ClusterID: "0b9f2d1e-0000-4000-8000-0000000000c1", Peer: "h1", Leader: "h1", Term: 3, AppliedIndex: 42, CommitIndex: 42,
 		StateHash: "00ff", Voters: 3, VotersWanted: 3, Tolerates: 1, Peers: []api.PeerView{aPeer()},
-		VMs: map[string]int{"running": 5, "stopped": 1, "failed": 0}, Software: "1.0.0", Warnings: warnings,
+		VMs: map[string]int{"running": 5, "stopped": 1, "failed": 0}, Software: "1.0.0", Level: 2, Warnings: warnings,
 	}
 }

@@ -45,6 +45,7 @@ func (a *App) screen(w io.Writer, s api.Status) error {
 	fmt.Fprintf(w, "cluster  %s, as %s sees it (orchd %s)\n", s.ClusterID, s.Peer, s.Software)
 	fmt.Fprintf(w, "quorum   %s\n", quorum(s))
 	fmt.Fprintf(w, "state    index %d of %d, %s, hash %s\n", s.AppliedIndex, s.CommitIndex, freshness(s), s.StateHash)
+	fmt.Fprintf(w, "level    %s\n", levels(s))
 	fmt.Fprintf(w, "vms      %s\n\n", vmCounts(s.VMs))
 	if err := a.peers().table(a, s.Peers); err != nil {
 		return err
@@ -82,6 +83,17 @@ func freshness(s api.Status) string {
 		return "current"
 	}
 	return (time.Duration(s.AgeMs) * time.Millisecond).Round(time.Second).String() + " old"
+}
+
+// levels says which behaviour level is in force, and what the next one waits for.
+func levels(s api.Status) string {
+	switch {
+	case s.NextLevel == 0:
+		return fmt.Sprintf("%d in force", s.Level)
+	case len(s.NextLevelAwaits) == 0:
+		return fmt.Sprintf("%d in force, %d in a moment", s.Level, s.NextLevel)
+	}
+	return fmt.Sprintf("%d in force, %d awaits %s", s.Level, s.NextLevel, strings.Join(s.NextLevelAwaits, ", "))
 }
 
 func vmCounts(in map[string]int) string {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/orchd/orchd/api/nearest"
+	"github.com/orchd/orchd/api/planted"
 )
 
 // envPrefix begins the name of every variable that orchd looks at.
@@ -26,7 +27,7 @@ func readEnviron(environ []string) (layer, error) {
 	var errs []error
 	for _, pair := range environ {
 		name, value, _ := strings.Cut(pair, "=")
-		if strings.HasPrefix(name, envPrefix) && !slices.Contains(notKeys, name) {
+		if strings.HasPrefix(name, envPrefix) && !slices.Contains(notKeys, name) && !slices.Contains(planted.Variables(), name) {
 			errs = append(errs, l.takeVariable(name, value))
 		}
 	}

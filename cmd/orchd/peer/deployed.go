@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/fsm"
 	"github.com/orchd/orchd/sysvc"
 	"github.com/orchd/orchd/sysvc/modules"
 	"github.com/orchd/orchd/sysvc/nameserver"
@@ -44,8 +45,12 @@ func (p *Peer) openServices() (err error) {
 const WorkerCommand = "sysvc-worker"
 
 // serveServices deploys packages and runs spells until ctx ends. It begins once this
-// peer serves: a package that cannot be deployed must not keep a peer from that.
+// peer serves: a package that cannot be deployed must not keep a peer from that. And not
+// before every peer knows what that is.
 func (p *Peer) serveServices(ctx context.Context) error {
+	if !p.awaitLevel(ctx, fsm.LevelServices) {
+		return nil
+	}
 	if p.cfg.StopOnFailure {
 		done := make(chan error, 1)
 		watched, cancel := context.WithCancel(ctx)

@@ -31,7 +31,7 @@ func newcomer(ctx context.Context, cfg Config) (api.PeerUpdate, error) {
 	}
 	u := api.PeerUpdate{
 		Addresses: api.PeerAddresses{API: cfg.at(cfg.APIListen), Raft: cfg.at(cfg.RaftListen), Gossip: cfg.at(cfg.GossipListen)},
-		Capacity:  cfg.Capacity, Reserve: cfg.Reserve, Ratios: cfg.Ratios, Labels: cfg.Labels, Driver: driver, Software: cfg.Version, Level: level,
+		Capacity:  cfg.Capacity, Reserve: cfg.Reserve, Ratios: cfg.Ratios, Labels: cfg.Labels, Driver: driver, Software: cfg.Version, Level: fsm.Level(),
 	}
 	hv, err := openHypervisor(cfg, driver, uuid.Nil.String(), slog.New(slog.DiscardHandler))
 	if err != nil || hv == nil {
@@ -136,7 +136,7 @@ func (p *Peer) describe(h vmm.Host) api.PeerUpdate {
 	}
 	return api.PeerUpdate{
 		Addresses: p.addresses, Capacity: h.Capacity, Reserve: p.cfg.Reserve, Ratios: p.cfg.Ratios, Labels: p.cfg.Labels,
-		Driver: p.driver, HostUUID: h.UUID, Problem: h.Problem, Software: p.cfg.Version, Level: level,
+		Driver: p.driver, HostUUID: h.UUID, Problem: h.Problem, Software: p.cfg.Version, Level: fsm.Level(),
 	}
 }
 
@@ -165,7 +165,7 @@ const loadEvery = 5 * time.Second
 func (p *Peer) gossip(ctx context.Context) error {
 	for {
 		now := p.machine.Read()
-		load := cluster.Load{Up: p.hostReport().Up, Level: level}
+		load := cluster.Load{Up: p.hostReport().Up, Level: fsm.Level()}
 		if me, ok := now.Peer(p.identity.PeerID); ok {
 			load.Free = fsm.Free(now, me)
 		}

@@ -21,9 +21,6 @@ import (
 	"github.com/orchd/orchd/fsm"
 )
 
-// level is the behaviour level that this program knows.
-const level = 1
-
 // Init makes a cluster of one peer in an unused data folder: certificate
 // authority, keys, and the first entry of the log. It works in a folder aside
 // and moves that into place when all is there, so a crash leaves nothing half made.
@@ -156,7 +153,8 @@ func (f *founder) write(ctx context.Context, log *slog.Logger) (err error) {
 		fsm.SettingCluster: f.identity.ClusterID,
 		fsm.SettingCA:      string(f.identity.CA),
 		fsm.SettingVoters:  strconv.Itoa(f.cfg.Voters),
-		fsm.SettingLevel:   strconv.Itoa(level),
+		fsm.SettingLevel:   strconv.FormatUint(fsm.Level(), 10),
+		fsm.SettingRelease: f.cfg.Version,
 
 		fsm.SettingSnapshotInterval: fsm.SettingDuration(f.cfg.SnapshotInterval),
 		fsm.SettingSnapshotRetain:   strconv.Itoa(f.cfg.SnapshotRetain),

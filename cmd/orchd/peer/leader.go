@@ -30,6 +30,7 @@ func (p *Peer) lead(ctx context.Context) error {
 		case <-tick.C:
 		}
 		p.reassignSilent(ctx)
+		p.raiseLevel(ctx)
 		if now := p.cfg.Now(); now.Sub(swept) >= sweepEvery {
 			swept = now
 			p.sweep(ctx)

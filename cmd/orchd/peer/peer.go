@@ -95,6 +95,9 @@ func open(ctx context.Context, cfg Config, registry *prometheus.Registry, log *s
 	if err := wantMember(cfg.DataDir); err != nil {
 		return nil, err
 	}
+	if err := wantLevel(cfg.DataDir); err != nil {
+		return nil, err
+	}
 	if err := makeFolders(cfg.DataDir); err != nil {
 		return nil, err
 	}
@@ -201,6 +204,9 @@ func (p *Peer) Propose(ctx context.Context, command []byte) ([]byte, error) {
 	return p.node.Propose(ctx, command)
 }
 
+// Tables are the tables as they are here; with them Peer tells a fsm.Writer which level is in force.
+func (p *Peer) Tables() fsm.Reader { return p.machine.Read() }
+
 // votersWanted is how many voters the cluster should have: a setting, alike on all peers.
 func (p *Peer) votersWanted() int {
 	n, err := strconv.Atoi(p.machine.Read().Setting(fsm.SettingVoters))
@@ -219,6 +225,7 @@ func (p *Peer) Run(ctx context.Context) error {
 	g.Go(func() error { return p.gossip(ctx) })
 	g.Go(func() error { return p.introduce(ctx) })
 	g.Go(func() error { return p.audit(ctx) })
+	g.Go(func() error { return p.keepLevel(ctx) })
 	g.Go(func() error { return p.keepChronicle(ctx) })
 	g.Go(func() error { return p.rereadSnapshots(ctx) })
 	g.Go(func() error { return p.takeOverSnapshots(ctx) })

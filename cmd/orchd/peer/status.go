@@ -24,7 +24,12 @@ func (p *Peer) Status(context.Context) (api.Status, error) {
 		ClusterID: p.identity.ClusterID, Peer: p.identity.Name, Term: raft.Term,
 		AppliedIndex: r.Index(), CommitIndex: raft.CommitIndex, StateHash: r.Hash(),
 		AgeMs: p.node.Age().Milliseconds(), VotersWanted: p.votersWanted(), Software: p.cfg.Version,
-		VMs: map[string]int{}, Warnings: []api.Warning{}, Peers: []api.PeerView{},
+		VMs: map[string]int{}, Warnings: []api.Warning{}, Peers: []api.PeerView{}, Level: r.Level(),
+	}
+	next, without := r.NextLevel()
+	st.NextLevel = next
+	for _, host := range without {
+		st.NextLevelAwaits = append(st.NextLevelAwaits, host.Name)
 	}
 	answering := 0
 	for host := range r.Members() {
@@ -80,6 +85,10 @@ func (p *Peer) warnings(r fsm.Reader, st api.Status) (list []api.Warning) {
 		add("no-spare-voter", "", "", "two peers: the cluster survives the loss of neither", "add a third: orchd token create --role peer")
 	} else if n > 2 && st.Leader != "" && st.Tolerates == 0 {
 		add("no-spare-voter", "", "", "the loss of one more voter stops writes", "start the silent voters, or let another peer be promoted")
+	}
+	if len(st.NextLevelAwaits) > 0 {
+		add("level-held-back", "", "", fmt.Sprintf("behaviour level %d is not in force: %s cannot be known to know it", st.NextLevel, strings.Join(st.NextLevelAwaits, ", ")),
+			"install there the release that the others run, and start it; a peer that will not come back: orchd peer remove")
 	}
 	for vm := range r.VMsDoubled() {
 		add("double-vm", "", vm.ID, fmt.Sprintf("VM %s/%s of %s has a second domain on %s; nobody touches either", vm.Account, vm.Name, vm.Status.Owner, strings.Join(vm.Status.Doubles, ", ")),

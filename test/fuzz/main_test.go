@@ -1,0 +1,64 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// module writes a module with two targets, one of which finds something at once.
+func module(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"go.mod": "module example.org/m\n\ngo 1.26\n",
+		"m.go":   "package m\n",
+		"m_test.go": `package m
+
+import "testing"
+
+func FuzzGood(f *testing.F) { f.Fuzz(func(t *testing.T, b []byte) {}) }
+
+func FuzzBad(f *testing.F) {
+	f.Add([]byte("x"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) > 2 {
+			t.Error("more than two bytes")
+		}
+	})
+}
+
+func Fuzzy(x int) {}
+`,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func TestRunner(t *testing.T) {
+	dir := module(t)
+	var out strings.Builder
+	if ok, err := run(t.Context(), []string{"-C", dir, "-list"}, &out); !ok || err != nil || out.String() != "example.org/m FuzzGood\nexample.org/m FuzzBad\n" {
+		t.Errorf("the list: %v, %v: %q", ok, err, out.String())
+	}
+	out.Reset()
+	ok, err := run(t.Context(), []string{"-C", dir, "-time", "2s"}, &out)
+	if ok || err != nil {
+		t.Errorf("got ok %v, %v, want that one target fails:\n%s", ok, err, &out)
+	}
+	for _, want := range []string{"ok   example.org/m FuzzGood: ", "FAIL example.org/m FuzzBad ", "more than two bytes", "again: (cd " + dir, "go test -run='^FuzzBad/", "1 of 2 targets found nothing"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("nothing says %q:\n%s", want, &out)
+		}
+	}
+	if found, _ := filepath.Glob(filepath.Join(dir, "testdata", "fuzz", "FuzzBad", "*")); len(found) != 1 {
+		t.Errorf("what was found lies in %v, want one file", found)
+	}
+	if _, err := run(t.Context(), []string{"-C", dir, "-only", "Nothing"}, &out); err == nil {
+		t.Error("that there is no such target is not said")
+	}
+}

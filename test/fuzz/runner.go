@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"time"
+)
+
+// runner runs targets.
+type runner struct {
+	module  string
+	bin     string // where test programs are built
+	cache   string // where go test keeps inputs of interest
+	each    time.Duration
+	workers int
+	out     io.Writer
+	built   map[string]string // by package
+}
+
+// all runs all targets and tells whether none of them failed.
+func (r *runner) all(ctx context.Context, targets []target) bool {
+	var failed []target
+	for _, t := range targets {
+		if ctx.Err() != nil {
+			return false
+		}
+		began := time.Now()
+		said, err := r.one(ctx, t)
+		took := time.Since(began).Round(100 * time.Millisecond)
+		count, interesting := tried(said)
+		switch {
+		case err != nil:
+			failed = append(failed, t)
+			fmt.Fprintf(r.out, "FAIL %s after %v: %v\n%s\n", t, took, err, said)
+			r.again(t, said)
+		case count == 0: // a target that tried nothing has shown nothing
+			failed = append(failed, t)
+			fmt.Fprintf(r.out, "FAIL %s tried no input in %v\n%s\n", t, took, said)
+		default:
+			fmt.Fprintf(r.out, "ok   %s: %d inputs, %d of interest, in %v\n", t, count, interesting, took)
+		}
+	}
+	fmt.Fprintf(r.out, "%d of %d targets found nothing\n", len(targets)-len(failed), len(targets))
+	return len(failed) == 0
+}
+
+// minimise is how many tries go into making an input of interest smaller. By default it
+// is a minute: of a target that runs for eight seconds nothing else would be seen.
+const minimise = "50x"
+
+// one runs a target and gives what it said.
+func (r *runner) one(ctx context.Context, t target) ([]byte, error) {
+	program, err := r.build(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	fuzz := exec.CommandContext(ctx, program, "-test.run=^$", "-test.fuzz=^"+t.name+"$", "-test.fuzztime="+r.each.String(),
+		"-test.fuzzcachedir="+filepath.Join(r.cache, filepath.FromSlash(t.pkg)), "-test.parallel="+strconv.Itoa(r.workers),
+		"-test.fuzzminimizetime="+minimise,
+		"-test.timeout="+(r.each+10*time.Minute).String())
+	fuzz.Dir = t.dir
+	return fuzz.CombinedOutput()
+}
+
+// build builds the test program of a target's package, once, with what fuzzing needs
+// to see which way an input takes.
+func (r *runner) build(ctx context.Context, t target) (string, error) {
+	if program, done := r.built[t.pkg]; done {
+		return program, nil
+	}
+	program := filepath.Join(r.bin, strconv.Itoa(len(r.built))+".test")
+	build := exec.CommandContext(ctx, "go", "test", "-c", "-fuzz=.", "-o", program, t.pkg)
+	build.Dir = r.module
+	if said, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build its tests: %w: %s", err, said)
+	}
+	r.built[t.pkg] = program
+	return program, nil
+}
+
+// Words of go test.
+var (
+	elapsed = regexp.MustCompile(`fuzz: elapsed: [^,]*, execs: (\d+) [^,]*, new interesting: (\d+)`)
+	written = regexp.MustCompile(`Failing input written to testdata/fuzz/(\S+)`)
+)
+
+// tried is how many inputs a target has tried, and how many took a way of their own.
+func tried(said []byte) (inputs, interesting int) {
+	all := elapsed.FindAllSubmatch(said, -1)
+	if len(all) == 0 {
+		return 0, 0
+	}
+	last := all[len(all)-1]
+	inputs, _ = strconv.Atoi(string(last[1]))
+	interesting, _ = strconv.Atoi(string(last[2]))
+	return inputs, interesting
+}
+
+// again says how to see a failure once more.
+func (r *runner) again(t target, said []byte) {
+	if input := written.FindSubmatch(said); input != nil {
+		fmt.Fprintf(r.out, "again: (cd %s && go test -run='^%s$' .), with testdata/fuzz/%s; keep that file with what mends it\n", t.dir, input[1], input[1])
+		return
+	}
+	fmt.Fprintf(r.out, "again: (cd %s && go test -run='^%s$' .), or with -fuzz in place of -run\n", t.dir, t.name)
+}
