@@ -48,7 +48,7 @@ type Config struct {
 	MaxConns          int           // open connections on the raft port; default 1024: the leader of 100 peers has about 500
 	MaxConnsPerIP     int           // of those, from one address; default 64
 
-	Now             func() time.Time                                                     // the clock that stamps entries and judges certificates
+	Now             func() time.Time                                                     // the clock that stamps entries and tells how old words of others are
 	Dial            func(ctx context.Context, network, address string) (net.Conn, error) // default: net.Dialer
 	RaftTransport   raft.Transport                                                       // default: TLS streams on the raft port
 	GossipTransport memberlist.Transport                                                 // default: Ports.Gossip and Ports.Packets; no gossip without those
@@ -84,7 +84,7 @@ func (c Config) Validate() error {
 	for i, k := range c.Identity.GossipKeys {
 		need(len(k) == gossipKeySize, "gossip key %d has %d bytes, not %d", i, len(k), gossipKeySize)
 	}
-	if _, _, err := c.Identity.credentials(); err != nil {
+	if _, err := c.Identity.credentials(); err != nil {
 		errs = append(errs, err)
 	}
 	need(c.DataDir != "" || c.Logs != nil, "there is neither a data folder nor a log store")
