@@ -103,6 +103,12 @@ const (
 	updateDeal         Type = 114
 	deleteDeal         Type = 115
 	reportDeal         Type = 116
+
+	renewCertificate Type = 117
+	startRotation    Type = 118
+	reportRotation   Type = 119
+	advanceRotation  Type = 120
+	resealValues     Type = 121
 )
 
 // kind is a type of command and the version of its body. Another meaning of a
@@ -202,6 +208,12 @@ var commands = map[kind]applier{
 	{updateDeal, 1}:         on(applyUpdateDeal),
 	{deleteDeal, 1}:         on(applyDeleteDeal),
 	{reportDeal, 1}:         on(applyReportDeal),
+
+	{renewCertificate, 1}: on(applyRenewCertificate),
+	{startRotation, 1}:    on(applyStartRotation),
+	{reportRotation, 1}:   on(applyReportRotation),
+	{advanceRotation, 1}:  on(applyAdvanceRotation),
+	{resealValues, 1}:     on(applyResealValues),
 }
 
 // A staged command is one of the others, so it cannot stand in the literal.
