@@ -205,6 +205,7 @@ func (p *Peer) clusterConfig(snapshots *snapshot.Store) cluster.Config {
 	c.Identity, c.DataDir, c.Ports, c.Advertise = p.identity, p.cfg.DataDir, p.ports, p.addresses
 	c.Snapshots = verified{snapshots}
 	c.PeerHandler, c.Report, c.VotersWanted = p.channel(), p.say, p.votersWanted
+	c.Place = p.place
 	c.Profile, c.Now = p.cfg.RaftProfile, p.cfg.Now
 	c.SnapshotThreshold, c.TrailingLogs, c.SnapshotAtEnd = p.cfg.SnapshotThreshold, p.cfg.TrailingLogs, true
 	return c
