@@ -140,9 +140,13 @@ func (n *Node) SetTrust(bundle []byte) error {
 	if !next.trusts(cert) {
 		return fmt.Errorf("change whom this peer trusts: its own certificate: %w", ca.ErrNotSigned)
 	}
-	// known.json is what counts at a start; ca.pem is for people and their programs.
+	// known.json is what counts at a start, so it comes last: who finds it old does both
+	// again. ca.pem is for people and their programs.
 	err = n.papers.replace(func(i *Identity) { i.CA = bundle }, func(i Identity) error {
-		return errors.Join(i.saveKnown(n.cfg.DataDir), writeFile(caFile(n.cfg.DataDir), bundle, 0o644))
+		if err := writeFile(caFile(n.cfg.DataDir), bundle, 0o644); err != nil {
+			return err
+		}
+		return i.saveKnown(n.cfg.DataDir)
 	})
 	if err != nil {
 		return fmt.Errorf("change whom this peer trusts: %w", err)

@@ -70,6 +70,59 @@ func TestAuthorityIsReplacedStepByStep(t *testing.T) {
 	}
 }
 
+// TestCrashBetweenFiles: each step of a rotation writes its files one after the other. A
+// peer that is killed behind any of them starts, and takes the step again.
+func TestCrashBetweenFiles(t *testing.T) {
+	h := newHouse(t, 1)
+	p := h.peers[0]
+	next, err := ca.New(h.authority.ClusterID, time.Now())
+	must(t, err)
+	both, cert := append(h.authority.PEM(), next.PEM()...), p.renewed(next, time.Now())
+	keys := [][]byte{h.gossipKey, seal.NewKey("g").Bytes}
+	order := []func(string) string{caFile, certFile, knownFile} // within a step
+	content := func() (files [][]byte) {
+		for _, path := range order {
+			text, err := os.ReadFile(path(p.dir))
+			must(t, err)
+			files = append(files, text)
+		}
+		return files
+	}
+	for n, step := range []func() error{
+		func() error { return p.SetTrust(both) },
+		func() error { return p.SetCertificate(cert) },
+		func() error { return p.SetTrust(next.PEM()) },
+		func() error { return p.SetGossipKeys(keys) },
+	} {
+		before := content()
+		must(t, step())
+		after := content()
+		p.close()
+		for written := range order {
+			for k, path := range order {
+				text := before[k]
+				if k < written {
+					text = after[k]
+				}
+				must(t, writeFile(path(p.dir), text, 0o600))
+			}
+			if err := p.tryOpen(); err != nil {
+				t.Fatalf("step %d, killed behind %d files: it does not start: %v", n, written, err)
+			}
+			p.propose(set("step", fmt.Sprint(n, written)))
+			must(t, step())
+			got, err := LoadIdentity(p.dir)
+			must(t, err)
+			want, shown := p.Identity(), content()[0]
+			if !bytes.Equal(got.CA, want.CA) || !bytes.Equal(shown, want.CA) || !bytes.Equal(got.Certificate, want.Certificate) || len(got.GossipKeys) != len(want.GossipKeys) {
+				t.Errorf("step %d, killed behind %d files: the files are not as they should be", n, written)
+			}
+			p.close()
+		}
+		p.open()
+	}
+}
+
 func TestWrongPapersAreRefused(t *testing.T) {
 	h := newHouse(t, 2)
 	p, other := h.peers[0], h.peers[1]
