@@ -1,8 +1,10 @@
 package onehost
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -13,6 +15,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"filippo.io/age"
 
 	"github.com/orchd/orchd/api"
 	"github.com/orchd/orchd/cluster/ca"
@@ -250,6 +254,22 @@ func TestKeysRotate(t *testing.T) {
 		if got := len(p.Running.Node().Loads()); got != len(c.Peers) {
 			t.Errorf("%s sees %d peers by gossip, want %d", p.Name, got, len(c.Peers))
 		}
+	}
+	me, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := c.AnyClient().ExportKeys(t.Context(), api.KeyExport{Recipient: me.Recipient().String()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := age.Decrypt(bytes.NewReader(file.File), me)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doc api.KeyDocument
+	if err := json.NewDecoder(r).Decode(&doc); err != nil || len(doc.Keys) != 3 || doc.Authorities["key.ca.2"] != string(caFile(c.Peers[0])) {
+		t.Errorf("the copy of the keys has %d keys, %v", len(doc.Keys), err)
 	}
 	for range 3 {
 		shake()

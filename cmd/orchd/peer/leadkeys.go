@@ -19,6 +19,7 @@ const (
 	keysTick     = time.Second
 	signAtOnce   = 20               // certificates in one tick
 	trustedSkew  = 60 * time.Second // a leader whose clock is farther off than this signs nothing: it is about to hand over
+	compareTicks = 5                // for so long a new leader waits for clocks to compare its own with
 	resealValues = 200              // in a batch
 	resealBytes  = 256 << 10        // in a batch, or one value
 )
@@ -31,9 +32,11 @@ func (p *Peer) leadKeys(ctx context.Context) error {
 	ctx = p.asPeer(ctx)
 	tick := time.NewTicker(keysTick)
 	defer tick.Stop()
-	for {
+	for ticks := 0; ; ticks++ {
 		if older := unaware(p.machine.Read(), keysLevel); older == "" {
-			p.renewDue(ctx)
+			if p.mayDate(ticks) {
+				p.renewDue(ctx)
+			}
 			for _, kind := range api.KeyKinds {
 				p.tried(ctx, "rotate the "+kind+" key", func() error { return p.turn(ctx, kind) })
 			}
@@ -70,12 +73,16 @@ func (p *Peer) authority(now fsm.Reader, name string) (*ca.Authority, error) {
 	return ca.Parse(p.identity.ClusterID, []byte(now.Setting(fsm.AuthorityName(name))), key)
 }
 
+// mayDate tells whether this leader's clock is good enough to put dates into
+// certificates. One whose clock alone is wrong must not sign before it knows.
+func (p *Peer) mayDate(ticks int) bool {
+	skew, known := p.node.ClockError()
+	return known && skew.Abs() <= trustedSkew || !known && ticks >= compareTicks
+}
+
 // renewDue signs a certificate for every member whose own is due. The member need not
 // be there, nor its certificate be good: its key is in its row.
 func (p *Peer) renewDue(ctx context.Context) {
-	if skew, known := p.node.ClockError(); known && skew.Abs() > trustedSkew {
-		return
-	}
 	now, signed := p.machine.Read(), 0
 	authority, err := p.signer(now)
 	if err != nil {
