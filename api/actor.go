@@ -43,7 +43,7 @@ const (
 
 // Object names what is asked for: its kind ("vm", "disk-snapshot", "image",
 // "ssh-key", "size", "account", "usage", "token", "peer", "snapshot",
-// "setting", "operation", "network", "spell", "deal", "service" and "deployment", which
+// "setting", "key", "operation", "network", "spell", "deal", "service" and "deployment", which
 // everybody may read, those of the inventory, "domain" for what is none
 // of this cluster's, "lease", "finding", "secret" for what an answer otherwise leaves
 // out, "fleet" for all rows of a table at once) and the account it belongs to, empty for
@@ -67,7 +67,7 @@ var accountKinds = []string{"vm", "disk-snapshot", "image", "ssh-key", "operatio
 
 // adminReads hold secrets, or lead to them, or tell of hosts what only those who run
 // them need: admins alone see them.
-var adminReads = []string{"token", "setting", "secret", "domain", "lease", "finding"}
+var adminReads = []string{"token", "setting", "key", "secret", "domain", "lease", "finding"}
 
 // wholeReads tell of every account: who is bound to one does not see them.
 var wholeReads = append([]string{"snapshot"}, inventoryKinds...)

@@ -167,6 +167,21 @@ func (c *Client) DeleteToken(ctx context.Context, id string, opts ...CallOption)
 	return c.send(ctx, http.MethodDelete, at("/v1/tokens", id), nil, nil, opts)
 }
 
+// Keys shows certificates, keys by name, and how far rotations are.
+func (c *Client) Keys(ctx context.Context, opts ...CallOption) (Keys, error) {
+	return ask[Keys](ctx, c, http.MethodGet, "/v1/keys", nil, opts)
+}
+
+// RotateKey begins to replace a key of the cluster. It goes on by itself; Keys says how far it is.
+func (c *Client) RotateKey(ctx context.Context, r KeyRotate, opts ...CallOption) (KeyRotation, error) {
+	return ask[KeyRotation](ctx, c, http.MethodPost, "/v1/keys/rotate", r, opts)
+}
+
+// ExportKeys gives a copy of all keys of the cluster, encrypted to an age recipient.
+func (c *Client) ExportKeys(ctx context.Context, to KeyExport, opts ...CallOption) (KeyCopy, error) {
+	return ask[KeyCopy](ctx, c, http.MethodPost, "/v1/keys/export", to, opts)
+}
+
 // Join asks to become a peer. The same token with the same key gets the same
 // answer until the token expires.
 func (c *Client) Join(ctx context.Context, r JoinRequest, opts ...CallOption) (JoinAnswer, error) {

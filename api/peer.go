@@ -98,8 +98,9 @@ type JoinAnswer struct {
 	ClusterID   string            `json:"cluster_id" format:"uuid"`
 	PeerID      string            `json:"peer_id" format:"uuid"`
 	Certificate string            `json:"certificate" doc:"The newcomer's certificate, PEM"`
-	CA          string            `json:"ca" doc:"The cluster's CA certificate, PEM"`
+	CA          string            `json:"ca" doc:"Certificates of the authorities that the cluster trusts, PEM; the first signs"`
 	Keys        map[string][]byte `json:"keys" doc:"Cluster keys by name, wrapped to the newcomer's wrap_key"`
+	GossipKeys  []string          `json:"gossip_keys" doc:"Names of those that are for gossip; the first encrypts"`
 	Peers       []KnownPeer       `json:"peers" doc:"Whom to talk to"`
 }
 

@@ -37,6 +37,7 @@ type Config struct {
 	PeerHandler  http.Handler           // the other parts' routes on the peer channel, below /peer/; may be nil
 	Report       func() json.RawMessage // what this peer says of itself in answer to a ping; may be nil
 	VotersWanted func() int             // 1, 3 or 5; default: 3
+	Place        func(id string) string // where a peer stands, outermost part first, as in cabinet/chassis: votes are spread over places; default: not known
 
 	Profile           string        // LAN (default) or WAN
 	ProposeTimeout    time.Duration // how long a write waits out an election; default 10 s
@@ -48,7 +49,7 @@ type Config struct {
 	MaxConns          int           // open connections on the raft port; default 1024: the leader of 100 peers has about 500
 	MaxConnsPerIP     int           // of those, from one address; default 64
 
-	Now             func() time.Time                                                     // the clock that stamps entries and judges certificates
+	Now             func() time.Time                                                     // the clock that stamps entries and tells how old words of others are
 	Dial            func(ctx context.Context, network, address string) (net.Conn, error) // default: net.Dialer
 	RaftTransport   raft.Transport                                                       // default: TLS streams on the raft port
 	GossipTransport memberlist.Transport                                                 // default: Ports.Gossip and Ports.Packets; no gossip without those
@@ -58,6 +59,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		VotersWanted:      func() int { return 3 },
+		Place:             func(string) string { return "" },
 		Profile:           LAN,
 		ProposeTimeout:    10 * time.Second,
 		CommitTimeout:     50 * time.Millisecond,
@@ -84,7 +86,7 @@ func (c Config) Validate() error {
 	for i, k := range c.Identity.GossipKeys {
 		need(len(k) == gossipKeySize, "gossip key %d has %d bytes, not %d", i, len(k), gossipKeySize)
 	}
-	if _, _, err := c.Identity.credentials(); err != nil {
+	if _, err := c.Identity.credentials(); err != nil {
 		errs = append(errs, err)
 	}
 	need(c.DataDir != "" || c.Logs != nil, "there is neither a data folder nor a log store")
@@ -92,6 +94,7 @@ func (c Config) Validate() error {
 	need(c.Snapshots != nil, "there is no snapshot store")
 	need(c.Ports != nil && c.Ports.Raft != nil, "the raft port is not open")
 	need(c.VotersWanted != nil, "nothing says how many voters are wanted")
+	need(c.Place != nil, "nothing says where peers stand")
 	need(c.Profile == LAN || c.Profile == WAN, "raft.profile is %q, it can be %q or %q", c.Profile, LAN, WAN)
 	need(c.ProposeTimeout > 0, "the propose timeout is not positive")
 	need(c.CommitTimeout >= time.Millisecond, "the time after which followers are told what is committed is under a millisecond")

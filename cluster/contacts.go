@@ -35,6 +35,12 @@ type contacts struct {
 	behind goal                // it is as of goal.at, once the machine has goal.index
 }
 
+// isAway tells whether a peer has been silent for so long that another may have its
+// vote. Several pings must say so: a clock that jumps is no silence.
+func (c Contact) isAway(now time.Time) bool {
+	return !c.Reachable && c.missed >= proofOfSilence && now.Sub(c.HeardAt) >= awayTime
+}
+
 // sighting is an answered ping: the peer had that term at some time after at.
 type sighting struct {
 	at   time.Time

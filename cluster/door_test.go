@@ -114,16 +114,41 @@ func TestRaftPortIsForPeersOnly(t *testing.T) {
 	if knock(t, p, pair(t, friend.identity), "") == nil {
 		t.Error("no protocol at all is let in")
 	}
-	expired := h.identity(h.authority, friend.id, "h2")
-	expired.Key = friend.identity.Key
-	key, err := ca.ParseKey(friend.identity.Key)
+	h.eventually(func() error { return p.noStrangers(friend.id) })
+}
+
+// TestExpiryKeepsNoPeerOut: the key that is pinned says who a peer is. What is
+// expired and not of that key stays outside, as it does when it is fresh.
+func TestExpiryKeepsNoPeerOut(t *testing.T) {
+	h := newHouse(t, 2)
+	p, friend := h.peers[0], h.peers[1]
+	public, err := friend.identity.PublicKey()
 	must(t, err)
-	csr, err := ca.Request(key)
+	signed := func(by *ca.Authority, public []byte, at time.Time) *tls.Certificate {
+		i := friend.identity
+		i.Certificate, err = by.Renew(public, friend.id, at)
+		must(t, err)
+		return pair(t, i)
+	}
+	foreign, err := ca.New(h.authority.ClusterID, time.Now())
 	must(t, err)
-	expired.Certificate, err = h.authority.Peer(csr, friend.id, time.Now().Add(-ca.PeerLife-time.Hour))
-	must(t, err)
-	if knock(t, p, pair(t, expired), protoPeer) == nil {
-		t.Error("an expired certificate is let in")
+	for name, at := range map[string]time.Time{"ended long ago": time.Now().Add(-20 * ca.PeerLife), "begins in two years": time.Now().Add(17520 * time.Hour)} {
+		for _, proto := range []string{protoRaft, protoPeer, protoCall} {
+			if err := knock(t, p, signed(h.authority, public, at), proto); err != nil {
+				t.Errorf("%s: a peer whose certificate %s is refused: %v", proto, name, err)
+			}
+			if knock(t, p, signed(foreign, public, at), proto) == nil {
+				t.Errorf("%s: a certificate of another CA that %s is let in", proto, name)
+			}
+			impostor := h.identity(h.authority, friend.id, "h2")
+			other, err := impostor.PublicKey()
+			must(t, err)
+			impostor.Certificate, err = h.authority.Renew(other, friend.id, at)
+			must(t, err)
+			if knock(t, p, pair(t, impostor), proto) == nil {
+				t.Errorf("%s: a certificate of another key that %s is let in", proto, name)
+			}
+		}
 	}
 	h.eventually(func() error { return p.noStrangers(friend.id) })
 }
@@ -274,13 +299,27 @@ func TestFetchCA(t *testing.T) {
 			t.Errorf("%s: %v; want a sentence about the token", name, err)
 		}
 	}
-	other, err := ca.New("other", time.Now())
+	other, err := ca.New(h.authority.ClusterID, time.Now())
 	must(t, err)
 	otherBlock, _ := pem.Decode(other.PEM())
 	otherPin, err := ca.Hash(other.PEM())
 	must(t, err)
 	if _, err := FetchCA(t.Context(), serve(otherBlock.Bytes), otherPin); err == nil {
 		t.Error("a CA was taken that did not sign the peer that shows it")
+	}
+	// While the CA is rotated either hash will do, if the one vouches for the other.
+	bridge, err := other.Vouch(h.authority.Certificate())
+	must(t, err)
+	bridgeBlock, _ := pem.Decode(bridge)
+	both := serve(block.Bytes, otherBlock.Bytes, bridgeBlock.Bytes)
+	if got, err := FetchCA(t.Context(), both, pin); err != nil || string(got) != string(i.CA) {
+		t.Errorf("with both CAs shown FetchCA = %q, %v; want the one that signed", got, err)
+	}
+	if got, err := FetchCA(t.Context(), both, otherPin); err != nil || string(got) != string(other.PEM())+string(i.CA) {
+		t.Errorf("with the other's hash FetchCA = %q, %v; want both", got, err)
+	}
+	if _, err := FetchCA(t.Context(), serve(block.Bytes, otherBlock.Bytes), otherPin); err == nil {
+		t.Error("a CA was taken that neither signed nor vouches")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

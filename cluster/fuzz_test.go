@@ -167,7 +167,7 @@ func FuzzIdentity(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if _, _, err := i.credentials(); err == nil {
+		if _, err := i.credentials(); err == nil {
 			if _, err := i.PublicKey(); err != nil {
 				t.Errorf("there are credentials, and no public key: %v", err)
 			}

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -84,6 +85,7 @@ const (
 type gossip struct {
 	node *Node
 	list *memberlist.Memberlist
+	ring *memberlist.Keyring
 
 	mu      sync.Mutex
 	load    Load              // this peer's own
@@ -117,11 +119,12 @@ func (n *Node) startGossip() error {
 }
 
 func (g *gossip) config(transport memberlist.Transport) (*memberlist.Config, error) {
-	keys := g.node.cfg.Identity.GossipKeys
+	keys := g.node.papers.current().GossipKeys
 	ring, err := memberlist.NewKeyring(keys, keys[0])
 	if err != nil {
 		return nil, err
 	}
+	g.ring = ring
 	c := memberlist.DefaultLANConfig()
 	if g.node.cfg.Profile == WAN {
 		c = memberlist.DefaultWANConfig()
@@ -210,6 +213,32 @@ func (g *gossip) leave() {
 		g.node.log.Info("left gossip without goodbye", "err", err)
 	}
 	g.list.Shutdown()
+}
+
+// use makes keys the ring of gossip: the first encrypts, all decrypt. Those that are
+// missing are there before another one encrypts, and none that encrypts ever goes.
+func (g *gossip) use(keys [][]byte) error {
+	if g == nil {
+		return nil
+	}
+	ring := g.ring
+	for _, k := range keys {
+		if err := ring.AddKey(k); err != nil {
+			return fmt.Errorf("add a key of gossip: %w", err)
+		}
+	}
+	if err := ring.UseKey(keys[0]); err != nil {
+		return fmt.Errorf("use a key of gossip: %w", err)
+	}
+	for _, old := range ring.GetKeys() {
+		if slices.ContainsFunc(keys, func(k []byte) bool { return bytes.Equal(k, old) }) {
+			continue
+		}
+		if err := ring.RemoveKey(old); err != nil {
+			return fmt.Errorf("remove a key of gossip: %w", err)
+		}
+	}
+	return nil
 }
 
 // SetLoad is what this peer tells the others of itself from now on.

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/orchd/orchd/cluster/ca"
 )
 
 // handshakeTime is how long a connection may take to say who it is.
@@ -129,7 +131,7 @@ func (h *hall) enter(c *conn) (refusal string) {
 
 // greet does the handshake and hands the connection on.
 func (h *hall) greet(c *conn) error {
-	if err := c.secure(context.Background(), tls.Server(c.Conn, h.door.server()), ""); err != nil {
+	if err := c.secure(context.Background(), tls.Server(c.Conn, h.door.server())); err != nil {
 		return err
 	}
 	if h.stalled.Load() && ofRaft(c.proto) {
@@ -148,21 +150,22 @@ func (h *hall) greet(c *conn) error {
 // the term, the log's index and what comes into the log.
 func ofRaft(proto string) bool { return proto == protoRaft || proto == protoCall }
 
-// secure runs the handshake on t and notes who is there.
-func (c *conn) secure(ctx context.Context, t *tls.Conn, want string) error {
+// secure runs the handshake on t, in which the door checks, and notes who is there.
+func (c *conn) secure(ctx context.Context, t *tls.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTime)
 	defer cancel()
 	if err := t.HandshakeContext(ctx); err != nil {
 		return fmt.Errorf("TLS: %w", err)
 	}
 	state := t.ConnectionState()
-	peer, err := c.hall.door.check(state, want)
+	cert := state.PeerCertificates[0]
+	peer, err := ca.PeerID(cert, c.hall.door.clusterID)
 	if err != nil {
 		return err
 	}
 	c.hall.mu.Lock()
 	defer c.hall.mu.Unlock()
-	c.Conn, c.peer, c.key, c.proto = t, peer, state.PeerCertificates[0].RawSubjectPublicKeyInfo, state.NegotiatedProtocol
+	c.Conn, c.peer, c.key, c.proto = t, peer, cert.RawSubjectPublicKeyInfo, state.NegotiatedProtocol
 	return nil
 }
 
@@ -230,7 +233,7 @@ func (h *hall) dial(ctx context.Context, id, proto string) (net.Conn, error) {
 		raw.Close()
 		return nil, fmt.Errorf("dial peer %s: %s", m.Name, reason)
 	}
-	if err := c.secure(ctx, tls.Client(raw, h.door.client(id, proto)), id); err != nil {
+	if err := c.secure(ctx, tls.Client(raw, h.door.client(id, proto))); err != nil {
 		c.Close()
 		return nil, fmt.Errorf("dial peer %s at %s: %w", m.Name, m.Addresses.Raft, err)
 	}

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,7 +26,7 @@ type Identity struct {
 	ClusterID   string
 	PeerID      string
 	Name        string
-	CA          []byte // the cluster's CA certificate, PEM
+	CA          []byte // certificates of the authorities that it trusts, PEM: one, or two while the CA is rotated
 	Certificate []byte // this peer's, PEM
 	Key         []byte // its private key, PEM (PKCS #8)
 	WrapKey     seal.WrapKey
@@ -45,16 +44,16 @@ func (i Identity) PublicKey() ([]byte, error) {
 }
 
 // credentials are the certificate and the trust for TLS.
-func (i Identity) credentials() (tls.Certificate, *x509.CertPool, error) {
+func (i Identity) credentials() (*credentials, error) {
 	cert, err := tls.X509KeyPair(i.Certificate, i.Key)
 	if err != nil {
-		return cert, nil, fmt.Errorf("this peer's certificate and key: %w", err)
+		return nil, fmt.Errorf("this peer's certificate and key: %w", err)
 	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(i.CA) {
-		return cert, nil, errors.New("the cluster's CA certificate cannot be read")
+	authorities, err := ca.ParseCerts(i.CA)
+	if err != nil {
+		return nil, fmt.Errorf("the cluster's CA certificate cannot be read: %w", err)
 	}
-	return cert, roots, nil
+	return &credentials{cert, authorities}, nil
 }
 
 // known is the file raft/known.json.

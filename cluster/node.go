@@ -17,11 +17,12 @@ import (
 
 // Node is one peer's part in the cluster.
 type Node struct {
-	cfg  Config
-	id   string
-	log  *slog.Logger
-	book *book
-	hall *hall
+	cfg    Config
+	id     string
+	log    *slog.Logger
+	papers *papers
+	book   *book
+	hall   *hall
 
 	raft      *raft.Raft
 	transport raft.Transport
@@ -122,11 +123,10 @@ func (n *Node) open() (err error) {
 	if err != nil {
 		return err
 	}
-	cert, roots, err := n.cfg.Identity.credentials()
-	if err != nil {
+	if n.papers, err = newPapers(n.cfg.Identity, n.cfg.DataDir); err != nil {
 		return err
 	}
-	n.hall = newHall(&door{n.cfg.Identity.ClusterID, cert, roots, n.book, n.cfg.Now}, n.cfg, n.log)
+	n.hall = newHall(&door{n.cfg.Identity.ClusterID, n.papers, n.book}, n.cfg, n.log)
 	n.client = n.newClient()
 	n.calls = newCallers(n.ctx, n.start, func(ctx context.Context, id string) (net.Conn, error) {
 		return n.hall.dial(ctx, id, protoCall)

@@ -52,9 +52,7 @@ func (n *Node) saveMembers(saved []Member) []Member {
 	if n.cfg.DataDir == "" || len(n.book.inTables()) == 0 || !n.book.isCurrent() || slices.EqualFunc(saved, members, equal) {
 		return saved
 	}
-	identity := n.cfg.Identity
-	identity.Peers = members
-	if err := identity.saveKnown(n.cfg.DataDir); err != nil {
+	if err := n.papers.setPeers(members); err != nil {
 		n.log.Warn("known peers were not saved; tried again at the next change", "err", err)
 		return saved
 	}

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -17,9 +19,15 @@ import (
 // suffrageTick is how often the leader compares raft's configuration with the tables.
 const suffrageTick = 250 * time.Millisecond
 
-// nearPings is how many answers in a row must show that a peer has caught up
-// before it gets a vote.
-const nearPings = 2
+// How many answers in a row must show that a peer has caught up before it gets a
+// vote, and before somebody else loses one for it.
+const (
+	nearPings   = 2
+	stablePings = 10
+)
+
+// awayTime is how long a voter is silent before a peer that is there may have its vote.
+const awayTime = 10 * time.Minute
 
 // verb is what to do about raft's configuration.
 type verb string
@@ -28,6 +36,7 @@ const (
 	leave    verb = "leave"     // nothing to do
 	admit    verb = "admit"     // a member gets the log, without a vote
 	promote  verb = "promote"   // a member that has caught up gets a vote
+	demote   verb = "demote"    // a voter becomes one who only gets the log
 	remove   verb = "remove"    // a peer that has left gets nothing more
 	handOver verb = "hand over" // this peer has left: another must lead
 )
@@ -43,14 +52,26 @@ type scene struct {
 	servers  []Server             // raft's configuration
 	members  map[string]Member    // the tables
 	caughtUp func(id string) bool // it is there and has almost all of the log
+	stable   func(id string) bool // it has for a while
 	alive    func(id string) bool // it answers
-	wanted   int                  // voters
+	away     func(id string) bool // it has not answered for awayTime
+	place    func(id string) string
+	wanted   int // voters
 	self     string
 }
 
 // nextChange compares raft's configuration with the tables. It removes only whom
 // the tables say has left: silence is no reason, and gossip is not asked. A voter
 // that leaves is replaced first where it can be.
+//
+// A voter that is away loses its vote only when another peer is ready to take it, and
+// loses it first: with {a, b, c away} and d in reserve, {a, b} and then {a, b, d} can do
+// without d at every step, {a, b, c, d} could not. To take a vote from one who is away
+// never leaves fewer voters to spare than there were.
+//
+// This is all that raft-autopilot would do here. With its own rules off (they make
+// everybody a voter, and remove who is silent) what is left of it is a loop around a
+// promoter that we write anyway; a pure function can be tried on any scene there is.
 func (s scene) nextChange() change {
 	if len(s.members) == 0 {
 		return change{Verb: leave} // the first peer has not been written down yet
@@ -60,9 +81,9 @@ func (s scene) nextChange() change {
 			return change{admit, id}
 		}
 	}
-	for _, o := range s.servers {
-		if !o.Voter && s.stays(o.ID) && s.caughtUp(o.ID) && len(slices.DeleteFunc(voters(s.servers), s.left)) < s.wanted {
-			return change{promote, o.ID}
+	if len(s.staying()) < s.wanted {
+		if id := s.candidate(s.caughtUp); id != "" {
+			return change{promote, id}
 		}
 	}
 	for _, o := range s.servers {
@@ -73,7 +94,74 @@ func (s scene) nextChange() change {
 	if s.left(s.self) {
 		return change{handOver, s.self}
 	}
+	if id := s.dispensable(); id != "" {
+		return change{demote, id}
+	}
 	return change{Verb: leave}
+}
+
+// staying are the voters that belong to the cluster.
+func (s scene) staying() []string { return slices.DeleteFunc(voters(s.servers), s.left) }
+
+// candidate is who of those that are fit should vote next: one that stands apart from
+// the other voters. Empty: nobody is fit.
+func (s scene) candidate(fit func(id string) bool) (best string) {
+	least := math.MaxInt
+	for _, o := range s.servers {
+		if o.Voter || s.left(o.ID) || !fit(o.ID) {
+			continue
+		}
+		if n := s.crowd(o.ID); n < least {
+			best, least = o.ID, n
+		}
+	}
+	return best
+}
+
+// crowd is how close a peer stands to the voters: one for each part of its place that
+// it shares with one that is not away.
+func (s scene) crowd(id string) (n int) {
+	own := strings.Split(s.place(id), "/")
+	for _, v := range s.staying() {
+		if v == id || s.away(v) || own[0] == "" {
+			continue
+		}
+		for k, part := range strings.Split(s.place(v), "/") {
+			if k == len(own) || own[k] != part {
+				break
+			}
+			n++
+		}
+	}
+	return n
+}
+
+// dispensable is the voter that is to lose its vote: because there are too many, or it
+// is away and another is ready. Never this peer, which leads, and nobody without
+// whom too few would answer. Empty: none.
+func (s scene) dispensable() (worst string) {
+	staying := s.staying()
+	many := len(staying) > s.wanted
+	if len(staying) < s.wanted || !many && s.candidate(s.stable) == "" {
+		return ""
+	}
+	most := -1
+	for _, id := range staying {
+		if id == s.self || !many && !s.away(id) || !s.removable(id) {
+			continue
+		}
+		n := s.crowd(id)
+		switch { // who is silent is missed least
+		case s.away(id):
+			n += 2 << 20
+		case !s.alive(id):
+			n += 1 << 20
+		}
+		if n >= most { // of equals the one that comes last in raft's configuration
+			worst, most = id, n
+		}
+	}
+	return worst
 }
 
 func (s scene) stays(id string) bool {
@@ -98,11 +186,14 @@ func (s scene) removable(id string) bool {
 
 // scene is how things stand now.
 func (n *Node) scene() scene {
-	seen := n.contacts.all()
+	seen, now := n.contacts.all(), n.cfg.Now()
 	return scene{
 		servers: n.Servers(), members: n.book.inTables(), wanted: n.cfg.VotersWanted(), self: n.id,
 		caughtUp: func(id string) bool { return seen[id].Reachable && seen[id].near >= nearPings },
+		stable:   func(id string) bool { return seen[id].Reachable && seen[id].near >= stablePings },
 		alive:    func(id string) bool { return seen[id].Reachable },
+		away:     func(id string) bool { return id != n.id && seen[id].isAway(now) },
+		place:    n.cfg.Place,
 	}
 }
 
@@ -142,11 +233,15 @@ func (n *Node) apply(ctx context.Context, c change) error {
 		f = n.raft.AddNonvoter(id, address, 0, n.cfg.ProposeTimeout)
 	case promote:
 		f = n.raft.AddVoter(id, address, 0, n.cfg.ProposeTimeout)
-	case remove:
+	case remove, demote:
 		if !n.scene().removable(c.ID) {
 			return api.Errorf(api.Conflict, "cluster.suffrage", "without peer %s no majority of the remaining voters would answer: bring one of the silent ones back, or add a peer, first", c.ID)
 		}
-		f = n.raft.RemoveServer(id, 0, n.cfg.ProposeTimeout)
+		out := n.raft.RemoveServer
+		if c.Verb == demote {
+			out = n.raft.DemoteVoter
+		}
+		f = out(id, 0, n.cfg.ProposeTimeout)
 	default:
 		return api.Errorf(api.Invalid, "cluster.suffrage", "there is no change %q", c.Verb)
 	}

@@ -30,8 +30,9 @@ type bmc struct {
 }
 
 var bmcs = &table[bmc]{
-	name: "bmcs",
-	key:  func(b *bmc) string { return b.ID },
+	name:    "bmcs",
+	secrets: func(row *bmc) []secretPart { return []secretPart{{SealBMCPassword, 0, &row.Password}} },
+	key:     func(b *bmc) string { return b.ID },
 	unique: map[string]func(*bmc) []string{
 		"xname": func(b *bmc) []string { return oneOrNone(xname.Canonical(b.XName)) },
 		"mac":   func(b *bmc) []string { return oneOrNone(inventory.MACKey(b.MAC)) },

@@ -44,8 +44,8 @@ const changedRowBytes = 256
 // What a command did to a row in several steps is one change, or none where
 // the row came out of it as it went in.
 func (tx *Txn) note() {
-	if !tx.noting {
-		return
+	if !tx.noting || tx.Type == resealValues {
+		return // no change shows what is sealed, so to seal it anew is none
 	}
 	c := commandChanges{actor: tx.Actor.ID, request: tx.Request}
 	for was := range tx.touched() {

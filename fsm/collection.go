@@ -32,8 +32,9 @@ type collection struct {
 }
 
 var collections = &table[collection]{
-	name: "node_collections",
-	key:  func(c *collection) string { return c.ID },
+	name:    "node_collections",
+	secrets: func(row *collection) []secretPart { return []secretPart{{SealCollectionCloudInit, 0, &row.CloudInit}} },
+	key:     func(c *collection) string { return c.ID },
 	unique: map[string]func(*collection) []string{
 		"name": func(c *collection) []string { return []string{c.Name} },
 	},

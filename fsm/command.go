@@ -104,6 +104,12 @@ const (
 	updateDeal         Type = 114
 	deleteDeal         Type = 115
 	reportDeal         Type = 116
+
+	renewCertificate Type = 117
+	startRotation    Type = 118
+	reportRotation   Type = 119
+	advanceRotation  Type = 120
+	resealValues     Type = 121
 )
 
 // kind is a type of command and the version of its body. Another meaning of a
@@ -205,6 +211,12 @@ var commands = map[kind]applier{
 	{updateDeal, 1}:         on(applyUpdateDeal).since(LevelServices),
 	{deleteDeal, 1}:         on(applyDeleteDeal).since(LevelServices),
 	{reportDeal, 1}:         on(applyReportDeal).since(LevelServices),
+
+	{renewCertificate, 1}: on(applyRenewCertificate).since(LevelKeys),
+	{startRotation, 1}:    on(applyStartRotation).since(LevelKeys),
+	{reportRotation, 1}:   on(applyReportRotation).since(LevelKeys),
+	{advanceRotation, 1}:  on(applyAdvanceRotation).since(LevelKeys),
+	{resealValues, 1}:     on(applyResealValues).since(LevelKeys),
 }
 
 // A staged command is one of the others, so it cannot stand in the literal.

@@ -19,13 +19,15 @@ import (
 // The levels so far:
 //
 //	1  what there was at first
-//	2  system services: services, spells and their stores, mail, deals
+//	2  system services: services, spells and their stores, mail, deals; certificates that are
+//	   renewed, and keys that are rotated
 //
 // To add one: name it here, say since(N) of the new commands in the table, and ask
 // tx.Level() where an old command changes its meaning.
 const (
 	LevelServices uint64 = 2
-	highestLevel         = LevelServices
+	LevelKeys     uint64 = 2
+	highestLevel         = LevelKeys
 )
 
 // Level is the highest behaviour level that this program knows.

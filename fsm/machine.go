@@ -86,6 +86,9 @@ func (tx *Txn) run(n int, command []byte) any {
 	if err = tx.admitted(); err == nil {
 		about, err = a.apply(tx, cmd.Body)
 	}
+	if err == nil {
+		err = tx.openable()
+	}
 	if err != nil { // a rejected command leaves its status, nothing else
 		tx.undo()
 		about = nothing

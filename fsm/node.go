@@ -74,9 +74,25 @@ func (w *cloudInitWrite) over(old *cloudInit) *cloudInit {
 	return &c
 }
 
+// nodeSecretParts are the sealed values of a node, which it then shares with no other row.
+func nodeSecretParts(n *computeNode) (parts []secretPart) {
+	if n.Spec != nil {
+		spec := *n.Spec
+		n.Spec = &spec
+		parts = append(parts, secretPart{SealSpecPassword, 0, &spec.BMCPassword})
+	}
+	if n.CloudInit != nil {
+		c := *n.CloudInit
+		n.CloudInit = &c
+		parts = append(parts, secretPart{SealNodeCloudInit, 0, &c.UserData}, secretPart{SealNodeCloudInit, 1, &c.MetaData}, secretPart{SealNodeCloudInit, 2, &c.VendorData})
+	}
+	return parts
+}
+
 var computeNodes = &table[computeNode]{
-	name: "compute_nodes",
-	key:  func(n *computeNode) string { return n.ID },
+	name:    "compute_nodes",
+	secrets: nodeSecretParts,
+	key:     func(n *computeNode) string { return n.ID },
 	by: map[string]func(*computeNode) string{
 		"bmc": func(n *computeNode) string { return n.BMC },
 	},

@@ -60,6 +60,9 @@ func applyJoinPeer(tx *Txn, c peerJoin) (object, error) {
 	if other, shared := sameHost(tx.Reader, c.Peer); shared {
 		return nothing, api.Errorf(api.Conflict, op, "peer %q runs its guests on the same libvirtd (host UUID %s); one libvirtd serves one peer", other.Name, other.HostUUID)
 	}
+	if err := lacksKeys(tx.Reader, c.Wrapped); err != nil {
+		return nothing, err
+	}
 	t.UsedBy = append(append([]string(nil), t.UsedBy...), c.Peer.ID)
 	t.Version++
 	tokens.put(tx, t)

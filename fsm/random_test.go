@@ -75,6 +75,7 @@ func (s *scribe) command(t *testing.T) []byte {
 		s.catalogue, s.catalogue, s.catalogue, s.catalogue, s.catalogue, s.catalogue, s.catalogue, s.catalogue,
 		s.life, s.life, s.life, s.life, s.life, s.life, s.life, s.life, s.life, s.life, s.life, s.life, s.lose, s.lose, s.lose,
 		s.system, s.system, s.system, s.system, s.system, s.system, s.system, s.system, s.system, s.system, s.system, s.system,
+		s.rotate, s.rotate, s.rotate, s.rotate, s.rotate, s.rotate,
 	}
 	return all[s.rng.IntN(len(all))](t)
 }
@@ -224,8 +225,14 @@ func (s *scribe) untoken(t *testing.T) []byte {
 
 func (s *scribe) join(t *testing.T) []byte {
 	n := s.rng.IntN(9)
+	wrapped := map[string][]byte{KeyCA: {byte(n)}}
+	for _, name := range s.m.Read().AllKeyNames() {
+		if s.rng.IntN(10) > 0 {
+			wrapped[name] = []byte{byte(n)}
+		}
+	}
 	return s.encoded(t, joinPeer, api.Actor{Role: api.RolePeer}, peerJoin{Token: s.someToken().ID, Hash: hashSecret(pick(s, []string{"s", "s", "s", "wrong"})),
-		Peer: s.peer(fmt.Sprintf("p%d", n), fmt.Sprintf("h%d", n)), Wrapped: map[string][]byte{KeyCA: {byte(n)}}})
+		Peer: s.peer(fmt.Sprintf("p%d", n), fmt.Sprintf("h%d", n)), Wrapped: wrapped})
 }
 
 func (s *scribe) host(t *testing.T) []byte {

@@ -37,8 +37,9 @@ type redfishEndpoint struct {
 }
 
 var redfishEndpoints = &table[redfishEndpoint]{
-	name: "redfish_endpoints",
-	key:  func(e *redfishEndpoint) string { return xname.Canonical(e.ID) },
+	name:    "redfish_endpoints",
+	secrets: func(row *redfishEndpoint) []secretPart { return []secretPart{{SealEndpointPassword, 0, &row.Password}} },
+	key:     func(e *redfishEndpoint) string { return xname.Canonical(e.ID) },
 	unique: map[string]func(*redfishEndpoint) []string{
 		"fqdn": func(e *redfishEndpoint) []string { return oneOrNone(foldASCII(e.FQDN)) },
 	},

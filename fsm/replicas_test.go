@@ -58,6 +58,7 @@ func TestReplicasAgree(t *testing.T) {
 			ledgerHolds(t, seed, want)
 			catalogueHolds(t, seed, want)
 			guestsHold(t, seed, want)
+			keysHold(t, seed, want)
 			servicesHold(t, seed, want)
 			runs.rise(t, seed, want)
 		}

@@ -54,6 +54,7 @@ func (c *comparison) namedElsewhere() map[string]int32 {
 func (t *restorable[T]) compareFolder(c *comparison, f *snapshot.Folder) error {
 	return t.compare(c, snapshot.Prepared(t.codec, f, t.name, func(row *T) item[T] {
 		canonicalize(row)
+		t.presentSecrets(c.Reader, row)
 		return item[T]{row, rowSum(t.name, row)}
 	}))
 }

@@ -18,6 +18,7 @@ var seeds = &table[Seed]{
 	name:    "seeds",
 	key:     func(s *Seed) string { return s.VM },
 	account: func(s *Seed) string { return s.Account },
+	secrets: func(s *Seed) []secretPart { return []secretPart{{SealUserData, 0, &s.UserData}} },
 }
 
 // Bounds of what a VM is given.

@@ -20,6 +20,9 @@ type setting struct {
 var settings = &table[setting]{
 	name: "settings",
 	key:  func(s *setting) string { return s.Name },
+	secrets: func(s *setting) []secretPart {
+		return []secretPart{{SealJWTSecret, 0, &s.Sealed}} // the one setting that is sealed
+	},
 }
 
 // The names of settings.
@@ -29,9 +32,9 @@ const (
 	SettingLevel   = "level"      // behaviour level in force
 	SettingRelease = "release"    // of orchd, that raised it
 	SettingCA      = "ca"         // the CA's certificate, PEM
-	KeyCA          = "key.ca"     // the CA's private key
-	KeyGossip      = "key.gossip" // the key of gossip
-	KeySeal        = "key.seal"   // the key that seals secrets in tables
+	KeyCA          = "key.ca"     // the first CA's private key; Reader.KeyNames gives those of today
+	KeyGossip      = "key.gossip" // the first key of gossip
+	KeySeal        = "key.seal"   // the first key that seals secrets in tables
 )
 
 // clusterInit is the first command of a cluster.

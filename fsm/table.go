@@ -30,6 +30,9 @@ type table[T any] struct {
 	account     func(*T) string // the account that a row belongs to; nil where rows belong to none
 	// derived keeps what is summed up over the rows; old or row is nil when there is none.
 	derived func(s *sums, old, row *T)
+	// secrets are the sealed values of a row, which may be given others; nil where rows
+	// have none. What they lie in is the row's own then, and shared with no other.
+	secrets func(row *T) []secretPart
 	// whole is what an answer shows of all rows together, under the key "".
 	whole func(Reader) any
 
@@ -68,6 +71,7 @@ type anyTable interface {
 	restore(tx *Txn, was rowBefore)
 	rehash(s *state) sum
 	size(s *state) int
+	hasSecrets() bool
 	recordable
 	exportable
 }
@@ -173,6 +177,7 @@ func (t *table[T]) size(s *state) int { return t.in(s).rows.Len() }
 // slices and maps in it become the store's own: nobody changes them any more.
 func (t *table[T]) put(tx *Txn, row T) T {
 	canonicalize(&row)
+	t.noteStale(tx, &row)
 	key := t.key(&row)
 	if key == "" {
 		panic("fsm: a row of " + t.name + " has no key")

@@ -10,6 +10,7 @@ var tables = []anyTable{
 	leases, seeds, placements, diskSnapshots,
 	services, spells, spellKV, deployments, deals,
 	spellRuns, spellLines, spellMail, holders,
+	rotations,
 }
 
 // The place of each table in a state's trees is its place in tables.

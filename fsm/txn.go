@@ -36,6 +36,7 @@ type Txn struct {
 	next    int         // number of the next object that the command makes
 	mark    bool        // a command wants the state after the entry to be kept as a snapshot
 	changes []rowBefore // what the command has changed, to be undone if it is refused
+	stale   string      // a sealing key that is gone, and that the command has put a value of; empty: none
 	noting  bool        // what commands change is to be recorded
 	noted   []commandChanges
 
@@ -65,7 +66,7 @@ func newTxn(from *state, index uint64, at time.Time) *Txn {
 
 // begin turns to the next command.
 func (tx *Txn) begin(m Meta) {
-	tx.Meta, tx.next = m, 0
+	tx.Meta, tx.next, tx.stale = m, 0, ""
 	clear(tx.changes)
 	tx.changes = tx.changes[:0]
 }

@@ -87,6 +87,11 @@ type Cluster interface {
 	// Capacity asks every host whether need fits. Local when there is no quorum: then ageMs is not 0.
 	Capacity(ctx context.Context, need api.Resources) (c api.Capacity, ageMs int64, err error)
 	Join(ctx context.Context, r api.JoinRequest) (api.JoinAnswer, error)
+	// Keys tells of keys and certificates; it works without quorum.
+	Keys(ctx context.Context) (api.Keys, error)
+	// RotateKey begins to replace a key; Conflict while one of its kind is being replaced.
+	RotateKey(ctx context.Context, r api.KeyRotate) (Done[api.KeyRotation], error)
+	ExportKeys(ctx context.Context, to api.KeyExport) (api.KeyCopy, error)
 	// Ready is nil, or says what is missing until this peer can serve.
 	Ready() error
 	PeerName() string

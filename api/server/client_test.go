@@ -50,6 +50,12 @@ func TestClientCoversTheAPI(t *testing.T) {
 		name, want string
 		do         func() (any, error)
 	}{
+		{"Keys", "key.seal", func() (any, error) { k, err := c.Keys(ctx); return k.Keys[0].Name, err }},
+		{"RotateKey", "resealing", func() (any, error) { r, err := c.RotateKey(ctx, api.KeyRotate{Kind: api.KeySeal}); return r.Step, err }},
+		{"ExportKeys", "encrypted", func() (any, error) {
+			k, err := c.ExportKeys(ctx, api.KeyExport{Recipient: "age1x"})
+			return string(k.File), err
+		}},
 		{"VMs", "web1", func() (any, error) { vm, err := first(c.VMs(ctx, api.VMFilter{Peer: "h1"})); return vm.Name, err }},
 		{"VM", "db1", func() (any, error) { vm, err := c.VM(ctx, "db1", api.WithAccount("other")); return vm.Name, err }},
 		{"CreateVM", "n running", func() (any, error) {

@@ -150,6 +150,10 @@ var routes = []route{
 	{get, "/v1/settings", need{api.Read, "setting"}, []int{200}, "show-settings", "Show what must be alike on all peers", on((*Server).showSettings)},
 	{patch, "/v1/settings", need{api.Update, "setting"}, []int{200}, "patch-settings", "Change settings, as a merge patch (RFC 7396)", on((*Server).patchSettings)},
 
+	{get, "/v1/keys", need{api.Read, "key"}, []int{200}, "show-keys", "Show the cluster's certificates and keys, by name, and how far their rotation is", on((*Server).showKeys)},
+	{post, "/v1/keys/rotate", need{api.Update, "key"}, []int{202}, "rotate-key", "Begin to replace a key of the cluster; it goes on by itself", on((*Server).rotateKey)},
+	{post, "/v1/keys/export", need{api.Update, "key"}, []int{200}, "export-keys", "A copy of all keys of the cluster, encrypted to an age recipient", on((*Server).exportKeys)},
+
 	{get, "/v1/snapshots", need{api.Read, "snapshot"}, []int{200}, "list-snapshots", "List the snapshots of this peer", on((*Server).listSnapshots)},
 	{post, "/v1/snapshots", need{api.Create, "snapshot"}, []int{201}, "take-snapshot", "Take a snapshot; answered once this peer's files are verified", on((*Server).takeSnapshot)},
 	{get, "/v1/snapshots/{id}", need{api.Read, "snapshot"}, []int{200}, "show-snapshot", "Show a snapshot of this peer", on((*Server).showSnapshot)},

@@ -99,6 +99,21 @@ func (a *Authority) Peer(csr []byte, peerID string, now time.Time, hosts ...stri
 	if err != nil {
 		return nil, err
 	}
+	return a.sign(request.PublicKey, peerID, now, hosts)
+}
+
+// Renew signs another certificate for a peer whose public key is known: the one
+// that its row pins (PKIX, DER). Who holds the key needs no other proof, and an
+// expired certificate is none against it.
+func (a *Authority) Renew(publicKey []byte, peerID string, now time.Time, hosts ...string) (certPEM []byte, err error) {
+	key, err := x509.ParsePKIXPublicKey(publicKey)
+	if err != nil {
+		return nil, fmt.Errorf("read the public key of peer %s: %w", peerID, err)
+	}
+	return a.sign(key, peerID, now, hosts)
+}
+
+func (a *Authority) sign(publicKey any, peerID string, now time.Time, hosts []string) (certPEM []byte, err error) {
 	template := &x509.Certificate{
 		SerialNumber: serial(),
 		Subject:      pkix.Name{CommonName: "orchd peer " + peerID},
@@ -113,7 +128,7 @@ func (a *Authority) Peer(csr []byte, peerID string, now time.Time, hosts ...stri
 	for _, h := range hosts {
 		addHost(template, h)
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, request.PublicKey, a.key)
+	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, publicKey, a.key)
 	if err != nil {
 		return nil, fmt.Errorf("sign the certificate of peer %s: %w", peerID, err)
 	}

@@ -84,7 +84,7 @@ func (a *App) root() *cobra.Command {
 		&cobra.Group{ID: "services", Title: "System services"},
 		&cobra.Group{ID: "other", Title: "Other"})
 	add(root, "peer", a.initCluster(), a.join(), a.serve(), a.leave(), a.dev(), a.config())
-	add(root, "cluster", a.status(), a.doctor(), a.vm(), a.peer(), a.token(), a.operation(), a.snapshot(), a.events(), a.settings(), a.capacity(), a.sql(),
+	add(root, "cluster", a.status(), a.doctor(), a.vm(), a.peer(), a.token(), a.operation(), a.snapshot(), a.events(), a.settings(), a.keys(), a.capacity(), a.sql(),
 		a.domain(), a.recovery())
 	add(root, "catalogue", a.account(), a.image(), a.network(), a.size(), a.sshKey())
 	add(root, "inventory", a.inventoryCreate(), a.inventoryGet(), a.inventoryUpdate(), a.inventoryDelete(), a.schemas())

@@ -74,14 +74,15 @@ func (p *Peer) admit(ctx context.Context, r api.JoinRequest) (answer api.JoinAns
 // prepare signs the newcomer's certificate and wraps the cluster's keys for it.
 func (p *Peer) prepare(r api.JoinRequest, public []byte) (fsm.Admission, error) {
 	keys := map[string][]byte{}
-	for _, name := range []string{fsm.KeyCA, fsm.KeyGossip, fsm.KeySeal} {
-		key, err := p.clusterKey(name)
+	now := p.machine.Read()
+	for _, name := range now.AllKeyNames() {
+		key, err := p.clusterKeyIn(now, name)
 		if err != nil {
 			return fsm.Admission{}, err
 		}
 		keys[name] = key
 	}
-	authority, err := ca.Parse(p.identity.ClusterID, p.identity.CA, keys[fsm.KeyCA])
+	authority, err := p.signer(now)
 	if err != nil {
 		return fsm.Admission{}, err
 	}
@@ -105,8 +106,9 @@ func (p *Peer) prepare(r api.JoinRequest, public []byte) (fsm.Admission, error) 
 // welcome is the answer to a host that is a peer by now.
 func (p *Peer) welcome(row api.Peer) (api.JoinAnswer, error) {
 	now := p.machine.Read()
-	a := api.JoinAnswer{ClusterID: p.identity.ClusterID, PeerID: row.ID, Certificate: row.Certificate, CA: string(p.identity.CA), Keys: map[string][]byte{}}
-	for _, name := range []string{fsm.KeyCA, fsm.KeyGossip, fsm.KeySeal} {
+	a := api.JoinAnswer{ClusterID: p.identity.ClusterID, PeerID: row.ID, Certificate: row.Certificate, CA: string(authorities(now)), Keys: map[string][]byte{},
+		GossipKeys: now.KeyNames(api.KeyGossip)}
+	for _, name := range now.AllKeyNames() {
 		w, ok := now.WrappedKey(name, row.ID)
 		if !ok {
 			return a, api.Errorf(api.Unavailable, "join", "the new peer's keys are not applied here yet; try again")
@@ -117,9 +119,9 @@ func (p *Peer) welcome(row api.Peer) (api.JoinAnswer, error) {
 	return a, nil
 }
 
-// clusterKey unwraps one of the cluster's keys.
-func (p *Peer) clusterKey(name string) ([]byte, error) {
-	w, ok := p.machine.Read().WrappedKey(name, p.identity.PeerID)
+// clusterKeyIn unwraps one of the cluster's keys.
+func (p *Peer) clusterKeyIn(now fsm.Reader, name string) ([]byte, error) {
+	w, ok := now.WrappedKey(name, p.identity.PeerID)
 	if !ok {
 		return nil, api.Errorf(api.Unavailable, "keys", "this peer has not applied %s yet; try again", name)
 	}

@@ -59,11 +59,11 @@ func Init(ctx context.Context, cfg Config, progress io.Writer, log *slog.Logger)
 	fmt.Fprintf(progress, `Cluster %s is made; this host is its first peer, %q (driver %s).
   data:        %s
   API:         https://%s   (trust %s)
-  keep a copy: %s and %s, offline: whoever has them and a backup can bring the cluster back
+  keep a copy: orchd keys export --passphrase-file FILE --file keys.age     once it serves, and keep it offline
   CA pin:      %s
   next:        orchd token create --role peer     prints the command that joins the next host
 `, founder.identity.ClusterID, cfg.Name, founder.host.Driver, cfg.DataDir, founder.host.Addresses.API,
-		filepath.Join(cfg.DataDir, "tls", "ca.pem"), filepath.Join(cfg.DataDir, "tls"), filepath.Join(cfg.DataDir, "raft", "known.json"), pin)
+		filepath.Join(cfg.DataDir, "tls", "ca.pem"), pin)
 	sayDriver(progress, founder.host.Driver)
 	return nil
 }

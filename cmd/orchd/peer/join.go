@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,7 +28,6 @@ import (
 	"github.com/orchd/orchd/api/voucher"
 	"github.com/orchd/orchd/cluster"
 	"github.com/orchd/orchd/cluster/ca"
-	"github.com/orchd/orchd/fsm"
 )
 
 // joinTime bounds the whole of joining.
@@ -182,17 +182,22 @@ func (k joinKeys) enrol(ctx context.Context, cfg Config, to invitation, progress
 	if err != nil {
 		return cluster.Identity{}, err
 	}
-	return k.identity(cfg, answer, to.caPEM)
+	return k.identity(cfg, answer, to.pin)
 }
 
 // identity is what the answer makes of this host.
-func (k joinKeys) identity(cfg Config, a api.JoinAnswer, caPEM []byte) (cluster.Identity, error) {
-	if a.CA != string(caPEM) {
+func (k joinKeys) identity(cfg Config, a api.JoinAnswer, pin string) (cluster.Identity, error) {
+	trusted, err := ca.ParseCerts([]byte(a.CA))
+	if err != nil || !slices.ContainsFunc(trusted, func(c *x509.Certificate) bool { return ca.HashOf(c) == pin }) {
 		return cluster.Identity{}, api.Errorf(api.Forbidden, "join", "the answer names another CA than the one pinned by the token")
 	}
-	gossip, err := k.wrap.Unwrap(fsm.KeyGossip, a.Keys[fsm.KeyGossip])
-	if err != nil {
-		return cluster.Identity{}, fmt.Errorf("unwrap the gossip key: %w", err)
+	var gossip [][]byte
+	for _, name := range a.GossipKeys {
+		key, err := k.wrap.Unwrap(name, a.Keys[name])
+		if err != nil {
+			return cluster.Identity{}, fmt.Errorf("unwrap the gossip key: %w", err)
+		}
+		gossip = append(gossip, key)
 	}
 	name := cfg.Name
 	for _, p := range a.Peers {
@@ -201,8 +206,8 @@ func (k joinKeys) identity(cfg Config, a api.JoinAnswer, caPEM []byte) (cluster.
 		}
 	}
 	return cluster.Identity{
-		ClusterID: a.ClusterID, PeerID: a.PeerID, Name: name, CA: caPEM, Certificate: []byte(a.Certificate),
-		Key: k.tlsPEM, WrapKey: k.wrap, GossipKeys: [][]byte{gossip}, Peers: a.Peers,
+		ClusterID: a.ClusterID, PeerID: a.PeerID, Name: name, CA: []byte(a.CA), Certificate: []byte(a.Certificate),
+		Key: k.tlsPEM, WrapKey: k.wrap, GossipKeys: gossip, Peers: a.Peers,
 	}, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
@@ -38,6 +39,7 @@ type Peer struct {
 	moments   *moments
 	exports   exports
 	keyring   keyring
+	outgoing  outgoing
 	access    access
 	disagree  disagreement
 
@@ -52,6 +54,8 @@ type Peer struct {
 	web        *server.Server
 	socket     net.Listener // of the API, for root on this host
 	doors      doors
+
+	startedExpired time.Time // when its certificate had ended as it started; zero: it was good
 
 	alone   bool          // it is the whole work of its process
 	opened  chan struct{} // closed when all of the above is there: others may call before
@@ -106,6 +110,8 @@ func open(ctx context.Context, cfg Config, registry *prometheus.Registry, log *s
 		return nil, err
 	}
 	p.sayIfMoved()
+	p.sayIfExpired()
+	p.openOutgoing()
 	if p.images, err = openImages(p); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
@@ -139,6 +145,15 @@ func (p *Peer) sayIfMoved() {
 	if known && me.Addresses != p.addresses {
 		p.log.Warn("this peer's addresses have changed; flags given to init or join must be given to serve too, or stand in orchd.toml",
 			"was", me.Addresses.API, "is", p.addresses.API)
+	}
+}
+
+// sayIfExpired notes that this peer's certificate has ended: it was off for long, or its
+// clock has jumped. It goes on all the same, and gets another one.
+func (p *Peer) sayIfExpired() {
+	if cert := p.certificate(); cert != nil && p.cfg.Now().After(cert.NotAfter) {
+		p.startedExpired = cert.NotAfter
+		p.log.Warn("this peer's certificate has ended; the others know it by its key, and the leader renews it. If it was not off for that long, set the clock", "ended", cert.NotAfter)
 	}
 }
 
@@ -193,6 +208,7 @@ func (p *Peer) clusterConfig(snapshots *snapshot.Store) cluster.Config {
 	c.Identity, c.DataDir, c.Ports, c.Advertise = p.identity, p.cfg.DataDir, p.ports, p.addresses
 	c.Snapshots = verified{snapshots}
 	c.PeerHandler, c.Report, c.VotersWanted = p.channel(), p.say, p.votersWanted
+	c.Place = p.place
 	c.Profile, c.Now = p.cfg.RaftProfile, p.cfg.Now
 	c.SnapshotThreshold, c.TrailingLogs, c.SnapshotAtEnd = p.cfg.SnapshotThreshold, p.cfg.TrailingLogs, true
 	return c
@@ -222,6 +238,8 @@ func (p *Peer) Run(ctx context.Context) error {
 	g.Go(func() error { return p.node.Wait(ctx) })
 	g.Go(func() error { return p.writeMarks(ctx) })
 	g.Go(func() error { return p.node.WhileLeader(ctx, p.lead) })
+	g.Go(func() error { return p.node.WhileLeader(ctx, p.leadKeys) })
+	g.Go(func() error { return p.keepPapers(ctx) })
 	g.Go(func() error { return p.gossip(ctx) })
 	g.Go(func() error { return p.introduce(ctx) })
 	g.Go(func() error { return p.audit(ctx) })

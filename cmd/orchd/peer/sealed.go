@@ -19,8 +19,9 @@ type keyring struct {
 // sealKey is the key under which this peer seals new values. Its id is the name
 // of the setting that holds it, wrapped for each peer.
 func (p *Peer) sealKey() (seal.Key, error) {
-	key, err := p.unwrapped(fsm.KeySeal)
-	return seal.Key{ID: fsm.KeySeal, Bytes: key}, err
+	name := p.machine.Read().KeyNames(api.KeySeal)[0]
+	key, err := p.unwrapped(name)
+	return seal.Key{ID: name, Bytes: key}, err
 }
 
 // openSealed decrypts what was sealed for that object, by the sealing key that
@@ -47,7 +48,7 @@ func (p *Peer) unwrapped(id string) ([]byte, error) {
 	if key, known := p.keyring.keys[id]; known {
 		return key, nil
 	}
-	key, err := p.clusterKey(id)
+	key, err := p.clusterKeyIn(p.machine.Read(), id)
 	if err != nil {
 		return nil, err
 	}

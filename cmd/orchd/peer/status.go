@@ -76,6 +76,7 @@ func (p *Peer) warnings(r fsm.Reader, st api.Status) (list []api.Warning) {
 	for _, v := range st.Peers {
 		p.peerWarnings(r, v, add)
 	}
+	p.keyWarnings(r, add)
 	for d := range r.Deployments() {
 		if host, known := r.Peer(d.Peer); known && d.State == api.PackageFailed {
 			add("package-failed", host.Name, "", fmt.Sprintf("package %s is not deployed: %s", d.Package, d.Error), "see: orchd package list; it is tried again by itself")

@@ -29,12 +29,28 @@ func (p *Peer) joinVouched(ctx context.Context, r api.JoinRequest, public []byte
 	if err != nil {
 		return err
 	}
-	pin, err := ca.Hash(p.identity.CA)
+	text, err := p.joinText(r, public)
 	if err != nil {
 		return err
 	}
 	return p.vouched(ctx, r.Voucher, demand{op: "join", setting: fsm.SettingTrustJoin, weight: settings.Trust.JoinWeight,
-		text: voucher.JoinText(pin, public, r.Name), advice: "join with: orchd join ADDR --trust-key FILE"})
+		text: text, advice: "join with: orchd join ADDR --trust-key FILE"})
+}
+
+// joinText is what must be signed: with the pin of the CA that the newcomer's token
+// names, which is any that is trusted.
+func (p *Peer) joinText(r api.JoinRequest, public []byte) (text string, err error) {
+	trusted, err := ca.ParseCerts(authorities(p.machine.Read()))
+	if err != nil {
+		return "", err
+	}
+	for _, a := range trusted {
+		text = voucher.JoinText(ca.HashOf(a), public, r.Name)
+		if r.Voucher != nil && voucher.Verify(*r.Voucher, text) == nil {
+			break
+		}
+	}
+	return text, nil
 }
 
 // imageVouched refuses an image whose content nobody vouches for, where the settings ask

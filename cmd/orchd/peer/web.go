@@ -2,7 +2,6 @@ package peer
 
 import (
 	"crypto/tls"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -28,22 +27,9 @@ func (p *Peer) openWeb(registry *prometheus.Registry) (err error) {
 	return p.openDoors()
 }
 
-// apiTLS presents this peer's certificate with the CA's behind it, so that a
-// newcomer can pin the CA by its hash.
+// apiTLS presents this peer's certificate of the moment.
 func (p *Peer) apiTLS() *tls.Config {
-	return &tls.Config{
-		MinVersion: tls.VersionTLS13,
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			cert, err := tls.X509KeyPair(p.identity.Certificate, p.identity.Key)
-			if err != nil {
-				return nil, err
-			}
-			if ca, _ := pem.Decode(p.identity.CA); ca != nil {
-				cert.Certificate = append(cert.Certificate, ca.Bytes)
-			}
-			return &cert, nil
-		},
-	}
+	return &tls.Config{MinVersion: tls.VersionTLS13, GetCertificate: p.forClients}
 }
 
 // Metrics is what /metrics answers.

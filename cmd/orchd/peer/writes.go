@@ -16,7 +16,7 @@ func done[T any](d fsm.Done[T], err error) (server.Done[T], error) {
 
 // CreateToken makes a credential. One for a peer comes with the command to paste on the new host.
 func (p *Peer) CreateToken(ctx context.Context, c api.TokenCreate) (server.Done[api.NewToken], error) {
-	pin, err := ca.Hash(p.identity.CA)
+	pin, err := ca.Hash(authorities(p.machine.Read())) // of the one that signs
 	if err != nil {
 		return server.Done[api.NewToken]{}, err
 	}
