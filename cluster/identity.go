@@ -116,6 +116,9 @@ func (i Identity) Save(dataDir string) error {
 	if err := os.Chmod(filepath.Join(dataDir, "tls"), 0o711); err != nil {
 		return fmt.Errorf("save identity: %w", err)
 	}
+	if err := syncFolder(dataDir); err != nil {
+		return fmt.Errorf("save identity: %w", err)
+	}
 	wrap, err := i.WrapKey.Bytes()
 	if err != nil {
 		return fmt.Errorf("save identity: %w", err)
@@ -149,7 +152,11 @@ func (i Identity) saveKnown(dataDir string) error {
 	return nil
 }
 
-// writeFile replaces a file as a whole, with exactly that mode; it is on disk when it returns.
+// writeFile replaces a file as a whole, with exactly that mode; it is on disk when it
+// returns, and so is its name, which renameio leaves to chance.
 func writeFile(path string, content []byte, mode os.FileMode) error {
-	return renameio.WriteFile(path, content, mode, renameio.WithStaticPermissions(mode))
+	if err := renameio.WriteFile(path, content, mode, renameio.WithStaticPermissions(mode)); err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(path))
 }

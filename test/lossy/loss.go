@@ -292,3 +292,17 @@ func writeSparse(path string, data []byte, mode os.FileMode) error {
 var zeros [4096]byte
 
 func isZero(b []byte) bool { return string(b) == string(zeros[:len(b)]) }
+
+// Kept lays out the disk as it is when only the process died: nothing is lost.
+func (r *Replay) Kept(into string) error {
+	left := r.safe.clone()
+	for _, o := range r.naming {
+		left.naming(o)
+	}
+	for _, ops := range r.content {
+		for _, o := range ops {
+			left.content(o)
+		}
+	}
+	return left.layOut(into)
+}

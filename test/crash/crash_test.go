@@ -1,0 +1,124 @@
+package crash
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/orchd/orchd/test/lossy"
+)
+
+// number is a number from the environment.
+func number(t testing.TB, name string, otherwise uint64) uint64 {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n
+}
+
+// life is recorded once for all tests.
+var life struct {
+	sync.Once
+	*Life
+}
+
+func recorded(t *testing.T) *Life {
+	t.Helper()
+	life.Do(func() {
+		began := time.Now()
+		life.Life = Record(t)
+		t.Logf("recorded %d operations, %d acknowledgements and %d snapshots in %v", len(life.Trace), len(life.Acks), len(life.Marks), time.Since(began).Round(time.Millisecond))
+	})
+	if life.Life == nil {
+		t.Fatal("no life was recorded")
+	}
+	return life.Life
+}
+
+// points are the operations before which power goes: all, if there are enough points, again
+// and again with other seeds.
+func points(r *rand.Rand, ops, n int) (ks []int) {
+	for len(ks) < n {
+		round := r.Perm(ops + 1)
+		ks = append(ks, round[:min(len(round), n-len(ks))]...)
+	}
+	slices.Sort(ks)
+	return ks
+}
+
+// TestPowerLoss takes the power away: see the package. Points: CRASH_POINTS.
+func TestPowerLoss(t *testing.T) {
+	l, seed, n := recorded(t), number(t, "SEED", rand.Uint64()), int(number(t, "CRASH_POINTS", 150))
+	t.Logf("SEED=%d CRASH_POINTS=%d", seed, n)
+	began := time.Now()
+	ks := points(rand.New(rand.NewPCG(seed, 0)), len(l.Trace), n)
+	const workers = 2
+	var all sync.WaitGroup
+	for w := range workers {
+		all.Go(func() { lose(t, l, seed, ks[w*len(ks)/workers:(w+1)*len(ks)/workers]) })
+	}
+	all.Wait()
+	t.Logf("%d points in %v, %.0f/s", n, time.Since(began).Round(time.Millisecond), float64(n)/time.Since(began).Seconds())
+}
+
+// lose goes through some points, which are in order.
+func lose(t *testing.T, l *Life, seed uint64, ks []int) {
+	r, dir := lossy.NewReplay(l.Trace), memory(t)
+	for i, k := range ks {
+		if t.Failed() {
+			return
+		}
+		r.Advance(k)
+		s := seed + uint64(i)
+		into := filepath.Join(dir, "disk")
+		err := errors.Join(os.RemoveAll(into), os.Mkdir(into, 0o700), r.Materialise(s, into))
+		if err == nil {
+			err = l.Judge(into, k)
+		}
+		if err != nil {
+			t.Errorf("power was lost before operation %d of %d (%s), seed %d: %v\n%s", k, len(l.Trace), next(l.Trace, k), s, err, keep(t, r, l, k, s))
+		}
+	}
+}
+
+func next(trace lossy.Trace, k int) string {
+	if k == len(trace) {
+		return "the end"
+	}
+	return trace[k].String()
+}
+
+// keep keeps the folder as the power loss left it, and the operations up to there.
+func keep(t *testing.T, r *lossy.Replay, l *Life, k int, seed uint64) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", fmt.Sprintf("orchd-crash-%d-%d-", k, seed))
+	if err != nil {
+		return err.Error()
+	}
+	disk := filepath.Join(dir, "disk")
+	ops, err := os.Create(filepath.Join(dir, "trace"))
+	if err != nil {
+		return err.Error()
+	}
+	defer ops.Close()
+	for i, o := range l.Trace[:min(k+20, len(l.Trace))] {
+		fmt.Fprintln(ops, i, o)
+	}
+	if err := errors.Join(os.Mkdir(disk, 0o700), r.Materialise(seed, disk)); err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("kept: %s", dir)
+}
