@@ -3,15 +3,21 @@ package crash
 import (
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/cluster"
+	"github.com/orchd/orchd/cmd/orchd/peer"
+	"github.com/orchd/orchd/test/lab"
 	"github.com/orchd/orchd/test/lossy"
 )
 
@@ -91,6 +97,67 @@ func lose(t *testing.T, l *Life, seed uint64, ks []int) {
 		if err != nil {
 			t.Errorf("power was lost before operation %d of %d (%s), seed %d: %v\n%s", k, len(l.Trace), next(l.Trace, k), s, err, keep(t, r, l, k, s))
 		}
+	}
+}
+
+// TestInitAgain: a host whose power went while it made a cluster can make one all the same.
+func TestInitAgain(t *testing.T) {
+	l, seed := recorded(t), number(t, "SEED", rand.Uint64())
+	t.Logf("SEED=%d", seed)
+	r, dir := lossy.NewReplay(l.Trace), memory(t)
+	again := 0
+	for i := range uint64(8) {
+		k := int(i+1) * l.Ready / 8
+		r.Advance(k)
+		into := filepath.Join(dir, fmt.Sprint(i))
+		must(t, os.Mkdir(into, 0o700))
+		must(t, r.Materialise(seed+i, into))
+		must(t, l.Judge(into, k))
+		if _, err := cluster.LoadIdentity(into); err == nil {
+			continue // it was made
+		}
+		again++
+		c := peer.Config{Name: "h1", DataDir: into, Advertise: "127.0.0.1", APIListen: "127.0.0.1:1", RaftListen: "127.0.0.1:2", GossipListen: "127.0.0.1:3", Driver: api.DriverSim}
+		if err := peer.Init(t.Context(), c, io.Discard, nil); err != nil {
+			t.Errorf("power was lost before operation %d (%s), seed %d, and init again gives: %v", k, next(l.Trace, k), seed+i, err)
+		}
+	}
+	if again == 0 {
+		t.Error("init was tried again nowhere")
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestPowerLossOfAProgram: the same with orchd itself, for CRASH_FULL points.
+func TestPowerLossOfAProgram(t *testing.T) {
+	l, seed := recorded(t), number(t, "SEED", rand.Uint64())
+	t.Logf("SEED=%d", seed)
+	r := rand.New(rand.NewPCG(seed, 1))
+	for i := range number(t, "CRASH_FULL", 2) {
+		k := l.Ready + r.IntN(len(l.Trace)-l.Ready+1)
+		t.Run(fmt.Sprint("operation ", k), func(t *testing.T) {
+			h := lab.Start(t, 1, loopback, settings).Host(0)
+			must(t, os.MkdirAll(h.DataDir(), 0o755))
+			must(t, lossy.Materialise(l.Trace, k, seed+i, h.DataDir()))
+			h.Start()
+			h.AwaitReady()
+			has := map[string]bool{}
+			for line := range strings.Lines(h.CLI("vm", "list", "-o", "name")) {
+				has[strings.TrimSpace(line)] = true
+			}
+			for _, a := range l.Acks {
+				if a.Ops <= k && a.Name != "" && !has[a.Name] && !slices.Contains(deleted, a.Name) {
+					t.Errorf("power was lost before operation %d, seed %d: %s was acknowledged and is not there (%v)", k, seed+i, a.Name, has)
+				}
+			}
+			h.Stop()
+		})
 	}
 }
 
