@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,6 +35,7 @@ type Ack struct {
 // Life is what was recorded of a peer.
 type Life struct {
 	Trace  lossy.Trace
+	Killed int            // operations until it was killed
 	Ready  int            // operations until the new cluster was said to be made
 	Acks   []Ack          // in order
 	Marks  map[string]int // marked snapshots, and operations when they were said to be kept
@@ -112,7 +114,7 @@ func (w *world) live() {
 	w.creates(6)
 	w.snapshot() // retires the first
 	w.nodes(1, 200)
-	w.restart(w.host.Kill)
+	w.restart(func() { w.host.Kill(); w.life.Killed = w.disk.Ops() })
 	w.creates(6)
 	w.nodes(4, 2)
 	w.changesAreKept()
@@ -357,6 +359,43 @@ func (l *Life) Judge(dataDir string, k int) (err error) {
 	}
 	defer e.Changes.Close()
 	return errors.Join(l.state(e, k), l.snapshots(e, k), l.changes(e))
+}
+
+// examineFlip opens a data folder in which something was altered. It is refused with a
+// sentence, or what it gives is right. That entries are missing at the end, because the
+// last batch looks like one that a crash tore, is told.
+func (l *Life) examineFlip(dataDir string) (refused, missing bool, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	e, err := peer.Examine(dataDir, nil)
+	if err != nil {
+		if text := err.Error(); strings.Contains(text, "panic") || strings.Contains(text, "goroutine") || len(text) < 20 {
+			return true, false, fmt.Errorf("it is refused with: %w", err)
+		}
+		return true, false, nil
+	}
+	defer e.Changes.Close()
+	if got, want := e.Machine.Read().Hash(), l.hashAt(e.Last); got != want {
+		return false, false, fmt.Errorf("the state at index %d hashes to %s, and was %s", e.Last, got, want)
+	}
+	for _, f := range e.Marked {
+		if want := l.hashAt(f.Index); f.Err == nil && f.Manifest.StateHash != want {
+			return false, false, fmt.Errorf("marked snapshot %s hashes to %s, and was %s", f.ID, f.Manifest.StateHash, want)
+		}
+	}
+	lines, err := changeLines(e.Changes)
+	if err != nil {
+		return false, false, nil // named when it was read
+	}
+	for index, text := range lines {
+		if want, known := l.lines[index]; known && text != want {
+			return false, false, fmt.Errorf("changes of entry %d are\n%s, and were\n%s", index, text, want)
+		}
+	}
+	return false, e.Last < l.acked(l.Killed), nil
 }
 
 // state compares what the log led to.

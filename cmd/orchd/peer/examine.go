@@ -1,8 +1,11 @@
 package peer
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"log/slog"
+	"path/filepath"
 
 	"github.com/orchd/orchd/api"
 	"github.com/orchd/orchd/cluster"
@@ -54,8 +57,23 @@ func Examine(dataDir string, log *slog.Logger) (e Examined, err error) {
 	e.Machine = fsm.New()
 	c := cluster.DefaultConfig()
 	c.Identity, c.DataDir, c.Snapshots = e.Identity, dataDir, verified{snapshots}
-	if e.Rebuilt, err = cluster.Rebuild(c, e.Machine, log); err != nil {
+	e.Rebuilt, err = cluster.Rebuild(c, e.Machine, log)
+	if err == nil {
+		err = ownWrapKey(e.Machine, e.Identity, dataDir)
+	}
+	if err != nil {
 		return e, errors.Join(err, e.Changes.Close())
 	}
 	return e, nil
+}
+
+// ownWrapKey tells whether the key that the cluster's keys are wrapped for is still the
+// one that this peer has: with another it would find out when it needs them.
+func ownWrapKey(m *fsm.Machine, identity cluster.Identity, dataDir string) error {
+	me, known := m.Read().Peer(identity.PeerID)
+	if !known || len(me.WrapKey) == 0 || bytes.Equal(me.WrapKey, identity.WrapKey.Public()) {
+		return nil
+	}
+	return fmt.Errorf("%s is not the key that this peer was enrolled with: the disk or the memory altered it, or another file took its place. "+
+		"Restore it from a copy, or move the data folder aside and join the cluster again with a new token", filepath.Join(dataDir, "tls", "wrap.key"))
 }

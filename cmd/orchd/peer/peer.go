@@ -123,6 +123,9 @@ func open(ctx context.Context, cfg Config, registry *prometheus.Registry, log *s
 	if err != nil {
 		return nil, err
 	}
+	if err := ownWrapKey(p.machine, identity, cfg.DataDir); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
 	p.sayIfMoved()
 	if p.images, err = openImages(p); err != nil {
 		return nil, errors.Join(err, p.Close())
