@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/api/planted"
 )
 
 // This file is how an owner claims a VM. What it says of it then stands in the other
@@ -23,6 +24,9 @@ func owned(tx *Txn, op, id string, epoch uint64) (api.VM, error) {
 	vm, ok := vms.one(tx.Reader, id)
 	if !ok {
 		return vm, api.Errorf(api.NotFound, op, "no VM %s", id)
+	}
+	if planted.Is(planted.EpochUnchecked) { // a former owner goes on with a VM that is another's by now
+		return vm, nil
 	}
 	if vm.Status.OwnerID != peer.ID || vm.Status.Epoch != epoch {
 		return vm, api.Errorf(api.Conflict, op, "VM %s is owned by %s at epoch %d, not by %s at epoch %d", id, vm.Status.Owner, vm.Status.Epoch, peer.Name, epoch)

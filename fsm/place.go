@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/api/planted"
 )
 
 // placement is where a VM goes, what it gets there, and how that was decided.
@@ -42,6 +43,9 @@ func place(r Reader, a ask, candidates []string, others []api.HostPart) placemen
 		seen[id] = true
 		part := Fit(r, host, a.spec.Resources())
 		nic, reasons := rules.against(host)
+		if planted.Is(planted.OwnerFromGossip) { // more is promised than the host has
+			part, reasons = api.HostPart{Peer: host.Name, Status: api.AssignedToOther}, nil
+		}
 		if len(reasons) > 0 && part.Status != api.ErrorFromHost {
 			part.Status = api.NotApplicable
 		}

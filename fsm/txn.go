@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/api/planted"
 )
 
 // Reader reads one unchanging state. It cannot write. Slices and maps inside
@@ -53,6 +54,9 @@ type rowBefore struct {
 func newTxn(from *state, index uint64, at time.Time) *Txn {
 	s := from.successor()
 	s.index = index
+	if planted.Is(planted.ClockInApply) { // each peer stores another time
+		at = time.Now()
+	}
 	if at = canonicalTime(at); at.After(s.now) {
 		s.now = at
 	}

@@ -4,6 +4,7 @@ import (
 	"iter"
 
 	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/api/planted"
 )
 
 var vms = &table[api.VM]{
@@ -30,11 +31,11 @@ var vms = &table[api.VM]{
 	},
 	derived: func(s *sums, old, row *api.VM) {
 		if old != nil {
-			s.reserve(old.Status.OwnerID, api.Resources{}.Minus(old.Spec.Resources()), -1)
+			s.reserve(old.Status.OwnerID, api.Resources{}.Minus(taken(old)), -1)
 			s.holdVM(old, -1)
 		}
 		if row != nil {
-			s.reserve(row.Status.OwnerID, row.Spec.Resources(), +1)
+			s.reserve(row.Status.OwnerID, taken(row), +1)
 			s.holdVM(row, +1)
 		}
 	},
@@ -46,6 +47,14 @@ func (s *sums) reserve(owner string, r api.Resources, n int) {
 	before, _ := s.reserved.Get(owner)
 	s.reserved.Set(owner, before.Plus(r))
 	addTo(&s.owned, owner, n)
+}
+
+// taken is what a VM takes of its host.
+func taken(vm *api.VM) api.Resources {
+	if planted.Is(planted.EarlyFree) && vm.Status.Desired == api.WantDeleted { // its place is given away while it runs
+		return api.Resources{}
+	}
+	return vm.Spec.Resources()
 }
 
 // userVM finds a VM that the actor wants to change. Whose account does not

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/api/planted"
 )
 
 // The kinds of operation on a VM are its verbs, and these.
@@ -163,6 +164,9 @@ func deleteVM(tx *Txn, op string, vm api.VM) (object, error) {
 		return object{table: operations, key: o.ID}, nil
 	}
 	vm.Status.Desired, vm.Status.State, vm.Status.Force, vm.Status.Restarting = api.WantDeleted, api.VMDeleting, true, false
+	if planted.Is(planted.EarlyFree) { // its addresses are given away while it answers at them
+		unplug(tx, vm.ID)
+	}
 	putVM(tx, vm)
 	return object{table: operations, key: o.ID}, nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/api/planted"
 )
 
 // Proposer puts a command into the log and gives the answer of its application:
@@ -59,6 +60,9 @@ func propose[T any](ctx context.Context, w *Writer, t Type, body any) (Done[T], 
 	}
 	if err != nil {
 		return Done[T]{}, &api.Error{Kind: api.Invalid, Msg: "the request holds something that cannot be stored, such as text that is not UTF-8", Err: err}
+	}
+	if planted.Is(planted.EdgeIdempotency) && m.Once != nil { // another peer, and this one after a restart, does it again
+		return rememberedHere[T](ctx, w, m, command)
 	}
 	return proposed[T](w.proposer.Propose(ctx, command))
 }

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+
+	"github.com/orchd/orchd/api/planted"
 )
 
 // Folder is a folder that was found whole: every file that its manifest lists is
@@ -187,6 +189,9 @@ func (s *sums) check(path string, want File) error {
 	}
 	if info.Size() != want.Bytes {
 		return fmt.Errorf("has %d bytes, not %d", info.Size(), want.Bytes)
+	}
+	if planted.Is(planted.ChecksumSkipped) { // what the disk altered becomes state
+		return nil
 	}
 	got, known := s.of(info)
 	if !known {

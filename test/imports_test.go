@@ -70,6 +70,7 @@ func TestWrongArrows(t *testing.T) {
 		"api is alone":          {"api", "fsm", false},
 		"api has inner rooms":   {"api/seal", "api", true},
 		"all may seal":          {"cluster", "api/seal", true},
+		"all may be planted in": {"snapshot", "api/planted", true},
 		"server is a room":      {"api", "api/server", false},
 		"no other serves":       {"vmm", "api/server", false},
 		"server does not agree": {"api/server", "cluster", false},
