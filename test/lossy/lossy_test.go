@@ -308,6 +308,25 @@ func fillBolt(t *testing.T, path string) {
 	must(t, db.Close())
 }
 
+// TestUnmountBesideAnotherNamespace: one that was made while the disk was mounted has a copy
+// of the mount, and does not keep this process from going on.
+func TestUnmountBesideAnotherNamespace(t *testing.T) {
+	d, dir := NewDisk(), filepath.Join(t.TempDir(), "disk")
+	unmount, err := d.Mount(dir)
+	must(t, err)
+	other := exec.Command("cat")
+	other.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS}
+	hold, err := other.StdinPipe()
+	must(t, err)
+	must(t, other.Start())
+	unmount()
+	must(t, hold.Close())
+	must(t, other.Wait())
+	if mounts()[dir] != 0 {
+		t.Error("it is still mounted")
+	}
+}
+
 // TestSweep: a mount whose process was killed is taken away by the next who mounts.
 func TestSweep(t *testing.T) {
 	if dir := os.Getenv("LOSSY_ORPHAN"); dir != "" {

@@ -42,7 +42,9 @@ func (d *Disk) Mount(dir string) (unmount func(), err error) {
 	}
 	return func() {
 		d.ReleaseAll()
-		unix.Unmount(dir, unix.MNT_DETACH) // a process that ignores its end does not keep us
+		// With force the kernel ends the connection, whoever still uses the mount: a process that
+		// ignores its end, or a mount namespace that somebody made meanwhile and that has a copy.
+		unix.Unmount(dir, unix.MNT_FORCE|unix.MNT_DETACH)
 		server.Wait()
 	}, nil
 }
