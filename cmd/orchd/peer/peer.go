@@ -41,6 +41,7 @@ type Peer struct {
 	keyring   keyring
 	access    access
 	disagree  disagreement
+	rooms     rooms
 
 	modules  *modules.Store
 	services *sysvc.Services
