@@ -100,6 +100,32 @@ func lose(t *testing.T, l *Life, seed uint64, ks []int) {
 	}
 }
 
+// TestUnsyncedSnapshotsAreFound: of a life in which no snapshot was ever synced, a loss is
+// found that must not be: this test would notice.
+func TestUnsyncedSnapshotsAreFound(t *testing.T) {
+	careless := *recorded(t)
+	careless.Trace = slices.Clone(careless.Trace)
+	for i, o := range careless.Trace {
+		if o.Kind == lossy.Fsync && strings.Contains("/"+o.Path+"/", "/snapshots/") {
+			careless.Trace[i] = lossy.Op{Kind: lossy.Write, Ino: o.Ino, Path: o.Path} // of no bytes
+		}
+	}
+	dir := memory(t)
+	for seed := range uint64(50) {
+		r := lossy.NewReplay(careless.Trace)
+		for _, k := range points(rand.New(rand.NewPCG(seed, 0)), len(careless.Trace), 20) {
+			r.Advance(k)
+			into := filepath.Join(dir, "disk")
+			must(t, errors.Join(os.RemoveAll(into), os.Mkdir(into, 0o700), r.Materialise(seed, into)))
+			if err := careless.Judge(into, k); err != nil {
+				t.Logf("found with seed %d: %v", seed, err)
+				return
+			}
+		}
+	}
+	t.Error("50 seeds of 20 points each have found nothing")
+}
+
 // TestInitAgain: a host whose power went while it made a cluster can make one all the same.
 func TestInitAgain(t *testing.T) {
 	l, seed := recorded(t), number(t, "SEED", rand.Uint64())
