@@ -84,7 +84,7 @@ func openZeroed(path string) (aheadFile, error) {
 func syncFolder(path string) error {
 	d, err := os.Open(path)
 	if err != nil {
-		return fmt.Errorf("open log: %w", err)
+		return fmt.Errorf("sync folder: %w", err)
 	}
 	if err := errors.Join(d.Sync(), d.Close()); err != nil {
 		return fmt.Errorf("sync folder %s: %w", path, err)

@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/google/renameio/v2"
 
@@ -64,6 +66,28 @@ type known struct {
 	CA         string   `json:"ca"`
 	GossipKeys [][]byte `json:"gossip_keys"`
 	Peers      []Member `json:"peers"`
+	Sum        string   `json:"sum,omitempty"` // CRC32C of the rest, in hexadecimal; older files have none
+}
+
+// sum is the checksum of what the file says.
+func (k known) sum() (string, error) {
+	k.Sum = ""
+	text, err := json.Marshal(k)
+	return fmt.Sprintf("%08x", crc32.Checksum(text, castagnoli)), err
+}
+
+// readKnown reads the file, and refuses one that is not as it was written.
+func readKnown(path string, text []byte) (k known, err error) {
+	if err := json.Unmarshal(text, &k); err != nil {
+		return k, altered(path, err.Error())
+	}
+	if k.Sum == "" {
+		return k, nil
+	}
+	if sum, err := k.sum(); err != nil || sum != k.Sum {
+		return k, altered(path, "it does not match its checksum")
+	}
+	return k, nil
 }
 
 // Files of an identity below the data folder.
@@ -76,15 +100,15 @@ func knownFile(dataDir string) string { return filepath.Join(dataDir, "raft", "k
 // LoadIdentity reads what Save wrote. fs.ErrNotExist is behind the error of a
 // folder that belongs to no cluster yet.
 func LoadIdentity(dataDir string) (Identity, error) {
-	var k known
 	text, err := os.ReadFile(knownFile(dataDir))
 	if errors.Is(err, fs.ErrNotExist) {
 		return Identity{}, fmt.Errorf("%s holds no peer of a cluster: make one with `orchd init`, or become one with `orchd join`: %w", dataDir, err)
 	} else if err != nil {
 		return Identity{}, fmt.Errorf("read identity: %w", err)
 	}
-	if err := json.Unmarshal(text, &k); err != nil {
-		return Identity{}, fmt.Errorf("read identity %s: %w", knownFile(dataDir), err)
+	k, err := readKnown(knownFile(dataDir), text)
+	if err != nil {
+		return Identity{}, fmt.Errorf("read identity: %w", err)
 	}
 	i := Identity{ClusterID: k.ClusterID, PeerID: k.PeerID, Name: k.Name, CA: []byte(k.CA), GossipKeys: k.GossipKeys, Peers: k.Peers}
 	if i.Certificate, err = os.ReadFile(certFile(dataDir)); err != nil {
@@ -100,7 +124,23 @@ func LoadIdentity(dataDir string) (Identity, error) {
 	if i.WrapKey, err = seal.ParseWrapKey(wrap); err != nil {
 		return Identity{}, fmt.Errorf("read identity %s: %w", wrapFile(dataDir), err)
 	}
-	return i, nil
+	return i, i.check(dataDir)
+}
+
+// check tells whether certificate, key and authority still belong together. That the
+// certificate is out of date is for others to say.
+func (i Identity) check(dataDir string) error {
+	cert, err := tls.X509KeyPair(i.Certificate, i.Key)
+	if err != nil {
+		return altered(filepath.Join(dataDir, "tls"), err.Error())
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(i.CA)
+	_, err = cert.Leaf.Verify(x509.VerifyOptions{Roots: roots, CurrentTime: cert.Leaf.NotBefore.Add(time.Second), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
+	if _, unknown := errors.AsType[x509.UnknownAuthorityError](err); unknown {
+		return altered(certFile(dataDir), err.Error())
+	}
+	return nil
 }
 
 // Save writes the identity below the data folder, each file whole or not at
@@ -113,6 +153,9 @@ func (i Identity) Save(dataDir string) error {
 	}
 	// The folder may be entered, so that any user can read the CA certificate in it.
 	if err := os.Chmod(filepath.Join(dataDir, "tls"), 0o711); err != nil {
+		return fmt.Errorf("save identity: %w", err)
+	}
+	if err := syncFolder(dataDir); err != nil {
 		return fmt.Errorf("save identity: %w", err)
 	}
 	wrap, err := i.WrapKey.Bytes()
@@ -138,7 +181,13 @@ func (i Identity) Save(dataDir string) error {
 
 // saveKnown writes known.json alone.
 func (i Identity) saveKnown(dataDir string) error {
-	text, err := json.MarshalIndent(known{i.ClusterID, i.PeerID, i.Name, string(i.CA), i.GossipKeys, i.Peers}, "", "  ")
+	k := known{i.ClusterID, i.PeerID, i.Name, string(i.CA), i.GossipKeys, i.Peers, ""}
+	sum, err := k.sum()
+	if err != nil {
+		return fmt.Errorf("save known peers: %w", err)
+	}
+	k.Sum = sum
+	text, err := json.MarshalIndent(k, "", "  ")
 	if err != nil {
 		return fmt.Errorf("save known peers: %w", err)
 	}
@@ -148,7 +197,11 @@ func (i Identity) saveKnown(dataDir string) error {
 	return nil
 }
 
-// writeFile replaces a file as a whole, with exactly that mode; it is on disk when it returns.
+// writeFile replaces a file as a whole, with exactly that mode; it is on disk when it
+// returns, and so is its name, which renameio leaves to chance.
 func writeFile(path string, content []byte, mode os.FileMode) error {
-	return renameio.WriteFile(path, content, mode, renameio.WithStaticPermissions(mode))
+	if err := renameio.WriteFile(path, content, mode, renameio.WithStaticPermissions(mode)); err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(path))
 }

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -90,6 +91,44 @@ func TestIdentityLiesInItsFiles(t *testing.T) {
 		if got := info.Mode().Perm(); got != mode {
 			t.Errorf("%s has mode %o, want %o", file, got, mode)
 		}
+	}
+}
+
+// TestAlteredIdentity: wherever a byte of its files flips, an identity is refused with the
+// file's name, or is the one that was saved. A file that has no checksum yet is read.
+func TestAlteredIdentity(t *testing.T) {
+	h := emptyHouse(t)
+	dir := t.TempDir()
+	want := h.identity(h.authority, uuid.NewString(), "h1")
+	want.Peers = []Member{{ID: want.PeerID, Name: "h1", PublicKey: []byte{1}}}
+	must(t, want.Save(dir))
+	for _, path := range []string{knownFile(dir), keyFile(dir), certFile(dir)} {
+		good, err := os.ReadFile(path)
+		must(t, err)
+		for i := range good {
+			bad := slices.Clone(good)
+			bad[i] ^= 1 << (i % 8)
+			must(t, os.WriteFile(path, bad, 0o600))
+			got, err := LoadIdentity(dir)
+			if err != nil {
+				if !strings.Contains(err.Error(), dir) {
+					t.Fatalf("byte %d of %s: refused with %q", i, path, err)
+				}
+				continue
+			}
+			if got.PeerID != want.PeerID || got.ClusterID != want.ClusterID || got.Name != want.Name || !reflect.DeepEqual(got.Peers, want.Peers) ||
+				!reflect.DeepEqual(got.GossipKeys, want.GossipKeys) || string(got.CA) != string(want.CA) {
+				t.Fatalf("byte %d of %s: %q becomes %q, and the identity is another", i, path, good[i], bad[i])
+			}
+		}
+		must(t, os.WriteFile(path, good, 0o600))
+	}
+	text, err := os.ReadFile(knownFile(dir))
+	must(t, err)
+	at := strings.LastIndex(string(text), ",")
+	must(t, os.WriteFile(knownFile(dir), []byte(string(text)[:at]+"}"), 0o600))
+	if got, err := LoadIdentity(dir); err != nil || got.PeerID != want.PeerID {
+		t.Errorf("a file without a checksum gave %v", err)
 	}
 }
 

@@ -164,7 +164,7 @@ func (j *journal) committed() (uint64, error) {
 // appliedOnce is the newest index that note stored; 0 without one.
 func (j *journal) appliedOnce() (uint64, error) {
 	index, err := j.stable.GetUint64(commitKey)
-	if err != nil && err.Error() != "not found" { // raft's own convention for stable stores
+	if err != nil && !isNotFound(err) {
 		return 0, fmt.Errorf("read the commit index: %w", err)
 	}
 	return index, nil

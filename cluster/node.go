@@ -191,10 +191,12 @@ func (n *Node) startRaft() (err error) {
 		n.transport, n.stores.logs.stored = n.news, n.news.look
 	}
 	n.start(func() { n.drain(changes) })
-	n.raft, err = raft.NewRaft(raftConfig(n.cfg, changes, newRaftLog(n.ctx, n.log)), n.replica, n.stores.logs, n.stores.stable, n.stores.snapshots, n.transport)
+	logs := &raftLogs{journal: n.stores.logs, fail: n.fail}
+	n.raft, err = raft.NewRaft(raftConfig(n.cfg, changes, newRaftLog(n.ctx, n.log)), n.replica, logs, n.stores.stable, n.stores.snapshots, n.transport)
 	if err != nil {
 		return errors.Join(n.failed(), fmt.Errorf("start raft: %w", err))
 	}
+	logs.running.Store(true)
 	n.endRaft = sync.OnceValue(n.raft.Shutdown)
 	if n.news != nil {
 		n.start(func() { n.news.run(n.ctx, n.hears) })

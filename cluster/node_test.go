@@ -211,7 +211,9 @@ func TestLongLogIsReplayed(t *testing.T) {
 		must(t, err)
 		logs = append(logs, &raft.Log{Index: last + 1 + i, Term: 1, Data: frame})
 	}
-	j := &journal{LogStore: bolt, stable: bolt}
+	checked, values, err := withChecksums(bolt.path, bolt, bolt)
+	must(t, err)
+	j := &journal{LogStore: checked, stable: values}
 	must(t, j.StoreLogs(logs))
 	must(t, j.note(last+n))
 	must(t, bolt.Close())
@@ -262,7 +264,7 @@ func TestDamagedEntryStopsThePeer(t *testing.T) {
 		p.close()
 		t.Fatal("the peer started over a damaged entry")
 	}
-	for _, part := range []string{fmt.Sprintf("log entry %d cannot be applied", index), "checksum"} {
+	for _, part := range []string{fmt.Sprintf("log entry %d does not match its checksum", index), "raft.db", "join the cluster again"} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("the error is %q; want %q in it", err, part)
 		}

@@ -3,7 +3,6 @@ package cluster
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -12,15 +11,12 @@ import (
 // ReadLog walks through the commands in a stopped peer's log, oldest first: for
 // looking into what happened. Entries that were never committed may stand at its end.
 func ReadLog(dataDir string, each func(index uint64, n int, at time.Time, command []byte) error) (err error) {
-	bolt, err := openBolt(boltPath(dataDir))
+	files, err := openFiles(dataDir, nil)
 	if err != nil {
 		return fmt.Errorf("read log: %w", err)
 	}
-	logs, err := openAhead(filepath.Dir(boltPath(dataDir)), bolt)
-	if err != nil {
-		return fmt.Errorf("read log: %w", err)
-	}
-	defer func() { err = errors.Join(err, logs.Close()) }()
+	defer func() { err = errors.Join(err, files.close()) }()
+	logs := files.logs
 	first, err := logs.FirstIndex()
 	if err != nil {
 		return fmt.Errorf("read log: %w", err)

@@ -130,6 +130,9 @@ func (n *Node) judgeDisk(hanging time.Duration) {
 	}
 }
 
+// DiskStalled tells whether this peer takes no part in raft because its disk does not answer.
+func (n *Node) DiskStalled() bool { return n.hall.stalled.Load() }
+
 // noteCommitted lets the disk know what has been applied here and is therefore
 // committed. In a busy cluster the log itself carries that.
 func (n *Node) noteCommitted() {

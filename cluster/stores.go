@@ -3,18 +3,10 @@ package cluster
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/hashicorp/raft"
-	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
-	"go.etcd.io/bbolt"
-	berrors "go.etcd.io/bbolt/errors"
 )
-
-// boltLockWait is for a process that is just ending to let go of the file.
-const boltLockWait = 2 * time.Second
 
 // stores is where raft keeps what it must not forget.
 type stores struct {
@@ -25,22 +17,16 @@ type stores struct {
 	close     func() error
 }
 
-// openStores opens the stores of the configuration, or bolt and its write-ahead
-// files in the data folder.
+// openStores opens the stores of the configuration, or those in the data folder.
 // fail is called when a write has failed for good.
 func openStores(cfg Config, fail func(error)) (*stores, error) {
 	logs, stable, closeBoth := cfg.Logs, cfg.Stable, func() error { return nil }
 	if logs == nil {
-		bolt, err := openBolt(boltPath(cfg.DataDir))
+		files, err := openFiles(cfg.DataDir, fail)
 		if err != nil {
 			return nil, err
 		}
-		ahead, err := openAhead(filepath.Dir(boltPath(cfg.DataDir)), bolt)
-		if err != nil {
-			return nil, err
-		}
-		ahead.fail = fail
-		logs, stable, closeBoth = ahead, bolt, ahead.Close
+		logs, stable, closeBoth = files.logs, files.values, files.close
 	}
 	d := &disk{LogStore: logs, stable: stable, fail: fail}
 	cache := &logCache{LogStore: d}
@@ -49,30 +35,30 @@ func openStores(cfg Config, fail func(error)) (*stores, error) {
 	return &stores{&journal{LogStore: cache, stable: safe}, safe, cfg.Snapshots, d, closeBoth}, nil
 }
 
-func boltPath(dataDir string) string { return filepath.Join(dataDir, "raft", "raft.db") }
+// files are the log and the stable values in a data folder: bolt and its
+// write-ahead files, with checksums.
+type files struct {
+	logs   checkedLog
+	values checkedValues
+	close  func() error
+}
 
-// openBolt opens the log's file. The list of free pages is kept in memory
-// only: written with each commit it grows with the file and fills disks.
-func openBolt(path string) (*raftboltdb.BoltStore, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fmt.Errorf("open log: %w", err)
+// openFiles opens them. fail is told of a write that failed when nobody waits for it.
+func openFiles(dataDir string, fail func(error)) (f files, err error) {
+	path := boltPath(dataDir)
+	bolt, err := openBolt(path)
+	if err != nil {
+		return f, err
 	}
-	bolt, err := raftboltdb.New(raftboltdb.Options{
-		Path: path,
-		BoltOptions: &bbolt.Options{
-			Timeout:        boltLockWait,
-			NoFreelistSync: true,
-			FreelistType:   bbolt.FreelistMapType,
-		},
-		MsgpackUseNewTimeFormat: true,
-	})
-	switch {
-	case errors.Is(err, berrors.ErrTimeout):
-		return nil, fmt.Errorf("open log %s: another process holds it: is orchd already running with this data folder?", path)
-	case err != nil:
-		return nil, fmt.Errorf("open log %s: %w", path, err)
+	ahead, err := openAhead(filepath.Dir(path), bolt)
+	if err != nil {
+		return f, err
 	}
-	return bolt, nil
+	ahead.fail, f.close = fail, ahead.Close
+	if f.logs, f.values, err = withChecksums(path, ahead, bolt); err != nil {
+		return f, errors.Join(err, ahead.Close())
+	}
+	return f, nil
 }
 
 // Verified may be implemented by a snapshot store: the snapshots whose

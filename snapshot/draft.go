@@ -171,6 +171,10 @@ func remove(path string) error {
 	if err := os.Rename(path, hidden); err != nil {
 		return err
 	}
+	// A power loss may keep what happens in the folder and not its new name.
+	if err := syncDir(filepath.Dir(path)); err != nil {
+		return err
+	}
 	return os.RemoveAll(hidden)
 }
 
@@ -183,8 +187,16 @@ func sweep(dir string, keep func(name string) bool) (swept []string, err error) 
 	for _, e := range entries {
 		if isDraft(e.Name()) && !keep(e.Name()) {
 			swept = append(swept, e.Name())
-			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
 		}
+	}
+	if len(swept) == 0 {
+		return nil, nil
+	}
+	if err := syncDir(dir); err != nil { // as in remove
+		return nil, err
+	}
+	for _, name := range swept {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, name)))
 	}
 	return swept, err
 }

@@ -40,7 +40,7 @@ func (h *Host) open(i int) error {
 	h.dir, h.number = filepath.Join(h.lab.dir, h.Name), i+1
 	h.Addr = fmt.Sprintf("10.77.0.%d", h.number)
 	if h.lab.bare {
-		h.Addr = fmt.Sprintf("127.0.0.%d", h.number)
+		h.Addr = fmt.Sprintf("127.0.%d.%d", h.lab.loop, h.number)
 	}
 	if err := h.writeConfig(); err != nil {
 		return err

@@ -23,6 +23,7 @@ type Lab struct {
 	config   []string // lines for every host's orchd.toml
 	under    []string // the command that orchd's daemon runs under
 	bare     bool     // no namespaces
+	loop     int      // then hosts are 127.0.loop.1 and so on
 	bridged  bool     // hosts have a bridge for guests
 	disksMiB int      // room for disks; 0: as much as the machine has
 	wires    *space   // where the bridge is
@@ -42,6 +43,12 @@ func Loopback(l *Lab) { l.bare, l.driver = true, "sim" }
 // Planted has the hosts run an orchd that was built with the tag planted: what the
 // environment of a daemon names, with [Under], is planted in it (package api/planted).
 func Planted(l *Lab) { l.program = plantedBinary }
+
+// LoopbackAt is Loopback with hosts 127.0.N.1, 127.0.N.2 and so on, for tests that
+// may run beside others.
+func LoopbackAt(n int) Option {
+	return func(l *Lab) { l.bare, l.driver, l.loop = true, "sim", n }
+}
 
 // With adds lines to the orchd.toml of every host. Keys are written dotted:
 //

@@ -60,6 +60,9 @@ func orMissing[T any](row T, ok bool, kind, ref string) (T, error) {
 
 // CreateSize names an amount of resources.
 func (p *Peer) CreateSize(ctx context.Context, c api.SizeCreate) (server.Done[api.Size], error) {
+	if err := p.room("size.create"); err != nil {
+		return server.Done[api.Size]{}, err
+	}
 	return done(p.writer.CreateSize(ctx, c))
 }
 
@@ -73,6 +76,9 @@ func (p *Peer) DeleteSize(ctx context.Context, id string) error { return p.write
 
 // CreateSSHKey keeps a public key for an account.
 func (p *Peer) CreateSSHKey(ctx context.Context, c api.SSHKeyCreate) (server.Done[api.SSHKey], error) {
+	if err := p.room("sshkey.create"); err != nil {
+		return server.Done[api.SSHKey]{}, err
+	}
 	return done(p.writer.CreateSSHKey(ctx, c))
 }
 
@@ -83,6 +89,9 @@ func (p *Peer) DeleteSSHKey(ctx context.Context, id string) error {
 
 // CreateAccount makes an account.
 func (p *Peer) CreateAccount(ctx context.Context, c api.AccountCreate) (server.Done[api.Account], error) {
+	if err := p.room("account.create"); err != nil {
+		return server.Done[api.Account]{}, err
+	}
 	return done(p.writer.CreateAccount(ctx, c))
 }
 

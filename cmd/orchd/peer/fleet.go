@@ -40,6 +40,9 @@ func afterwards[T, U any](ctx context.Context, p *Peer, d fsm.Done[T], err error
 
 // CreateNodes stores all nodes or none.
 func (p *Peer) CreateNodes(ctx context.Context, nodes []inventory.ComputeNode, array bool) (server.Done[[]inventory.ComputeNode], error) {
+	if err := p.room("node.create"); err != nil {
+		return server.Done[[]inventory.ComputeNode]{}, err
+	}
 	d, err := p.writer.CreateNodes(ctx, nodes, array)
 	return afterwards(ctx, p, d, err, func(r fsm.Reader) ([]inventory.ComputeNode, bool) {
 		stored := make([]inventory.ComputeNode, len(d.Object))
@@ -96,6 +99,9 @@ func (p *Peer) DeleteNode(ctx context.Context, id string, ifVersion uint64) (ser
 
 // CreateBMC makes a BMC known.
 func (p *Peer) CreateBMC(ctx context.Context, b inventory.BMC) (server.Done[inventory.BMC], error) {
+	if err := p.room("bmc.create"); err != nil {
+		return server.Done[inventory.BMC]{}, err
+	}
 	return done(p.writer.CreateBMC(ctx, b))
 }
 
@@ -111,6 +117,9 @@ func (p *Peer) DeleteBMC(ctx context.Context, id string, ifVersion uint64) (serv
 
 // CreateCollection stores a collection.
 func (p *Peer) CreateCollection(ctx context.Context, c inventory.NodeCollection) (server.Done[inventory.NodeCollection], error) {
+	if err := p.room("collection.create"); err != nil {
+		return server.Done[inventory.NodeCollection]{}, err
+	}
 	return done(p.writer.CreateCollection(ctx, c))
 }
 
@@ -126,6 +135,9 @@ func (p *Peer) DeleteCollection(ctx context.Context, id string, ifVersion uint64
 
 // CreateNetwork declares a network.
 func (p *Peer) CreateNetwork(ctx context.Context, c api.NetworkCreate) (server.Done[api.Network], error) {
+	if err := p.room("network.create"); err != nil {
+		return server.Done[api.Network]{}, err
+	}
 	return done(p.writer.CreateNetwork(ctx, c))
 }
 

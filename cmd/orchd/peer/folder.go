@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/google/renameio/v2"
+
 	"github.com/orchd/orchd/api"
 	"github.com/orchd/orchd/cluster"
 )
@@ -64,6 +66,11 @@ func settle(dataDir string) error {
 	workshop := filepath.Join(dataDir, unfinished)
 	for _, name := range []string{"snapshots", "changes", "tls", "raft"} {
 		to := filepath.Join(dataDir, name)
+		if name == "raft" { // what it stands on is safe before it
+			if err := syncDir(dataDir); err != nil {
+				return fmt.Errorf("settle: %w", err)
+			}
+		}
 		if err := os.Remove(to); err != nil && !errors.Is(err, fs.ErrNotExist) && name != "tls" {
 			return fmt.Errorf("settle: %w", err)
 		}
@@ -76,10 +83,20 @@ func settle(dataDir string) error {
 			return fmt.Errorf("settle: %w", err)
 		}
 	}
-	if err := syncDir(dataDir); err != nil {
-		return err
+	for _, dir := range []string{dataDir, filepath.Dir(dataDir)} { // its own name, too
+		if err := syncDir(dir); err != nil {
+			return fmt.Errorf("settle: %w", err)
+		}
 	}
 	return os.RemoveAll(workshop)
+}
+
+// writeFile replaces a file as a whole; content and name are on disk when it returns.
+func writeFile(path string, content []byte, mode os.FileMode) error {
+	if err := renameio.WriteFile(path, content, mode); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
 }
 
 func syncDir(dir string) error {

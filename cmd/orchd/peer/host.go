@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/renameio/v2"
 	"github.com/google/uuid"
 
 	"github.com/orchd/orchd/api"
@@ -85,7 +84,7 @@ func sayDriver(progress io.Writer, driver string) {
 func driverFile(dataDir string) string { return filepath.Join(dataDir, "tls", "driver") }
 
 func rememberDriver(dataDir, driver string) error {
-	return renameio.WriteFile(driverFile(dataDir), []byte(driver+"\n"), 0o644)
+	return writeFile(driverFile(dataDir), []byte(driver+"\n"), 0o644)
 }
 
 // driverInForce is the configured driver; for auto, what it was resolved to when this host became a peer.

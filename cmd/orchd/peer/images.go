@@ -342,6 +342,9 @@ func (i *images) findings() (found []api.Finding) {
 // CreateImage makes an image known; what has to be brought in is brought in by this
 // peer, or by the one that has the file.
 func (p *Peer) CreateImage(ctx context.Context, c api.ImageCreate) (server.Done[api.Image], error) {
+	if err := p.room("image.create"); err != nil {
+		return server.Done[api.Image]{}, err
+	}
 	via := p.identity.PeerID
 	if c.Source == api.SourcePeer {
 		host, known := p.machine.Read().Peer(c.Peer)
@@ -365,6 +368,9 @@ func (p *Peer) DeleteImage(ctx context.Context, id string) error {
 // PutImage stores the content of an image that waits for it: on the peer that was
 // asked to make it, whichever is asked now.
 func (p *Peer) PutImage(ctx context.Context, image api.Image, body io.Reader) (server.Done[api.Image], error) {
+	if err := p.room("image.create"); err != nil {
+		return server.Done[api.Image]{}, err
+	}
 	if err := p.putImage(ctx, image, body); err != nil {
 		return server.Done[api.Image]{}, err
 	}

@@ -20,7 +20,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/renameio/v2"
 	"github.com/google/uuid"
 
 	"github.com/orchd/orchd/api"
@@ -135,7 +134,7 @@ func keep(path string, content func() ([]byte, error)) ([]byte, error) {
 	if b, err = content(); err != nil {
 		return nil, err
 	}
-	return b, renameio.WriteFile(path, b, 0o600)
+	return b, writeFile(path, b, 0o600)
 }
 
 // invitation is where this host may join, and with what.

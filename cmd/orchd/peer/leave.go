@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/google/renameio/v2"
-
 	"github.com/orchd/orchd/api"
 )
 
@@ -134,7 +132,7 @@ func (p *Peer) awaitLeave(ctx context.Context) error {
 // farewell leaves a note in the data folder, so that nobody starts it again by mistake.
 func (p *Peer) farewell() error {
 	p.log.Info("this peer has left its cluster; its data folder may be deleted", "data_dir", p.cfg.DataDir)
-	if err := renameio.WriteFile(leftNote(p.cfg.DataDir), []byte(p.identity.ClusterID+"\n"), 0o600); err != nil {
+	if err := writeFile(leftNote(p.cfg.DataDir), []byte(p.identity.ClusterID+"\n"), 0o600); err != nil {
 		return fmt.Errorf("note that this peer has left: %w", err)
 	}
 	return errLeft

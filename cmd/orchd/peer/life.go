@@ -10,6 +10,9 @@ import (
 
 // CreateVM places a virtual machine.
 func (p *Peer) CreateVM(ctx context.Context, c api.VMCreate) (server.Done[api.VM], error) {
+	if err := p.room("vm.create"); err != nil {
+		return server.Done[api.VM]{}, err
+	}
 	return done(p.writer.CreateVM(ctx, c))
 }
 
@@ -30,11 +33,17 @@ func (p *Peer) DeleteVM(ctx context.Context, id string, ifVersion uint64) (serve
 
 // ExportVM makes an image of the disk of a VM that is off; its owner copies it.
 func (p *Peer) ExportVM(ctx context.Context, vm string, e api.VMExport) (server.Done[api.Image], error) {
+	if err := p.room("vm.export"); err != nil {
+		return server.Done[api.Image]{}, err
+	}
 	return done(p.writer.ExportVM(ctx, vm, e))
 }
 
 // CreateDiskSnapshot keeps the disk of a VM as it is now.
 func (p *Peer) CreateDiskSnapshot(ctx context.Context, vm string, c api.DiskSnapshotCreate) (server.Done[api.DiskSnapshot], error) {
+	if err := p.room("vm.snapshot"); err != nil {
+		return server.Done[api.DiskSnapshot]{}, err
+	}
 	return done(p.writer.CreateDiskSnapshot(ctx, vm, c))
 }
 

@@ -42,6 +42,7 @@ type Peer struct {
 	outgoing  outgoing
 	access    access
 	disagree  disagreement
+	rooms     rooms
 
 	modules  *modules.Store
 	services *sysvc.Services
@@ -76,10 +77,30 @@ func Serve(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, p.Close()) }()
 	p.alone = true
-	return p.Run(ctx)
+	ended, failed := make(chan error, 1), make(chan error, 1)
+	go func() { ended <- errors.Join(p.Run(ctx), p.Close()) }()
+	go func() {
+		if err := p.node.Wait(ctx); err != nil {
+			failed <- err
+		}
+	}()
+	select {
+	case err := <-ended:
+		return err
+	case err = <-failed:
+	}
+	// A disk that hangs keeps whoever waits for it, and would keep the process.
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(endTime):
+		return fmt.Errorf("%w. What was in hand has not ended within %s, and is left behind", err, endTime)
+	}
 }
+
+// endTime is how long a peer that has failed may take to let go of everything.
+const endTime = 10 * time.Second
 
 // Open starts what Init or Join left in the data folder. When it returns, the
 // ports are open and the tables hold what this peer knew to be committed.
@@ -108,6 +129,9 @@ func open(ctx context.Context, cfg Config, registry *prometheus.Registry, log *s
 	p, err := openCore(ctx, cfg, identity, nil, quiet(log))
 	if err != nil {
 		return nil, err
+	}
+	if err := ownWrapKey(p.machine, identity, cfg.DataDir); err != nil {
+		return nil, errors.Join(err, p.Close())
 	}
 	p.sayIfMoved()
 	p.sayIfExpired()

@@ -112,6 +112,9 @@ func behind[T any](rows iter.Seq[T], after string, key func(T) string) iter.Seq[
 
 // CreateSpell installs a spell; its scope is by then cluster or a peer's id.
 func (p *Peer) CreateSpell(ctx context.Context, c api.SpellCreate) (server.Done[api.Spell], error) {
+	if err := p.room("spell.create"); err != nil {
+		return server.Done[api.Spell]{}, err
+	}
 	v := view{Reader: p.machine.Read(), peer: p}
 	c.Scope = v.scopes(c.Scope)[0]
 	return done(p.writer.CreateSpell(ctx, c))
@@ -139,6 +142,9 @@ func (p *Peer) PushMail(ctx context.Context, spell, text string) error {
 
 // CreateDeal asks for workers.
 func (p *Peer) CreateDeal(ctx context.Context, c api.DealCreate) (server.Done[api.Deal], error) {
+	if err := p.room("deal.create"); err != nil {
+		return server.Done[api.Deal]{}, err
+	}
 	return done(p.writer.CreateDeal(ctx, c))
 }
 

@@ -17,6 +17,9 @@ type word struct {
 
 	Findings      []api.Finding `json:"findings,omitempty"` // the first few
 	FindingsCount int           `json:"findings_count,omitempty"`
+
+	DiskFull    bool `json:"disk_full,omitempty"`    // nearly: see room
+	DiskStalled bool `json:"disk_stalled,omitempty"` // it takes no part in raft
 }
 
 // sharedCheckpoints is how many of the newest checkpoints go with a ping.
@@ -27,7 +30,8 @@ func (p *Peer) say() json.RawMessage {
 	if !p.isOpen() {
 		return nil
 	}
-	w := word{Host: p.hostReport(), Checkpoints: p.machine.Checkpoints(), Leader: p.node.IsLeader()}
+	w := word{Host: p.hostReport(), Checkpoints: p.machine.Checkpoints(), Leader: p.node.IsLeader(),
+		DiskFull: p.diskFull(), DiskStalled: p.node.DiskStalled()}
 	if k := len(w.Checkpoints); k > sharedCheckpoints {
 		w.Checkpoints = w.Checkpoints[k-sharedCheckpoints:]
 	}

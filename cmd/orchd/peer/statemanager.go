@@ -16,6 +16,9 @@ func counted(d fsm.Done[struct{}], err error) (server.Done[int], error) {
 
 // PutComponents makes components, or lays what is given over those that are there.
 func (p *Peer) PutComponents(ctx context.Context, c []smd.Component, force bool) (server.Done[int], error) {
+	if err := p.room("component.create"); err != nil {
+		return server.Done[int]{}, err
+	}
 	return counted(p.writer.PutComponents(ctx, c, force))
 }
 
@@ -31,6 +34,9 @@ func (p *Peer) DeleteComponents(ctx context.Context, xnames []string) (server.Do
 
 // PutEndpoint stores a Redfish endpoint with what is derived from it.
 func (p *Peer) PutEndpoint(ctx context.Context, r smd.EndpointRecord, replace bool) (server.Done[smd.RedfishEndpoint], error) {
+	if err := p.room("endpoint.create"); err != nil {
+		return server.Done[smd.RedfishEndpoint]{}, err
+	}
 	return done(p.writer.PutEndpoint(ctx, r, replace))
 }
 
@@ -46,6 +52,9 @@ func (p *Peer) DeleteComponentEndpoints(ctx context.Context, xnames []string) (s
 
 // CreateInterface stores an interface.
 func (p *Peer) CreateInterface(ctx context.Context, i smd.EthernetInterface) (server.Done[smd.EthernetInterface], error) {
+	if err := p.room("interface.create"); err != nil {
+		return server.Done[smd.EthernetInterface]{}, err
+	}
 	return done(p.writer.CreateInterface(ctx, i))
 }
 

@@ -124,6 +124,13 @@ func (p *Peer) peerWarnings(r fsm.Reader, v api.PeerView, add func(code, peer, v
 		add("peer-silent", v.Name, "", fmt.Sprintf("%s %s was not heard since %s; %d VMs there are unknown", role, v.Name, p.look(r).silent[v.ID], v.VMs),
 			whenSilent(v))
 	}
+	if p.isFull(v.ID) {
+		add("disk-full", v.Name, "", "its disk is nearly full, and what is left is kept for deletes: while it leads, or most voters are so, creates are refused",
+			"make room under its data folder, or keep fewer snapshots")
+	}
+	if p.isStalled(v.ID) {
+		add("disk-stalled", v.Name, "", "its disk does not answer, so it takes no part in raft; it ends by itself if that lasts", "look at the disk under its data folder")
+	}
 	if v.Problem != "" {
 		add("driver-down", v.Name, "", v.Problem, "look at it: ssh "+v.Name+" systemctl status libvirtd")
 	}
