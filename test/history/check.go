@@ -75,6 +75,7 @@ func promises(ops []Operation, log *Log) (faults []error) {
 		at := log.at(o.ID)
 		switch {
 		case !o.writes():
+		case o.Outcome == OK && at == 0 && o.Kind == Machine && o.Verb == Delete: // it was being deleted already
 		case o.Outcome == OK && at == 0:
 			faults = append(faults, fmt.Errorf("lost write: %s was acknowledged, and the log does not hold it", o.tell()))
 		case o.Outcome == Fail && at != 0:
@@ -141,16 +142,10 @@ func indexOf(o Operation, log *Log) uint64 {
 	return o.Index
 }
 
-// settled is an operation whose outcome is known, by its client or by the log.
-type settled struct {
-	Operation
-	byLog bool
-}
-
 // settle drops what had no effect and tells nothing, and gives each operation
 // without an answer that took effect the latest end that the log allows: the first
 // answer that shows its index or a later one.
-func settle(ops []Operation, log *Log) (all []settled) {
+func settle(ops []Operation, log *Log) (all []Operation) {
 	type answer struct {
 		index uint64
 		end   time.Duration
@@ -179,14 +174,14 @@ func settle(ops []Operation, log *Log) (all []settled) {
 		if o.Kind == Machine && o.Verb == Create && o.Saw.ID == "" {
 			o.Saw.ID = log.key(o.ID, "vms")
 		}
-		all = append(all, settled{o, o.Outcome == Unknown})
+		all = append(all, o)
 	}
 	return all
 }
 
 // byObject sorts operations by what they are about.
-func byObject(ops []settled) map[string][]settled {
-	objects := map[string][]settled{}
+func byObject(ops []Operation) map[string][]Operation {
+	objects := map[string][]Operation{}
 	for _, o := range ops {
 		name := string(o.Kind) + " " + o.Object
 		objects[name] = append(objects[name], o)
@@ -195,13 +190,13 @@ func byObject(ops []settled) map[string][]settled {
 }
 
 // linearizable judges the operations on one object.
-func linearizable(name string, of []settled, artifacts string) error {
+func linearizable(name string, of []Operation, artifacts string) error {
 	if len(of) > MaxPerObject {
 		return fmt.Errorf("%s has %d operations, at most %d can be judged: the workload must take another object sooner", name, len(of), MaxPerObject)
 	}
 	var entries []porcupine.Operation
 	for _, o := range of {
-		e := entry{verb: o.Verb, want: o.Want, saw: o.Saw, settled: o.byLog}
+		e := entry{verb: o.Verb, want: o.Want, saw: o.Saw}
 		if o.Outcome == Fail {
 			e.refused = o.Reason
 		}

@@ -7,7 +7,6 @@ type entry struct {
 	verb      Verb
 	want, saw Value
 	refused   Reason // Nothing: it took effect
-	settled   bool   // by the log: nobody saw an answer
 }
 
 // models say, for each kind, what an operation may see and what it leaves behind.
@@ -47,7 +46,7 @@ func register(state Value, e entry) (bool, Value) {
 		return !state.Exists, Value{Exists: true, Version: 1, Content: e.want.Content}
 	case Swap:
 		fits := state.Exists && (e.want.Version == 0 || e.want.Version == state.Version) &&
-			(e.settled || e.saw.Version == state.Version+1)
+			(e.saw.Version == 0 || e.saw.Version == state.Version+1)
 		return fits, Value{Exists: true, Version: state.Version + 1, Content: e.want.Content}
 	case Delete:
 		return state.Exists, Value{}

@@ -68,9 +68,9 @@ type Operation struct {
 	Object  string        `json:"object"` // operations on one object are judged together
 	Verb    Verb          `json:"verb"`
 	Want    Value         `json:"want,omitzero"`
-	Saw     Value         `json:"saw,omitzero"`
-	Begin   time.Duration `json:"begin"` // since the recorder was made, by the monotonic clock
-	End     time.Duration `json:"end"`   // when the client gave up, if the outcome is unknown
+	Saw     Value         `json:"saw,omitzero"` // of a write: what the answer showed, as far as it did
+	Begin   time.Duration `json:"begin"`        // since the recorder was made, by the monotonic clock
+	End     time.Duration `json:"end"`          // when the client gave up, if the outcome is unknown
 	Outcome Outcome       `json:"outcome"`
 	Reason  Reason        `json:"reason,omitempty"`
 	Peer    string        `json:"peer"`            // the last that was asked
