@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -32,7 +33,7 @@ func (r *run) finish() {
 	}
 	at, hash, err := r.agree()
 	r.wrong(err)
-	r.wrong(r.followed(at))
+	r.wrong(r.followed())
 	r.wrong(r.sameFiles())
 	for _, h := range r.members() {
 		h.Stop()
@@ -51,7 +52,6 @@ func (r *run) finish() {
 	r.say("%s", line)
 	r.t.Log(line)
 	if len(r.errs) > 0 {
-		r.keepLogs()
 		r.t.Error(errors.Join(r.errs...))
 	}
 }
@@ -107,14 +107,19 @@ func (r *run) judge(ops []history.Operation, at uint64, hash string) (history.Su
 	return s, errors.Join(err, faults)
 }
 
-// followed waits until those who follow the events have seen all up to an index, and
-// ends them.
-func (r *run) followed(index uint64) (err error) {
+// followed makes a last change, waits until those who follow the events have seen it,
+// and ends them.
+func (r *run) followed() (err error) {
+	last := r.must(http.StatusOK, "PATCH", "/ComputeNode/"+probeNode, `{"description":"the last change"}`)
+	index, err := strconv.ParseUint(last.Header.Get("Orchd-Index"), 10, 64)
+	if err != nil {
+		return fmt.Errorf("the last change has no index: %w", err)
+	}
 	for deadline := time.Now().Add(endLimit); ; time.Sleep(20 * time.Millisecond) {
 		err = nil
 		for i, f := range r.followers {
-			if !f.reached(index) {
-				err = fmt.Errorf("%v after everything was healed follower %d of the events is at %s, the log at %d", endLimit, i, f.last, index)
+			if at := f.at(); at.Index < index {
+				err = fmt.Errorf("%v after everything was healed follower %d of the events is at %s, the last change was made at %d", endLimit, i, at, index)
 			}
 		}
 		if err == nil || time.Now().After(deadline) {

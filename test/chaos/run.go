@@ -40,7 +40,9 @@ type run struct {
 	effective  map[string]int // faults that took effect, by name
 	idle       map[string]int // faults that did not
 	failovers  []time.Duration
+	stalls     []time.Duration // from a hung disk to the next write
 	recoveries []time.Duration
+	joins      int
 }
 
 // Limits of a run.
@@ -120,6 +122,11 @@ func do(t *testing.T, o options) {
 func (r *run) open(t *testing.T, o options, n int, steps []step) {
 	r.keep(t, o, steps)
 	r.house = form(t, n, lab.Sim, lab.With(fmt.Sprintf("vmm.capacity.vcpus = %d", vcpusPerHost)))
+	t.Cleanup(func() {
+		if t.Failed() {
+			r.keepLogs()
+		}
+	})
 	r.must(http.StatusCreated, "POST", "/ComputeNode", body(probeNode, "probe"))
 	r.began = time.Now()
 	r.say("%d peers, formed", n)

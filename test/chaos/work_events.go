@@ -118,12 +118,15 @@ func (f *follower) take(id, data string, at *lab.Host) {
 	f.last = id
 }
 
-// reached tells whether the follower has come as far as index.
-func (f *follower) reached(index uint64) bool {
+// at is how far the follower has come.
+func (f *follower) at() api.Position {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	at, err := api.ParsePosition(f.last)
-	return err == nil && at.Index >= index
+	if err != nil {
+		return api.Position{}
+	}
+	return at
 }
 
 // judge holds what was seen against what the log did: the same changes, in the same
