@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os/exec"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -140,14 +141,18 @@ func fewFiles(r *run, rng *rand.Rand) (string, error) {
 	if h == nil {
 		return "", nil
 	}
-	limit := func(n int) error {
-		out, err := exec.Command("prlimit", "--pid", strconv.Itoa(h.PID()), fmt.Sprintf("--nofile=%d:1048576", n)).CombinedOutput()
+	was, err := exec.Command("prlimit", "--pid", strconv.Itoa(h.PID()), "--nofile", "--output", "SOFT", "--noheadings", "--raw").Output()
+	if err != nil {
+		return "", fmt.Errorf("prlimit of %s: %w", h.Name, err)
+	}
+	limit := func(soft string) error {
+		out, err := exec.Command("prlimit", "--pid", strconv.Itoa(h.PID()), "--nofile="+soft+":").CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("prlimit of %s: %w: %s", h.Name, err, out)
 		}
 		return nil
 	}
-	if err := limit(64); err != nil {
+	if err := limit("64"); err != nil {
 		return "", err
 	}
 	var open []net.Conn
@@ -163,12 +168,12 @@ func fewFiles(r *run, rng *rand.Rand) (string, error) {
 		open = append(open, c)
 	}
 	time.Sleep(between(rng, time.Second, 3*time.Second))
-	a, err := r.within(time.Second, h, "GET", "/v1/status?fresh", nil)
+	a, err := r.within(time.Second, h, "GET", "/v1/status", nil)
 	for _, c := range open {
 		c.Close()
 	}
 	if !h.Running() {
 		return "", fmt.Errorf("%s ended when it could open no more files", h.Name)
 	}
-	return fmt.Sprintf("%s with 64 files and %d connections: status %d, %v", h.Name, len(open), a.Status, err), limit(1 << 20)
+	return fmt.Sprintf("%s with 64 files and %d connections: status %d, %v", h.Name, len(open), a.Status, err), limit(strings.TrimSpace(string(was)))
 }
