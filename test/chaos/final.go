@@ -31,9 +31,16 @@ func (r *run) finish() {
 	if err := history.Save(filepath.Join(r.kept, "history"), ops); err != nil {
 		r.t.Error(err)
 	}
+	if r.watch != nil {
+		r.watch.done.Wait()
+		r.wrong(r.settledGuests())
+		r.wrong(r.watch.judge())
+	}
 	at, hash, err := r.agree()
 	r.wrong(err)
-	r.wrong(r.followed())
+	if len(r.followers) > 0 {
+		r.wrong(r.followed())
+	}
 	r.wrong(r.sameFiles())
 	for _, h := range r.members() {
 		h.Stop()

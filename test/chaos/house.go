@@ -31,6 +31,7 @@ type house struct {
 	out     map[*lab.Host]bool // not a peer at the moment, or about to be none: asked by nobody
 	strange []string           // answers that no fault explains
 
+	image     string       // that VMs boot; empty: none
 	snapshots atomic.Int64 // looked at
 }
 
@@ -52,6 +53,9 @@ func form(t *testing.T, n int, options ...lab.Option) *house {
 	})
 	return c
 }
+
+// guestImage is the image of real guests.
+const guestImage = "tiny"
 
 // patience is how long what must come may take where nothing else is said.
 const patience = 60 * time.Second

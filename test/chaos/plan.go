@@ -22,14 +22,14 @@ type step struct {
 	seed uint64
 }
 
-// plan is n faults: all kinds once in a random order, then again in another.
-func plan(seed uint64, n int, only string) ([]step, error) {
+// plan is n faults out of all: all kinds once in a random order, then again in another.
+func plan(all []fault, seed uint64, n int, only string) ([]step, error) {
 	want, err := regexp.Compile(only)
 	if err != nil {
 		return nil, fmt.Errorf("ONLY: %w", err)
 	}
 	var deck []fault
-	for _, f := range faults {
+	for _, f := range all {
 		if want.MatchString(f.name) {
 			deck = append(deck, f)
 		}
@@ -76,6 +76,8 @@ var faults = []fault{
 	{"F4 loss", loss},
 	{"F4 resets", resets},
 	{"F4 narrow", narrow},
+	{"F4 delay", delay},
+	{"F4 half open", halfOpen},
 	{"F5 gossip cut", gossipCut},
 	{"F8 fsync fails", syncFails},
 	{"F8 disk hangs", diskHangs},

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/test/guest"
 	"github.com/orchd/orchd/test/history"
 	"github.com/orchd/orchd/test/lab"
 )
@@ -43,6 +45,7 @@ type run struct {
 	stalls     []time.Duration // from a hung disk to the next write
 	recoveries []time.Duration
 	joins      int
+	watch      *watch // of guests; nil in a run without
 }
 
 // Limits of a run.
@@ -59,7 +62,8 @@ type options struct {
 	seed    uint64
 	minutes float64
 	only    string
-	peers   int // 0: 3 or 5, by seed
+	peers   int  // 0: 3 or 5, by seed
+	guests  bool // real libvirt and QEMU, and their faults
 }
 
 // fromEnv reads SEED, MINUTES and ONLY. Without a seed the commit gives one, so that
@@ -98,11 +102,14 @@ func (r *run) chance(role string, n int) *rand.Rand {
 // do is a whole run.
 func do(t *testing.T, o options) {
 	r := &run{seed: o.seed, effective: map[string]int{}, idle: map[string]int{}}
-	n := o.peers
+	n, deck := o.peers, faults
 	if n == 0 {
 		n = []int{3, 3, 5}[r.chance("peers", 0).IntN(3)]
 	}
-	steps, err := plan(o.seed, int(o.minutes*60/2)+1, o.only)
+	if o.guests {
+		n, deck, r.watch = 3, guestFaults, &watch{}
+	}
+	steps, err := plan(deck, o.seed, int(o.minutes*60/2)+1, o.only)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +128,16 @@ func do(t *testing.T, o options) {
 // open forms the cluster and what all clients need.
 func (r *run) open(t *testing.T, o options, n int, steps []step) {
 	r.keep(t, o, steps)
-	r.house = form(t, n, lab.Sim, lab.With(fmt.Sprintf("vmm.capacity.vcpus = %d", vcpusPerHost)))
+	settings := []lab.Option{lab.With(fmt.Sprintf("vmm.capacity.vcpus = %d", vcpusPerHost))}
+	if !o.guests {
+		settings = append(settings, lab.Sim)
+	}
+	r.house = form(t, n, settings...)
+	if o.guests {
+		g := guest.Make(t)
+		r.must(http.StatusCreated, "POST", "/v1/images", api.ImageCreate{Name: guestImage, Kind: api.ImageKernel, Kernel: g.Kernel, Initrd: g.Initrd, Cmdline: "console=ttyS0"})
+		r.image = guestImage
+	}
 	t.Cleanup(func() {
 		if t.Failed() {
 			r.keepLogs()
@@ -146,7 +162,7 @@ func (r *run) keep(t *testing.T, o options, steps []step) {
 	if r.story, err = os.Create(filepath.Join(dir, "story")); err != nil {
 		t.Fatal(err)
 	}
-	again := fmt.Sprintf("SEED=%d MINUTES=%g ONLY='%s' go test ./test/chaos -run '^TestChaos$' -count=1 -v -timeout 2h", o.seed, o.minutes, o.only)
+	again := fmt.Sprintf("SEED=%d MINUTES=%g ONLY='%s' go test ./test/chaos -run '^%s$' -count=1 -v -timeout 2h", o.seed, o.minutes, o.only, t.Name())
 	text := again + "\n\n" + tell(steps)
 	if err := os.WriteFile(filepath.Join(dir, "plan"), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
@@ -192,6 +208,13 @@ func (r *run) begin() {
 			number++
 			r.work.Go(func() { work(w) })
 		}
+	}
+	if r.watch != nil { // QEMU takes what there is of the machine
+		few := newSlots(3, 200, vmName)
+		r.watch.done.Go(func() { r.watch.run(ctx, r) })
+		client("nodes", 2, func(w *worker) { w.workOnNodes(ctx, nodes, known) })
+		client("vms", 2, func(w *worker) { w.workOnVMs(ctx, few) })
+		return
 	}
 	client("nodes", 6, func(w *worker) { w.workOnNodes(ctx, nodes, known) })
 	client("vms", 4, func(w *worker) { w.workOnVMs(ctx, vms) })

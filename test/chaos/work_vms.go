@@ -36,6 +36,9 @@ func (w *worker) workOnVMs(ctx context.Context, names *slots) {
 func (w *worker) createVM(name string) {
 	o := w.begin(history.Machine, name, history.Create)
 	ask := ask.VM(name, 1, 16)
+	if w.image != "" {
+		ask.Spec.Image, ask.Spec.MemoryMiB = w.image, 128
+	}
 	ask.Spec.UserData = "#cloud-config\npassword: " + canaryUserData + "\n"
 	a := w.perform(&o, request{method: "POST", path: "/v1/vms", body: ask, keyed: w.rng.IntN(4) > 0},
 		w.written(map[int]history.Reason{http.StatusConflict: history.Taken}))
