@@ -12,5 +12,6 @@ func TestChaos(t *testing.T) {
 func TestChaosOfGuests(t *testing.T) {
 	o := fromEnv(t)
 	o.guests = true
+	o.minutes /= 2
 	do(t, o)
 }

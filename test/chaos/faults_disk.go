@@ -173,7 +173,8 @@ func diskFull(r *run, rng *rand.Rand) (string, error) {
 	if h == nil {
 		return "", nil
 	}
-	m, err := r.meddle(h, fmt.Sprintf("pwrite64,ftruncate,fallocate:error=ENOSPC:when=%d+", 1+rng.IntN(10)))
+	said := len(r.logOf(h))
+	m, err := r.meddle(h, fmt.Sprintf("pwrite64,fallocate:error=ENOSPC:when=%d+", 1+rng.IntN(10)))
 	if err != nil {
 		return "", err
 	}
@@ -183,8 +184,10 @@ func diskFull(r *run, rng *rand.Rand) (string, error) {
 		return "", nil
 	}
 	how := "goes on"
-	if !h.Running() {
-		how = "ended"
+	if strings.Contains(r.logOf(h)[said:], `"this peer stops"`) {
+		if how = "ended"; !endsByItself(h, endLimit) {
+			return "", fmt.Errorf("%s said that it stops, and runs %v later", h.Name, endLimit)
+		}
 	}
 	return fmt.Sprintf("%d writes of %s found no room, and it %s", n, h.Name, how), nil
 }

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -19,7 +20,8 @@ import (
 type newcomer struct {
 	name, dir string
 	on        *lab.Host
-	ports     int // its API; raft and gossip are the next two
+	ports     int  // its API; raft and gossip are the next two
+	left      bool // it has been taken out
 }
 
 // flags are what each of its commands is told.
@@ -42,7 +44,7 @@ func joinRace(r *run, rng *rand.Rand) (string, error) {
 	for i := range both {
 		on := r.members()[rng.IntN(len(r.members()))]
 		name := fmt.Sprintf("new%d%c", r.joins, 'a'+i)
-		both[i] = newcomer{name, on.Dir() + "/" + name, on, 7800 + 10*i}
+		both[i] = newcomer{name: name, dir: on.Dir() + "/" + name, on: on, ports: 7800 + 10*i}
 	}
 	if leader, _ := r.leader(); leader != nil && rng.IntN(2) == 0 {
 		leader.Pause()
@@ -54,25 +56,37 @@ func joinRace(r *run, rng *rand.Rand) (string, error) {
 		race.Go(func() { joins[i] = r.enrol(n, line, fmt.Sprintf("token-%d", r.joins), i) })
 	}
 	race.Wait()
-	var in []newcomer
-	for i, n := range both {
-		r.recorder.Add(joins[i])
+	var in []*newcomer
+	for i := range both {
 		if joins[i].Outcome == history.OK {
-			in = append(in, n)
+			in = append(in, &both[i])
 		}
 	}
-	if len(in) == 0 { // who got no answer may be in all the same
-		return "", r.evict(both[:]...)
+	effect, err := "", error(nil)
+	if len(in) > 0 { // who got no answer may be in all the same
+		effect = fmt.Sprintf("of %s and %s, %s is in", both[0].name, both[1].name, in[0].name)
 	}
-	effect := fmt.Sprintf("of %s and %s, %s is in", both[0].name, both[1].name, in[0].name)
-	if rng.IntN(2) == 0 {
-		served, err := r.serveAWhile(in[0], rng)
-		if err != nil {
-			return "", err
-		}
+	if len(in) == 1 && rng.IntN(2) == 0 {
+		var served string
+		served, err = r.serveAWhile(in[0], rng)
 		effect += served
 	}
-	return effect, r.evict(both[:]...)
+	members := 0
+	for i, n := range both {
+		was, failed := r.evict(n)
+		err = errors.Join(err, failed)
+		if was {
+			members++
+		}
+		if joins[i].Outcome == history.Unknown && was {
+			joins[i].Outcome, joins[i].End = history.OK, r.recorder.Now()
+		}
+		r.recorder.Add(joins[i])
+	}
+	if members > 1 {
+		err = errors.Join(err, fmt.Errorf("one token let in %d newcomers", members))
+	}
+	return effect, err
 }
 
 // joinLine makes a token for one newcomer.
@@ -102,7 +116,7 @@ func (r *run) enrol(n newcomer, line []string, token string, client int) history
 }
 
 // serveAWhile runs a newcomer for some seconds, perhaps with one more vote to give.
-func (r *run) serveAWhile(n newcomer, rng *rand.Rand) (string, error) {
+func (r *run) serveAWhile(n *newcomer, rng *rand.Rand) (string, error) {
 	votes := rng.IntN(2) == 0 && len(r.members()) == 3
 	if votes {
 		r.must(http.StatusOK, "PATCH", "/v1/settings", `{"voters":5}`, "Content-Type: application/merge-patch+json")
@@ -119,7 +133,7 @@ func (r *run) serveAWhile(n newcomer, rng *rand.Rand) (string, error) {
 	}
 	if rng.IntN(2) == 0 { // it leaves in good order, else it is killed and taken out
 		r.must(http.StatusNoContent, "DELETE", "/v1/peers/"+n.name, nil)
-		said += ", left"
+		said, n.left = said+", left", true
 	}
 	n.on.Output("kill", "-KILL", strings.TrimSpace(pid)) // it may have ended
 	if votes {
@@ -128,30 +142,20 @@ func (r *run) serveAWhile(n newcomer, rng *rand.Rand) (string, error) {
 	return said, nil
 }
 
-// evict takes out whoever of these is a peer, and makes sure that one at most was.
-func (r *run) evict(all ...newcomer) error {
-	members := 0
-	for _, n := range all {
-		for {
-			at := r.members()[0]
-			a, err := r.within(10*time.Second, at, "DELETE", "/v1/peers/"+n.name, nil)
-			if err == nil && a.Status == http.StatusNoContent {
-				members++
-				break
-			}
-			if err == nil && a.Status == http.StatusNotFound {
-				break
-			}
-			if err == nil && a.Status != http.StatusServiceUnavailable && a.Status != http.StatusConflict {
-				return fmt.Errorf("take out %s: %d %s", n.name, a.Status, a.Body)
-			}
-			if err := r.allReady(endLimit); err != nil {
-				return err
-			}
+// evict takes a newcomer out, and tells whether it was a peer.
+func (r *run) evict(n newcomer) (was bool, err error) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		at := r.members()[0]
+		a, err := r.within(10*time.Second, at, "DELETE", "/v1/peers/"+n.name, nil, "Idempotency-Key: evict-"+n.name)
+		switch {
+		case err != nil || a.Status == http.StatusServiceUnavailable || a.Status == http.StatusConflict:
+		case a.Status == http.StatusNoContent:
+			return true, nil
+		case a.Status == http.StatusNotFound:
+			return n.left, nil
+		default:
+			return false, fmt.Errorf("take out %s: %d %s", n.name, a.Status, a.Body)
 		}
 	}
-	if members > 1 {
-		return fmt.Errorf("one token let in %d newcomers", members)
-	}
-	return nil
+	return false, fmt.Errorf("%s was not taken out within %v", n.name, patience)
 }

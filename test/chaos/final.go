@@ -195,6 +195,9 @@ func sumsOf(dir string) (map[string]string, error) {
 func sealed(name, dataDir string) error {
 	files := 0
 	err := filepath.WalkDir(dataDir, func(path string, d os.DirEntry, err error) error {
+		if err == nil && d.IsDir() && path == filepath.Join(dataDir, "disks") {
+			return filepath.SkipDir // the seed of a guest has its user data for the guest to read
+		}
 		if err != nil || !d.Type().IsRegular() {
 			return err
 		}

@@ -162,7 +162,11 @@ func (r *run) keep(t *testing.T, o options, steps []step) {
 	if r.story, err = os.Create(filepath.Join(dir, "story")); err != nil {
 		t.Fatal(err)
 	}
-	again := fmt.Sprintf("SEED=%d MINUTES=%g ONLY='%s' go test ./test/chaos -run '^%s$' -count=1 -v -timeout 2h", o.seed, o.minutes, o.only, t.Name())
+	minutes := o.minutes
+	if o.guests {
+		minutes *= 2 // see TestChaosOfGuests
+	}
+	again := fmt.Sprintf("SEED=%d MINUTES=%g ONLY='%s' go test ./test/chaos -run '^%s$' -count=1 -v -timeout 2h", o.seed, minutes, o.only, t.Name())
 	text := again + "\n\n" + tell(steps)
 	if err := os.WriteFile(filepath.Join(dir, "plan"), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
@@ -236,6 +240,7 @@ func (r *run) step(i int, s step) {
 		r.wrong(fmt.Errorf("%s: %w", s.name, err))
 	}
 	r.mend()
+	r.wrong(r.majorityUp(endLimit))
 	healed := time.Now()
 	took, err := r.firstWrite(failoverLimit, r.members())
 	if err == nil && took > healLimit {
@@ -274,6 +279,24 @@ func (r *run) mend() {
 			h.Start()
 		}
 	}
+}
+
+// majorityUp waits until the processes of a majority answer: then it is whole. How long
+// a program takes to start on a busy machine is another question.
+func (r *run) majorityUp(limit time.Duration) error {
+	all := r.members()
+	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		up := 0
+		for _, h := range all {
+			if a, err := r.within(500*time.Millisecond, h, "GET", "/healthz", nil); err == nil && a.Status == http.StatusOK {
+				up++
+			}
+		}
+		if up > len(all)/2 {
+			return nil
+		}
+	}
+	return fmt.Errorf("no majority of the peers answers %v after everything was healed", limit)
 }
 
 // allReady waits until every peer says that it is ready.

@@ -22,7 +22,7 @@ func (w *worker) workOnVMs(ctx context.Context, names *slots) {
 		switch k := w.rng.IntN(100); {
 		case k < 35:
 			w.createVM(name)
-		case k < 65:
+		case k < 45, k < 65 && w.image == "": // a guest must have time to boot
 			w.deleteVM(name)
 		case k < 85:
 			w.showVM(name)
