@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/orchd/orchd/test/lab"
@@ -121,8 +122,8 @@ func pauseCutLeader(r *run, rng *rand.Rand) (string, error) {
 		return "", fmt.Errorf("%s, which led, was stopped and cut off: %w", old.Name, err)
 	}
 	time.Sleep(between(rng, 0, 2*time.Second))
-	old.Resume()
-	time.Sleep(between(rng, 200*time.Millisecond, 1500*time.Millisecond)) // clients ask it meanwhile
+	r.trap(old)
+	time.Sleep(between(rng, 200*time.Millisecond, 1500*time.Millisecond))
 	if took, err := r.firstWrite(500*time.Millisecond, []*lab.Host{old}); err == nil {
 		return "", fmt.Errorf("%s acknowledged a write after %v while it was cut off", old.Name, took)
 	}
@@ -131,6 +132,27 @@ func pauseCutLeader(r *run, rng *rand.Rand) (string, error) {
 		return "", nil
 	}
 	return fmt.Sprintf("%s led term %d, %s leads term %d", old.Name, term, now.Name, newer), nil
+}
+
+// trap makes a node through the others while a leader is stopped and cut off, asks
+// that one for it, and lets it go on with these questions before it: what it says
+// then is part of the history.
+func (r *run) trap(old *lab.Host) {
+	r.traps++
+	node := nodeName(20_000 + r.traps)
+	known := &versions{of: map[string]uint64{}}
+	client := func(i int, among ...*lab.Host) *worker {
+		number := 10_000 + 10*r.traps + i
+		return &worker{house: r.house, number: number, rng: r.chance("trap", number), among: among}
+	}
+	client(0, r.but(old)...).createNode(node, known)
+	var reads sync.WaitGroup
+	for i := range 8 {
+		reads.Go(func() { client(1+i, old).readNode(node, known) })
+	}
+	time.Sleep(50 * time.Millisecond) // they wait in its sockets
+	old.Resume()
+	reads.Wait()
 }
 
 // pauseFollower is F2 of a peer that does not lead, for up to 15 s.

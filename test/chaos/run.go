@@ -45,6 +45,7 @@ type run struct {
 	stalls     []time.Duration // from a hung disk to the next write
 	recoveries []time.Duration
 	joins      int
+	traps      int
 	watch      *watch // of guests; nil in a run without
 }
 

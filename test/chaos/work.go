@@ -20,7 +20,8 @@ type worker struct {
 	*house
 	number int
 	rng    *rand.Rand
-	count  int // operations so far
+	count  int         // operations so far
+	among  []*lab.Host // whom it asks; nil: all that are peers
 }
 
 // How long one try, and one operation with all its tries, may take.
@@ -107,7 +108,10 @@ func (w *worker) once(ctx context.Context, at *lab.Host, r request, headers []st
 
 // anyone is some peer.
 func (w *worker) anyone() *lab.Host {
-	all := w.members()
+	all := w.among
+	if all == nil {
+		all = w.members()
+	}
 	return all[w.rng.IntN(len(all))]
 }
 
