@@ -246,6 +246,9 @@ func (r *run) void(s history.Summary) error {
 	if least := int(leastFaults * r.worked.Minutes()); total < max(1, least) {
 		why = append(why, fmt.Errorf("only %d faults took effect, at least %d are needed", total, max(1, least)))
 	}
+	if r.watch == nil && r.worked > time.Minute && r.snapshots.Load() == 0 {
+		why = append(why, errors.New("no snapshot was looked at"))
+	}
 	if s.Unknown == 0 {
 		why = append(why, errors.New("no client was left in doubt about its operation"))
 	}

@@ -28,8 +28,7 @@ type house struct {
 
 	mu      sync.Mutex
 	clients map[*lab.Host]*http.Client
-	out     map[*lab.Host]bool // not a peer at the moment, or about to be none: asked by nobody
-	strange []string           // answers that no fault explains
+	strange []string // answers that no fault explains
 
 	image     string       // that VMs boot; empty: none
 	snapshots atomic.Int64 // looked at
@@ -40,7 +39,7 @@ func form(t *testing.T, n int, options ...lab.Option) *house {
 	t.Helper()
 	options = append(options, lab.With("raft.trailing_logs = 100000000", `snapshot.interval = "0"`, "system_services.enable = []"))
 	c := &house{Lab: lab.Start(t, n, options...), t: t, recorder: history.NewRecorder(),
-		clients: map[*lab.Host]*http.Client{}, out: map[*lab.Host]bool{}}
+		clients: map[*lab.Host]*http.Client{}}
 	c.Form()
 	text := c.Host(0).CLI("token", "create", "--role", "admin", "--ttl", "24h", "-o", "json")
 	c.token = ask.Decode[api.NewToken](t, ask.Answer{Body: []byte(text)}).Token
@@ -161,37 +160,8 @@ func (c *house) leaderAmong(hosts []*lab.Host) (leader *lab.Host, term uint64) {
 	return leader, term
 }
 
-// awaitLeader waits until somebody leads.
-func (c *house) awaitLeader() (leader *lab.Host) {
-	c.t.Helper()
-	lab.Eventually(c.t, patience, func() error {
-		if leader, _ = c.leader(); leader == nil {
-			return errors.New("nobody leads")
-		}
-		return nil
-	})
-	return leader
-}
-
-// members are the hosts that are peers, whether they run or not.
-func (c *house) members() (in []*lab.Host) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, h := range c.Hosts() {
-		if !c.out[h] {
-			in = append(in, h)
-		}
-	}
-	return in
-}
-
-// setOut says that a host is no peer from now on, or one again.
-func (c *house) setOut(h *lab.Host, out bool) {
-	c.mu.Lock()
-	c.out[h] = out
-	c.mu.Unlock()
-	c.forget(h)
-}
+// members are the hosts that are peers, whether they run or not, in an order of their own.
+func (c *house) members() []*lab.Host { return slices.Clone(c.Hosts()) }
 
 // but is the members without some.
 func (c *house) but(gone ...*lab.Host) []*lab.Host {

@@ -352,10 +352,11 @@ func (r *run) summary(s history.Summary) string {
 		idle += n
 	}
 	slices.Sort(r.failovers)
+	slices.Sort(r.stalls)
 	slices.Sort(r.recoveries)
-	return fmt.Sprintf("chaos: seed %d, operations %d ok %d fail %d unknown (%d of them happened), %.0f ok/s, %d objects (longest %d) judged in %v; faults %d effective, %d not: %s; leader killed to next write p50 %v p99 %v of %d; slowest recovery %v",
+	return fmt.Sprintf("chaos: seed %d, operations %d ok %d fail %d unknown (%d of them happened), %.0f ok/s, %d objects (longest %d) judged in %v; faults %d effective, %d not: %s; leader killed to next write p50 %v p99 %v of %d; leader's disk hung to next write at worst %v; slowest recovery %v",
 		r.seed, s.OK, s.Fail, s.Unknown, s.Happened, float64(s.OK)/r.worked.Seconds(), s.Objects, s.Longest, s.Took.Round(time.Millisecond),
-		total, idle, strings.Join(kinds, ", "), quantile(r.failovers, 50), quantile(r.failovers, 99), len(r.failovers), quantile(r.recoveries, 100))
+		total, idle, strings.Join(kinds, ", "), quantile(r.failovers, 50), quantile(r.failovers, 99), len(r.failovers), quantile(r.stalls, 100), quantile(r.recoveries, 100))
 }
 
 // quantile of sorted durations, in percent.
