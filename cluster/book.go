@@ -22,13 +22,14 @@ type book struct {
 	mu      sync.Mutex
 	rows    map[string]Member    // from the tables
 	known   map[string]Member    // all that was ever said, from known.json on; pruned when the tables are current
+	told    map[string]string    // by peer: the raft address that it gave itself, where that is not the row's
 	current bool                 // the tables are
 	inRaft  func(id string) bool // it is in raft's configuration
 	changed bell
 }
 
 func newBook(members []Member) *book {
-	return &book{known: byID(members), inRaft: func(string) bool { return false }}
+	return &book{known: byID(members), told: map[string]string{}, inRaft: func(string) bool { return false }}
 }
 
 func byID(members []Member) map[string]Member {
@@ -54,6 +55,30 @@ func (b *book) find(id string) (Member, bool) {
 		return m, true
 	}
 	return Member{}, false
+}
+
+// tell notes at which address a peer, whose certificate has been checked, says that
+// it is reached. One that has moved cannot change its row before the leader has
+// reached it: until then it hears of no leader.
+func (b *book) tell(id, raftAt string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if row, ok := b.rows[id]; raftAt == "" || ok && row.Addresses.Raft == raftAt {
+		delete(b.told, id)
+		return
+	}
+	b.told[id] = raftAt
+}
+
+// addresses are where a peer may be reached for raft, the likeliest first: what it
+// says itself is newer than its row.
+func (b *book) addresses(m Member) []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if told := b.told[m.ID]; told != "" && told != m.Addresses.Raft {
+		return []string{told, m.Addresses.Raft}
+	}
+	return []string{m.Addresses.Raft}
 }
 
 // belongs tells whether the peer may change anything: being needed by raft is not enough.
@@ -89,7 +114,13 @@ func (b *book) inTables() map[string]Member {
 // setRows takes what the tables say now.
 func (b *book) setRows(members []Member) {
 	b.mu.Lock()
-	b.rows = byID(members)
+	rows := byID(members)
+	for id := range b.told {
+		if m, ok := rows[id]; !ok || m.Addresses != b.rows[id].Addresses {
+			delete(b.told, id) // it has moved again, and its row knows where to
+		}
+	}
+	b.rows = rows
 	for id, m := range b.rows {
 		if _, have := b.known[id]; !have || b.current {
 			b.known[id] = m

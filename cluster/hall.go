@@ -215,7 +215,8 @@ func (h *hall) leave(c *conn) net.Conn {
 // that can write.
 var errStalled = errors.New("this peer's disk does not answer: it takes no part in raft until it does")
 
-// dial connects to a peer, and to nobody else, at the address the book has for it.
+// dial connects to a peer, and to nobody else, at the address that the book has for it,
+// or at the one that the peer gave itself.
 func (h *hall) dial(ctx context.Context, id, proto string) (net.Conn, error) {
 	if ofRaft(proto) && h.stalled.Load() {
 		return nil, errStalled
@@ -224,7 +225,20 @@ func (h *hall) dial(ctx context.Context, id, proto string) (net.Conn, error) {
 	if !ok {
 		return nil, fmt.Errorf("dial peer %s: it does not belong to this cluster, or not any more", id)
 	}
-	raw, err := h.dialer(ctx, "tcp", m.Addresses.Raft)
+	var errs []error
+	for _, address := range h.door.book.addresses(m) {
+		c, err := h.dialAt(ctx, m, address, proto)
+		if err == nil {
+			return c, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
+}
+
+// dialAt connects to a peer at one address.
+func (h *hall) dialAt(ctx context.Context, m Member, address, proto string) (net.Conn, error) {
+	raw, err := h.dialer(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("dial peer %s: %w", m.Name, err)
 	}
@@ -233,9 +247,9 @@ func (h *hall) dial(ctx context.Context, id, proto string) (net.Conn, error) {
 		raw.Close()
 		return nil, fmt.Errorf("dial peer %s: %s", m.Name, reason)
 	}
-	if err := c.secure(ctx, tls.Client(raw, h.door.client(id, proto))); err != nil {
+	if err := c.secure(ctx, tls.Client(raw, h.door.client(m.ID, proto))); err != nil {
 		c.Close()
-		return nil, fmt.Errorf("dial peer %s at %s: %w", m.Name, m.Addresses.Raft, err)
+		return nil, fmt.Errorf("dial peer %s at %s: %w", m.Name, address, err)
 	}
 	return c, nil
 }

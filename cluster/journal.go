@@ -95,11 +95,27 @@ type vault struct {
 }
 
 func (v vault) Set(key, value []byte) error {
-	return v.disk.write("store the vote", func() error { return v.StableStore.Set(key, value) })
+	return v.keep("store the vote", func() error { return v.StableStore.Set(key, value) })
 }
 
 func (v vault) SetUint64(key []byte, value uint64) error {
-	return v.disk.write("store the term", func() error { return v.StableStore.SetUint64(key, value) })
+	return v.keep("store the term", func() error { return v.StableStore.SetUint64(key, value) })
+}
+
+// For how long a term or a vote waits for room on a full disk, and how often it looks.
+const (
+	roomWait  = 20 * time.Second
+	roomPause = 100 * time.Millisecond
+)
+
+// keep waits for room when the disk is full: raft panics when it cannot store its term.
+func (v vault) keep(what string, do func() error) error {
+	for began := time.Now(); ; time.Sleep(roomPause) {
+		err := v.disk.write(what, do)
+		if !errors.Is(err, syscall.ENOSPC) || time.Since(began) > roomWait {
+			return err
+		}
+	}
 }
 
 // journal is the log as raft sees it. It also remembers what is known to be

@@ -435,3 +435,21 @@ func TestWhileLeader(t *testing.T) {
 		t.Errorf("WhileLeader gives %v, want the error of its function", err)
 	}
 }
+
+// TestPeerThatMovedIsFound: a follower comes back at another address, while its row,
+// which it alone changes, has the old one: it hears of the leader all the same.
+func TestPeerThatMovedIsFound(t *testing.T) {
+	h := newHouse(t, 3)
+	moved := h.followers()[0]
+	moved.close()
+	moved.at = api.PeerAddresses{}
+	moved.open()
+	h.leader().propose(set("key", "value"))
+	h.eventually(func() error {
+		if leader, _ := moved.Leader(); leader == "" || moved.machine.get("key") != "value" {
+			return fmt.Errorf("%s, which moved, sees the leader %q and has %q", moved.identity.Name, leader, moved.machine.get("key"))
+		}
+		return nil
+	})
+	moved.propose(set("key", "its own"))
+}

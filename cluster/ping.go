@@ -33,7 +33,8 @@ const (
 type ping struct {
 	Leader bool   `json:"leader,omitempty"` // it leads
 	Term   uint64 `json:"term"`
-	Index  uint64 `json:"index"` // its machine's
+	Index  uint64 `json:"index"`        // its machine's
+	At     string `json:"at,omitempty"` // its raft address
 }
 
 // pingAnswer is what the other answers.
@@ -91,7 +92,7 @@ func (n *Node) ping(id string) {
 	defer cancel()
 	sent := n.cfg.Now()
 	have := n.replica.whole.Load()
-	a, err := exchange[pingAnswer](ctx, n, id, "/peer/ping", ping{n.IsLeader(), n.raft.CurrentTerm(), have})
+	a, err := exchange[pingAnswer](ctx, n, id, "/peer/ping", ping{n.IsLeader(), n.raft.CurrentTerm(), have, n.cfg.Advertise.Raft})
 	if err != nil {
 		n.contacts.missed(id, refused(err))
 		return
@@ -132,6 +133,7 @@ func (n *Node) servePing(r *http.Request) (any, error) {
 	if err := read(r, &p); err != nil {
 		return nil, err
 	}
+	n.book.tell(CallerPeer(r), p.At)
 	if p.Leader && p.Term == n.raft.CurrentTerm() {
 		n.contacts.promised(received, p.Index, n.replica.whole.Load())
 	}

@@ -165,6 +165,30 @@ func TestFullDiskIsNoFailure(t *testing.T) {
 	must(t, d.StoreLogs(entries(1, 1)))
 }
 
+// smallVault has no room for the first few values.
+type smallVault struct {
+	raft.StableStore
+	full int // writes that fail from now on
+}
+
+func (v *smallVault) SetUint64(key []byte, value uint64) error {
+	if v.full > 0 {
+		v.full--
+		return syscall.ENOSPC
+	}
+	return v.StableStore.SetUint64(key, value)
+}
+
+// TestTermWaitsForRoom: raft would panic if it could not store its term.
+func TestTermWaitsForRoom(t *testing.T) {
+	small := &smallVault{raft.NewInmemStore(), 2}
+	d := &disk{stable: small, fail: func(err error) { t.Errorf("a full disk ended the peer: %v", err) }}
+	must(t, vault{small, d}.SetUint64([]byte("term"), 7))
+	if term, err := small.GetUint64([]byte("term")); err != nil || term != 7 {
+		t.Errorf("the term that was stored is %d: %v", term, err)
+	}
+}
+
 func TestDiskKnowsHowLongWritesTake(t *testing.T) {
 	slow := &badDisk{InmemStore: raft.NewInmemStore()}
 	slow.hold.Lock()

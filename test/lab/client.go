@@ -40,6 +40,18 @@ func (h *Host) Dial(ctx context.Context, network, address string) (net.Conn, err
 	return h.space.dial(ctx, network, address)
 }
 
+// Listen listens as a process of the host would.
+func (h *Host) Listen(network, address string) (l net.Listener, err error) {
+	if h.space == nil {
+		return net.Listen(network, address)
+	}
+	err = h.space.enter(func() error {
+		l, err = net.Listen(network, address)
+		return err
+	})
+	return l, err
+}
+
 // bearer sends a token with every request.
 type bearer struct {
 	token string
