@@ -277,7 +277,7 @@ func leftovers() string {
 	for _, p := range parts[1:] {
 		head, _, _ := strings.Cut(string(p), "\n")
 		if strings.Contains(head, "synctest bubble "+bubble+"]") || strings.Contains(head, "synctest bubble "+bubble+",") {
-			if !strings.Contains(string(p), "internal/synctest.Run") && !strings.Contains(string(p), "testing/synctest.Test(") {
+			if !strings.Contains(string(p), "testing/synctest.testingSynctestTest(") {
 				left = append(left, string(p))
 			}
 		}
