@@ -96,7 +96,8 @@ func (c *client) writing(w write, keyed bool, send func(ctx context.Context, l *
 	c.count++
 	w.client = c.name
 	w.call, w.floor = c.world.history.tick(), c.world.history.acked.Load()
-	caller := api.Caller{Actor: admin, RequestID: uuid.NewString()}
+	w.request = uuid.NewString()
+	caller := api.Caller{Actor: admin, RequestID: w.request}
 	if keyed {
 		w.key = fmt.Sprintf("uid:0 POST /sim %s-%d", c.name, c.count)
 		body := sha256.Sum256([]byte(w.key))
@@ -108,7 +109,7 @@ func (c *client) writing(w write, keyed bool, send func(ctx context.Context, l *
 	}
 	if keyed && c.rng.IntN(8) == 0 { // a duplicate through another peer, at the same time
 		twin, h, patience := w, c.host(), c.patience()
-		twin.what += " (twin)"
+		twin.twin = true
 		c.world.work.Go(func() {
 			var a answer
 			err := c.call(h, patience, func(ctx context.Context, l *life) (err error) {
@@ -151,6 +152,9 @@ func (c *client) note(w write, a answer, err error, unsentAtAll bool) outcome {
 	case err == nil:
 		w.outcome = done
 		c.world.count("ack " + w.what)
+		if w.twin {
+			c.world.count("twins")
+		}
 		c.world.count("acknowledged")
 		if !c.world.journal.has(a.index) {
 			c.world.violation("%s was acknowledged at index %d, which no peer has applied", w.what, a.index)
@@ -370,10 +374,10 @@ type follower struct {
 
 // writingAt changes a node through that host, whatever its version is.
 func (c *client) writingAt(h *host, id string) {
-	w := write{client: c.name, what: "node.replace", object: id, value: uuid.NewString(), call: c.world.history.tick(), floor: c.world.history.acked.Load()}
+	w := write{client: c.name, what: "node.replace", object: id, value: uuid.NewString(), request: uuid.NewString(), call: c.world.history.tick(), floor: c.world.history.acked.Load()}
 	var a answer
 	err := c.call(h, 3*time.Second, func(ctx context.Context, l *life) error {
-		d, err := l.peer.Writer().ReplaceNode(asAdmin(ctx), id, 0, node(w.value))
+		d, err := l.peer.Writer().ReplaceNode(api.WithCaller(ctx, api.Caller{Actor: admin, RequestID: w.request}), id, 0, node(w.value))
 		a = answer{id: id, command: d.Command, index: d.Index, replayed: d.Replayed}
 		return err
 	})

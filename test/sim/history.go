@@ -20,6 +20,8 @@ type history struct {
 type write struct {
 	client    string
 	what      string
+	request   string // its id
+	twin      bool   // it is the duplicate of another, sent at the same time
 	key       string // the Idempotency-Key; empty for none
 	object    string // the node that it is about, for registers
 	ifVersion uint64

@@ -50,11 +50,13 @@ func Run(t *testing.T, o Options) (r Report) {
 	if o.Log == nil {
 		o.Log = quietLog()
 	}
+	var w *world
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(o.Seed, dir, o.Log)
+		w = newWorld(o.Seed, dir, o.Log)
 		w.live(o.Length)
-		r = Report{Seed: o.Seed, Length: o.Length, Violations: w.violations, Counts: maps.Clone(w.counts), Trace: w.lines, Summary: w.summary()}
 	})
+	w.verify()
+	r = Report{Seed: o.Seed, Length: o.Length, Violations: w.violations, Counts: maps.Clone(w.counts), Trace: w.lines, Summary: w.summary()}
 	hours := o.Length.Hours()
 	if n, want := r.Counts["effective"], int(hours*faultsAnHour); n < want {
 		r.Void = fmt.Sprintf("%d effective faults, %d are needed", n, want)
@@ -79,7 +81,6 @@ func (w *world) live(length time.Duration) {
 		w.recover()
 	}
 	w.end()
-	w.verify()
 }
 
 // settle founds the cluster and lets the other hosts join.
@@ -277,7 +278,7 @@ func leftovers() string {
 	for _, p := range parts[1:] {
 		head, _, _ := strings.Cut(string(p), "\n")
 		if strings.Contains(head, "synctest bubble "+bubble+"]") || strings.Contains(head, "synctest bubble "+bubble+",") {
-			if !strings.Contains(string(p), "testing/synctest.testingSynctestTest(") {
+			if !strings.Contains(string(p), "testing/synctest.testingSynctestTest(") && !strings.Contains(string(p), "internal/synctest.Run(") {
 				left = append(left, string(p))
 			}
 		}
