@@ -316,8 +316,9 @@ func (c *client) createVM(name string) {
 	if c.rng.IntN(4) > 0 {
 		spec.Network = "net"
 	}
+	labels := map[string]string{"by": c.name, "rack": fmt.Sprint(c.rng.IntN(9)), "role": "web", "zone": "z"}
 	c.writing(write{what: "vm.create", value: name}, c.rng.IntN(5) > 0, func(ctx context.Context, l *life) (answer, error) {
-		d, err := l.peer.Writer().CreateVM(ctx, api.VMCreate{Name: name, Spec: spec})
+		d, err := l.peer.Writer().CreateVM(ctx, api.VMCreate{Name: name, Spec: spec, Labels: labels})
 		return answer{d.ID, d.Command, d.Index, d.Replayed}, err
 	})
 }
