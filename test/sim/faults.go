@@ -319,7 +319,7 @@ func (w *world) trapped(leader *host, followers []*host, reads bool, stop <-chan
 	w.counts["trap client"]++
 	k := uint64(5000 + w.counts["trap client"])
 	w.mu.Unlock()
-	c := w.newClient(fmt.Sprintf("trap%d", k), k, 60*time.Millisecond)
+	c := w.newClient(fmt.Sprintf("trap%d", k), k, 120*time.Millisecond)
 	c.run(stop, func() {
 		id, ok := w.registers.use(c.rng, 1)
 		if !ok {

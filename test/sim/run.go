@@ -50,11 +50,7 @@ func Run(t *testing.T, o Options) (r Report) {
 	if o.Log == nil {
 		o.Log = quietLog()
 	}
-	var w *world
-	synctest.Test(t, func(t *testing.T) {
-		w = newWorld(o.Seed, dir, o.Log)
-		w.live(o.Length)
-	})
+	w := bubble(t, o, dir)
 	w.verify()
 	r = Report{Seed: o.Seed, Length: o.Length, Violations: w.violations, Counts: maps.Clone(w.counts), Trace: w.lines, Summary: w.summary()}
 	hours := o.Length.Hours()
@@ -68,6 +64,22 @@ func Run(t *testing.T, o Options) (r Report) {
 		r.Void = ""
 	}
 	return r
+}
+
+// bubble runs a world. A bubble in which everybody waits for ever is a violation
+// like others, so that its seed and its trace are told.
+func bubble(t *testing.T, o Options, dir string) (w *world) {
+	defer func() {
+		if p := recover(); p != nil && w != nil {
+			stacks := make([]byte, 1<<20)
+			w.violation("%v\n%s", p, stacks[:runtime.Stack(stacks, true)])
+		}
+	}()
+	synctest.Test(t, func(*testing.T) {
+		w = newWorld(o.Seed, dir, o.Log)
+		w.live(o.Length)
+	})
+	return w
 }
 
 // live is the whole life of the world.
@@ -121,7 +133,7 @@ func (w *world) suffer(rng *rand.Rand, length time.Duration) {
 	stop := make(chan struct{})
 	var followers []*follower
 	for k := range 10 {
-		c := w.newClient(fmt.Sprintf("c%d", k), uint64(k), 1500*time.Millisecond)
+		c := w.newClient(fmt.Sprintf("c%d", k), uint64(k), 2500*time.Millisecond)
 		switch {
 		case k < 4:
 			c.run(stop, func() { c.inventory(w.registers) })
