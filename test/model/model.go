@@ -40,7 +40,7 @@ const (
 	createVM    = 2
 	updateVM    = 3
 	actOnVM     = 4
-	beginVM     = 5
+	beginVM     = BeginVM
 	reportVM    = 6
 	buryVM      = 7
 	reassignVM  = 9
@@ -52,6 +52,9 @@ const (
 	replaceNode = 23
 	deleteNode  = 24
 )
+
+// BeginVM is the type of the command with which an owner claims a VM.
+const BeginVM = 5
 
 // Model is the state, as far as it is followed.
 type Model struct {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/orchd/orchd/api"
@@ -177,6 +178,8 @@ func (w *world) begin(f fault, rng *rand.Rand, leader *host) (targets []*host, e
 		return w.guestEnds(pick(rng, up), rng)
 	case "owner away":
 		return w.kill(one(follower()))
+	case "late claim":
+		return w.lateClaim(followers, f.last)
 	case "join":
 		return w.joins(rng)
 	case "leave":
@@ -246,6 +249,28 @@ func (w *world) freezing(targets []*host) ([]*host, func()) {
 		}
 		w.net.change(ways, mend)
 	}
+}
+
+// lateClaim freezes the next of the hosts that is about to claim a VM, for so long
+// that the VM is given to another meanwhile.
+func (w *world) lateClaim(hosts []*host, last time.Duration) ([]*host, func()) {
+	if len(hosts) == 0 {
+		return nil, nil
+	}
+	var once sync.Once
+	for _, h := range hosts {
+		h.mu.Lock()
+		h.ambush = func() {
+			once.Do(func() {
+				_, end := w.freezing([]*host{h})
+				w.count("late claims")
+				w.trace("%s is frozen as it claims a VM", h.name)
+				w.after(last, end)
+			})
+		}
+		h.mu.Unlock()
+	}
+	return hosts, func() {}
 }
 
 func (w *world) split(a, b []*host) ([]*host, func()) {
@@ -380,6 +405,7 @@ func (w *world) joins(rng *rand.Rand) ([]*host, func()) {
 		defer cancel()
 		token, err := w.newToken(ctx, via)
 		if err != nil {
+			w.trace("no token: %v", err)
 			return
 		}
 		for i := range 2 {
@@ -400,6 +426,7 @@ func (w *world) tryToJoin(ctx context.Context, h *host, token string, at *host) 
 		if via := at.running(); via != nil {
 			err = w.join(ctx, h, k, token, via)
 		}
+		w.trace("%s joins through %s: %v", h.name, at.name, err)
 		if err == nil && h.enrolled {
 			w.count("joined")
 			h.start()

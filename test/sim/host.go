@@ -16,6 +16,7 @@ import (
 	"github.com/orchd/orchd/cluster"
 	"github.com/orchd/orchd/cmd/orchd/peer"
 	"github.com/orchd/orchd/fsm"
+	"github.com/orchd/orchd/test/model"
 	"github.com/orchd/orchd/vmm/sim"
 )
 
@@ -35,6 +36,7 @@ type host struct {
 	lives    int
 	thawed   chan struct{} // closed unless the host is frozen
 	frozenAt time.Time
+	ambush   func() // called when the peer is about to claim a VM, once; nil: nobody waits for that
 	offset   time.Duration
 	rate     float64
 }
@@ -205,6 +207,7 @@ func (l *life) serve() error {
 		Cluster:    h.config(l.number, ports, l.rafts),
 		Machine:    l.machine,
 		Replica:    &replica{l.machine, l},
+		Hold:       l.hold,
 		Hypervisor: &hypervisor{driver: h.driver, host: h, life: l.number, all: h.world.machines},
 	}, h.world.log)
 	if err != nil {
@@ -216,6 +219,24 @@ func (l *life) serve() error {
 	err = p.RunParts(l.ctx)
 	l.remember()
 	return errors.Join(err, p.CloseParts())
+}
+
+// hold keeps commands back while the host is frozen. Where a fault waits for this host to claim
+// a VM, the host is frozen at that very moment: what it was about to say comes late.
+func (l *life) hold(ctx context.Context, command []byte) error {
+	h := l.host
+	h.mu.Lock()
+	ambush := h.ambush
+	h.mu.Unlock()
+	if ambush != nil {
+		if c, err := model.Decode(command); err == nil && c.Type == model.BeginVM {
+			h.mu.Lock()
+			h.ambush = nil
+			h.mu.Unlock()
+			ambush()
+		}
+	}
+	return h.thaw(ctx)
 }
 
 // remember keeps whom this peer knew, as known.json does.

@@ -88,12 +88,16 @@ func (n *network) open(w way) (yes bool, changed <-chan struct{}) {
 	return c == nil || c.cuts == 0, n.changed
 }
 
+// dialTime is how long a connection is tried for, where the caller has more patience.
+const dialTime = 30 * time.Second
+
+var errLost = errors.New("the message was lost")
+
 // hop is a message on its way: it returns when it is there, or with an error.
 func (n *network) hop(ctx context.Context, w way) error {
 	delay, lost := n.draw(w)
 	if lost {
-		<-ctx.Done()
-		return ctx.Err()
+		return errLost
 	}
 	t := time.NewTimer(delay)
 	defer t.Stop()
@@ -214,7 +218,14 @@ func (n *network) dial(ctx context.Context, from, address string) (net.Conn, err
 	if err != nil {
 		return nil, err
 	}
-	if err := n.hop(ctx, way{from, to}); err != nil {
+	ctx, cancel := context.WithTimeout(ctx, dialTime)
+	defer cancel()
+	for err = errLost; errors.Is(err, errLost); { // what is lost is sent again
+		if err = n.hop(ctx, way{from, to}); errors.Is(err, errLost) {
+			time.Sleep(time.Second)
+		}
+	}
+	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", address, err)
 	}
 	n.mu.Lock()

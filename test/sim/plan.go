@@ -48,9 +48,10 @@ var kinds = []struct {
 	{"hypervisor slow", 2, 2 * time.Second, 15 * time.Second},
 	{"host reboots", 2, time.Second, 10 * time.Second},
 	{"guest ends", 3, 100 * time.Millisecond, time.Second},
-	{"owner away", 3, 32 * time.Second, 45 * time.Second},
-	{"join", 1, 2 * time.Second, 5 * time.Second},
-	{"leave", 1, 2 * time.Second, 5 * time.Second},
+	{"owner away", 2, 32 * time.Second, 45 * time.Second},
+	{"late claim", 6, 32 * time.Second, 42 * time.Second},
+	{"join", 3, 2 * time.Second, 5 * time.Second},
+	{"leave", 2, 2 * time.Second, 5 * time.Second},
 	{"voters", 1, time.Second, 2 * time.Second},
 }
 

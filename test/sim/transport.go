@@ -141,12 +141,12 @@ func send[Answer any](t *transport, id raft.ServerID, limit time.Duration, quest
 		return err
 	}
 	if to == nil {
-		if err := t.at.net.hop(ctx, way{t.host.name, t.host.world.hostOf(string(id))}); err != nil {
+		if err := t.hop(ctx, way{t.host.name, t.host.world.hostOf(string(id))}); err != nil {
 			return err
 		}
 		return fmt.Errorf("peer %s: connection refused", id)
 	}
-	if err := t.at.net.hop(ctx, way{t.host.name, to.host.name}); err != nil {
+	if err := t.hop(ctx, way{t.host.name, to.host.name}); err != nil {
 		return err
 	}
 	if err := to.host.thaw(ctx); err != nil {
@@ -177,6 +177,16 @@ func send[Answer any](t *transport, id raft.ServerID, limit time.Duration, quest
 	}
 }
 
+// hop is the way of one message. One that is lost is missed for the rest of the call.
+func (t *transport) hop(ctx context.Context, w way) error {
+	err := t.at.net.hop(ctx, w)
+	if errors.Is(err, errLost) {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return err
+}
+
 // back is the way of an answer: a frozen host sends and hears nothing.
 func (t *transport) back(ctx context.Context, from *transport) error {
 	if err := from.host.thaw(ctx); err != nil {
@@ -185,7 +195,7 @@ func (t *transport) back(ctx context.Context, from *transport) error {
 	if from.ctx.Err() != nil {
 		return errReset
 	}
-	if err := t.at.net.hop(ctx, way{from.host.name, t.host.name}); err != nil {
+	if err := t.hop(ctx, way{from.host.name, t.host.name}); err != nil {
 		return err
 	}
 	return t.host.thaw(ctx)

@@ -182,8 +182,8 @@ func draw(rng *rand.Rand) shape {
 	s := shape{
 		hosts: pick(rng, []int{3, 3, 3, 3, 5, 4}), voters: pick(rng, []int{3, 3, 3, 5, 1}),
 		profile:   pick(rng, []string{"lan", "wan"}),
-		threshold: uint64(100 + rng.IntN(300)), trailing: uint64(20 + rng.IntN(100)),
-		interval: time.Duration(5+rng.IntN(10)) * time.Second,
+		threshold: uint64(40 + rng.IntN(160)), trailing: uint64(4 + rng.IntN(40)),
+		interval: time.Duration(3+rng.IntN(6)) * time.Second,
 		spread:   time.Duration(rng.IntN(20)) * time.Second,
 		vcpus:    int64(8 + rng.IntN(8)),
 	}

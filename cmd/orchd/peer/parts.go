@@ -20,6 +20,22 @@ type Parts struct {
 	Machine    *fsm.Machine
 	Replica    cluster.Machine // what the log is applied to: Machine, or something around it
 	Hypervisor vmm.Hypervisor
+	// Hold is called before each command is proposed: a process that is paused may be paused there.
+	Hold func(ctx context.Context, command []byte) error
+}
+
+// held proposes commands once hold lets them.
+type held struct {
+	*Peer
+	hold func(ctx context.Context, command []byte) error
+}
+
+// Propose carries a command to the leader.
+func (h held) Propose(ctx context.Context, command []byte) ([]byte, error) {
+	if err := h.hold(ctx, command); err != nil {
+		return nil, err
+	}
+	return h.Peer.Propose(ctx, command)
 }
 
 // Assemble opens the replicated part and the host of a peer, and nothing that
@@ -29,7 +45,7 @@ func Assemble(ctx context.Context, parts Parts, log *slog.Logger) (*Peer, error)
 	identity := parts.Cluster.Identity
 	p := &Peer{cfg: parts.Config.withDefaults(), log: log.With("self", identity.Name), identity: identity, machine: parts.Machine,
 		addresses: parts.Cluster.Advertise, opened: make(chan struct{}), left: make(chan struct{})}
-	p.writer = fsm.NewWriter(p, p, p)
+	p.writer = fsm.NewWriter(held{p, parts.Hold}, p, p)
 	c := parts.Cluster
 	c.PeerHandler, c.Report, c.VotersWanted = p.channel(), p.say, p.votersWanted
 	node, err := cluster.Open(ctx, c, parts.Replica, roster{p.machine}, p.log)
