@@ -408,10 +408,12 @@ func (w *world) joins(rng *rand.Rand) ([]*host, func()) {
 			w.trace("no token: %v", err)
 			return
 		}
+		var both sync.WaitGroup
 		for i := range 2 {
 			h := w.addHost()
-			w.work.Go(func() { w.tryToJoin(ctx, h, token, up[i%len(up)]) })
+			both.Go(func() { w.tryToJoin(ctx, h, token, up[i%len(up)]) })
 		}
+		both.Wait()
 	})
 	return up[:1], func() {}
 }

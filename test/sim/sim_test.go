@@ -78,7 +78,7 @@ func startSeed(t *testing.T) uint64 {
 func judge(t *testing.T, r Report) {
 	t.Helper()
 	t.Logf("seed %d:%s", r.Seed, r.Summary)
-	if len(r.Violations) == 0 && r.Void == "" {
+	if len(r.Violations) == 0 && r.Void == "" && os.Getenv("SIM_TRACE") == "" {
 		return
 	}
 	dir := cmp.Or(os.Getenv("SIM_ARTIFACTS"), t.ArtifactDir())

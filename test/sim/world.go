@@ -182,7 +182,7 @@ func draw(rng *rand.Rand) shape {
 	s := shape{
 		hosts: pick(rng, []int{3, 3, 3, 3, 5, 4}), voters: pick(rng, []int{3, 3, 3, 5, 1}),
 		profile:   pick(rng, []string{"lan", "wan"}),
-		threshold: uint64(40 + rng.IntN(160)), trailing: uint64(4 + rng.IntN(40)),
+		threshold: uint64(20 + rng.IntN(80)), trailing: uint64(4 + rng.IntN(40)),
 		interval: time.Duration(3+rng.IntN(6)) * time.Second,
 		spread:   time.Duration(rng.IntN(20)) * time.Second,
 		vcpus:    int64(8 + rng.IntN(8)),
