@@ -75,7 +75,7 @@ func planned(rng *rand.Rand, length time.Duration) (plan []fault) {
 				break
 			}
 		}
-		at += time.Duration(rng.Int64N(int64(10 * time.Second)))
+		at += time.Duration(rng.Int64N(int64(8 * time.Second)))
 		if at%stretch > stretch-quiet {
 			at += quiet
 		}
