@@ -378,7 +378,7 @@ func (s *sink) Close() error {
 		d.snapshots = append(d.snapshots, s.kept)
 		slices.SortStableFunc(d.snapshots, func(a, b *kept) int { return int(int64(a.meta.Index) - int64(b.meta.Index)) })
 		if extra := len(d.snapshots) - keptSnapshots; extra > 0 {
-			d.snapshots = slices.Delete(d.snapshots, 0, extra)
+			d.snapshots = slices.Delete(d.snapshots, 0, extra) // what was unpacked goes with the test's folder
 		}
 	})
 	if err == nil {

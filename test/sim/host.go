@@ -311,5 +311,5 @@ func (r *replica) ApplyAll(index uint64, at time.Time, commands [][]byte) []any 
 	return answers
 }
 
-// quietLog drops everything; with a writer it keeps it.
+// quietLog drops everything.
 func quietLog() *slog.Logger { return slog.New(slog.DiscardHandler) }

@@ -15,13 +15,12 @@ type machines struct {
 	world *world
 
 	mu    sync.Mutex
-	on    map[string]string          // VM to the host that runs it
 	holds map[string]map[string]bool // address to the VMs whose domains have it
 	has   map[string][]string        // VM's domain on a host ("vm host") to its addresses
 }
 
 func newMachines(w *world) *machines {
-	return &machines{world: w, on: map[string]string{}, holds: map[string]map[string]bool{}, has: map[string][]string{}}
+	return &machines{world: w, holds: map[string]map[string]bool{}, has: map[string][]string{}}
 }
 
 // driver is embedded under a name that is none of its methods.

@@ -357,10 +357,6 @@ type deadline struct {
 	reset  chan struct{}
 }
 
-func newDeadline() *deadline {
-	return &deadline{passed: make(chan struct{}), reset: make(chan struct{})}
-}
-
 func (d *deadline) set(t time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
