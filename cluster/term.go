@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -120,12 +121,14 @@ func (n *Node) leads() (term uint64, yes bool) {
 func (n *Node) lead() {
 	for n.ctx.Err() == nil {
 		turned := n.turn.wait()
+		var again <-chan time.Time
 		if term, yes := n.leads(); yes {
 			n.reign(term)
-			continue
+			again = time.After(retryPause) // raft refuses the barrier at once while it hands leadership over
 		}
 		select {
 		case <-turned:
+		case <-again:
 		case <-n.ctx.Done():
 		}
 	}

@@ -1,0 +1,68 @@
+package sim
+
+import (
+	"bytes"
+	"sync"
+	"time"
+)
+
+// entry is an entry of the log as a peer has applied it.
+type entry struct {
+	index    uint64
+	at       time.Time
+	commands [][]byte
+	answers  []any
+	hash     string // of the state behind it
+}
+
+// journal is what was applied, by any peer: the log as it was committed.
+type journal struct {
+	world *world
+
+	mu      sync.Mutex
+	entries map[uint64]*entry
+	last    uint64
+}
+
+func newJournal(w *world) *journal { return &journal{world: w, entries: map[uint64]*entry{}} }
+
+// applied takes note of an entry, and compares it with what others made of it.
+func (j *journal) applied(by *host, e entry) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	first, known := j.entries[e.index]
+	if !known {
+		j.entries[e.index] = &e
+		j.last = max(j.last, e.index)
+		return
+	}
+	same := len(first.commands) == len(e.commands) && first.at.Equal(e.at)
+	for i := 0; same && i < len(e.commands); i++ {
+		same = bytes.Equal(first.commands[i], e.commands[i])
+	}
+	if !same {
+		j.world.violation("%s applied another entry %d than a peer before it", by.name, e.index)
+	} else if first.hash != e.hash {
+		j.world.violation("%s has the state hash %s at index %d, another peer %s", by.name, e.hash, e.index, first.hash)
+	}
+}
+
+// ordered are the entries by index.
+func (j *journal) ordered() []*entry {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	var all []*entry
+	for i := uint64(0); i <= j.last; i++ {
+		if e, ok := j.entries[i]; ok {
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
+// has tells whether a peer has applied the entry at an index.
+func (j *journal) has(index uint64) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.entries[index] != nil
+}

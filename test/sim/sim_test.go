@@ -1,0 +1,141 @@
+package sim
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestMain lets the garbage wait: the worlds are small, and to collect it took a
+// quarter of the time.
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(800)
+	os.Exit(m.Run())
+}
+
+// longest is how long one cluster lives at most: what it remembers makes it slower.
+const longest = 30 * time.Minute
+
+// TestSim runs clusters in virtual time: HOURS of it in all, with SEED, which
+// changes with the commit unless it is given.
+func TestSim(t *testing.T) {
+	seed := startSeed(t)
+	hours := 0.25
+	if text := os.Getenv("HOURS"); text != "" {
+		var err error
+		if hours, err = strconv.ParseFloat(text, 64); err != nil {
+			t.Fatalf("HOURS=%s: %v", text, err)
+		}
+	}
+	t.Logf("SEED=%d HOURS=%g", seed, hours)
+	began, all := time.Now(), time.Duration(hours*float64(time.Hour))
+	runs := max(2, int((all+longest-1)/longest)) // one for each of two cores, at least
+	length := (all / time.Duration(runs)).Round(time.Second)
+	reports := make(chan Report, runs)
+	t.Run("runs", func(t *testing.T) {
+		for k := range runs {
+			sub := seed + uint64(k)
+			t.Run(fmt.Sprint(sub), func(t *testing.T) {
+				t.Parallel()
+				r := Run(t, Options{Seed: sub, Length: length, MayBeVoid: length < longest/2}) // short ones count together
+				reports <- r
+				judge(t, r)
+			})
+		}
+	})
+	close(reports)
+	sum(t, reports, time.Since(began))
+}
+
+// startSeed is $SEED, or a number made of the commit.
+func startSeed(t *testing.T) uint64 {
+	if text := os.Getenv("SEED"); text != "" {
+		seed, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			t.Fatalf("SEED=%s: %v", text, err)
+		}
+		return seed
+	}
+	commit, err := exec.Command("git", "rev-parse", "HEAD").Output()
+	if err != nil {
+		commit = []byte("no repository") // a copy without one: any seed will do
+	}
+	h := sha256.Sum256(commit)
+	return uint64(binary.BigEndian.Uint32(h[:]))
+}
+
+// judge fails the test for what a run has found, and keeps its trace.
+func judge(t *testing.T, r Report) {
+	t.Helper()
+	t.Logf("seed %d:%s", r.Seed, r.Summary)
+	if len(r.Violations) == 0 && r.Void == "" && os.Getenv("SIM_TRACE") == "" {
+		return
+	}
+	dir := cmp.Or(os.Getenv("SIM_ARTIFACTS"), t.ArtifactDir())
+	path := filepath.Join(dir, fmt.Sprintf("sim-%d.trace", r.Seed))
+	if err := os.WriteFile(path, []byte(strings.Join(r.Trace, "\n")+"\n"), 0o644); err != nil {
+		t.Errorf("the trace was not kept: %v", err)
+	}
+	for i, v := range r.Violations {
+		if i == 10 {
+			t.Errorf("and %d more", len(r.Violations)-i)
+			break
+		}
+		t.Error(v)
+	}
+	if r.Void != "" {
+		t.Errorf("the run is void: %s", r.Void)
+	}
+	t.Errorf("trace: %s; again: SEED=%d HOURS=%.4f go test ./test/sim -run TestAgain -count=1", path, r.Seed, r.Length.Hours())
+}
+
+// TestAgain runs one seed for HOURS as one run, TIMES times over.
+func TestAgain(t *testing.T) {
+	if os.Getenv("TIMES") == "" && os.Getenv("SEED") == "" {
+		return // TestSim runs
+	}
+	seed := startSeed(t)
+	hours, err := strconv.ParseFloat(cmp.Or(os.Getenv("HOURS"), "0.1"), 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	times, err := strconv.Atoi(cmp.Or(os.Getenv("TIMES"), "1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range times {
+		judge(t, Run(t, Options{Seed: seed, Length: time.Duration(hours * float64(time.Hour)), MayBeVoid: true}))
+	}
+}
+
+func sum(t *testing.T, reports <-chan Report, took time.Duration) {
+	all, n := map[string]int{}, 0
+	var length time.Duration
+	for r := range reports {
+		n++
+		length += r.Length
+		for name, k := range r.Counts {
+			all[name] += k
+		}
+	}
+	if need := length.Hours(); float64(all["effective"]) < need*faultsAnHour || float64(all["acknowledged"]) < need*writesAnHour {
+		t.Errorf("the runs are void: an hour counts with %d effective faults and %d acknowledged writes", faultsAnHour, writesAnHour)
+	}
+	var faults []string
+	for _, k := range kinds {
+		faults = append(faults, fmt.Sprintf("%s %d", k.name, all["fault "+k.name]))
+	}
+	fmt.Printf("sim: %d runs, %.2f virtual hours, %d effective faults (%s), %d acknowledged writes, %d reads, %d unknown outcomes, %.0f x real time on %d cores\n",
+		n, length.Hours(), all["effective"], strings.Join(faults, ", "), all["acknowledged"], all["reads"]+all["lists"], all["unknown"],
+		length.Seconds()/took.Seconds(), runtime.GOMAXPROCS(0))
+}
