@@ -192,7 +192,7 @@ func FuzzRaftPort(f *testing.F) {
 		f.Fatal(err)
 	}
 	keyPEM, _ := ca.MarshalKey(key)
-	credentials, roots, err := Identity{CA: authority.PEM(), Certificate: cert, Key: keyPEM}.credentials()
+	papers, err := newPapers(Identity{CA: authority.PEM(), Certificate: cert, Key: keyPEM}, "")
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -202,7 +202,7 @@ func FuzzRaftPort(f *testing.F) {
 	}
 	cfg := DefaultConfig()
 	cfg.Ports = &Ports{Raft: listener}
-	h := newHall(&door{authority.ClusterID, credentials, roots, newBook(nil), time.Now}, cfg, slog.New(slog.DiscardHandler))
+	h := newHall(&door{authority.ClusterID, papers, newBook(nil)}, cfg, slog.New(slog.DiscardHandler))
 	f.Cleanup(func() { h.close() })
 	f.Add([]byte("GET / HTTP/1.1\r\n\r\n"))
 	f.Add([]byte{0x16, 3, 1, 0, 5, 1, 0, 0, 1, 3})

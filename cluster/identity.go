@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/google/renameio/v2"
 
@@ -130,14 +130,11 @@ func LoadIdentity(dataDir string) (Identity, error) {
 // check tells whether certificate, key and authority still belong together. That the
 // certificate is out of date is for others to say.
 func (i Identity) check(dataDir string) error {
-	cert, err := tls.X509KeyPair(i.Certificate, i.Key)
+	own, err := i.credentials()
 	if err != nil {
 		return altered(filepath.Join(dataDir, "tls"), err.Error())
 	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(i.CA)
-	_, err = cert.Leaf.Verify(x509.VerifyOptions{Roots: roots, CurrentTime: cert.Leaf.NotBefore.Add(time.Second), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
-	if _, unknown := errors.AsType[x509.UnknownAuthorityError](err); unknown {
+	if err := ca.Signed(own.cert.Leaf, own.authorities, x509.ExtKeyUsageClientAuth); err != nil {
 		return altered(certFile(dataDir), err.Error())
 	}
 	return nil
