@@ -306,7 +306,7 @@ type NewKey struct {
 
 // StartRotation begins to replace a key.
 func (w *Writer) StartRotation(ctx context.Context, k NewKey) (Done[Rotation], error) {
-	return propose[Rotation](ctx, w, startRotation, rotationStart{k.Kind, k.Key, k.Wrapped, k.Certificate, k.Bridges, k.Hurry})
+	return propose[Rotation](ctx, w, startRotation, rotationStart(k))
 }
 
 // ReportRotation says that the peer that asks has done the step that rot is at.

@@ -5,6 +5,7 @@ package planted
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"sync/atomic"
 )
@@ -49,3 +50,6 @@ func Plant(b Bug) {
 	}
 	planted.Store(&b)
 }
+
+// known tells whether a name is that of a bug.
+func known(b Bug) bool { return slices.Contains(Bugs(), b) }

@@ -16,8 +16,6 @@
 // still changes what the product does.
 package planted
 
-import "slices"
-
 // Bug is one of the bugs, by name.
 type Bug string
 
@@ -63,6 +61,3 @@ const Variable = "ORCHD_PLANTED"
 // one that knows no higher behaviour level than that. It is no bug: tests of mixed
 // releases need a program that knows less.
 const LevelVariable = "ORCHD_PLANTED_LEVEL"
-
-// known tells whether a name is that of a bug.
-func known(b Bug) bool { return slices.Contains(Bugs(), b) }

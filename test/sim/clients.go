@@ -186,7 +186,6 @@ func (c *client) note(w write, a answer, err error, unsentAtAll bool) outcome {
 type registers struct {
 	mu   sync.Mutex
 	list []*register
-	made int
 }
 
 type register struct {

@@ -13,7 +13,6 @@ type history struct {
 	mu     sync.Mutex
 	writes []write
 	reads  []read
-	keys   map[string]string // Idempotency-Key to the object that was answered
 }
 
 // write is one request to change something, with all of its sendings.

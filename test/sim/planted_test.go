@@ -18,9 +18,9 @@ const mostSeeds = 50
 // plantedLength is how long each of those runs lasts.
 const plantedLength = 3 * time.Minute
 
-// TestPlantedBugsAreFound plants each bug that a simulated cluster must notice, and
+// TestPlantedBugs plants each bug that a simulated cluster must notice, and
 // runs one seed after the other until something does not hold.
-func TestPlantedBugsAreFound(t *testing.T) {
+func TestPlantedBugs(t *testing.T) {
 	first := uint64(1)
 	if text := os.Getenv("SEED"); text != "" {
 		var err error
@@ -40,7 +40,7 @@ func TestPlantedBugsAreFound(t *testing.T) {
 					found = Run(t, Options{Seed: first + k, Length: plantedLength, MayBeVoid: true})
 				})
 				if len(found.Violations) > 0 {
-					fmt.Printf("planted: %s found by seed %d, the %d. of %s, after %s: %.300s\n",
+					fmt.Printf("result: planted: %s found by seed %d, the %d. of %s, after %s: %.300s\n",
 						bug, first+k, k+1, plantedLength, time.Since(began).Round(time.Second/10), found.Violations[0])
 					return
 				}

@@ -135,7 +135,7 @@ func sum(t *testing.T, reports <-chan Report, took time.Duration) {
 	for _, k := range kinds {
 		faults = append(faults, fmt.Sprintf("%s %d", k.name, all["fault "+k.name]))
 	}
-	fmt.Printf("sim: %d runs, %.2f virtual hours, %d effective faults (%s), %d acknowledged writes, %d reads, %d unknown outcomes, %.0f x real time on %d cores\n",
+	fmt.Printf("result: sim: %d runs, %.2f virtual hours, %d effective faults (%s), %d acknowledged writes, %d reads, %d unknown outcomes, %.0f x real time on %d cores\n",
 		n, length.Hours(), all["effective"], strings.Join(faults, ", "), all["acknowledged"], all["reads"]+all["lists"], all["unknown"],
 		length.Seconds()/took.Seconds(), runtime.GOMAXPROCS(0))
 }

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -51,7 +50,6 @@ type world struct {
 	counts     map[string]int
 	lines      []string
 	violations []string
-	healed     atomic.Bool
 }
 
 // maxLines bounds the trace that is kept.
