@@ -25,8 +25,7 @@ demo: deps build bin/parquet_reader ## three peers, a guest that boots, a dead l
 	exec bin/demo
 
 .PHONY: test
-test: deps build sql bin/parquet_reader lint ## everything that CI checks: lint, then all tests, with real guests if this is root
-	go build -o bin/summary ./test/summary
+test: deps build sql bin/parquet_reader bin/summary lint ## everything that CI checks: lint, then all tests, with real guests if this is root
 	[ $$(id -u) -ne 0 ] || test/guest/make-debian.sh .cache/guest/debian >/dev/null 2>&1 & # a minute or two, the first time: who needs it waits for it
 	{ failed=0; go test -p 4 -json -count=1 -timeout 25m $$(go list ./... | grep -v /test/chaos) || failed=1; $(SQL) go test -json -count=1 ./... || failed=1; exit $$failed; } | bin/summary # -p 4: the long ones mostly wait
 
@@ -34,10 +33,44 @@ test: deps build sql bin/parquet_reader lint ## everything that CI checks: lint,
 soak: deps build ## 500 creates and deletes while libvirtd, QEMU and orchd are killed and disks run full: some 40 minutes
 	ORCHD_SOAK=500 go test -count=1 -v -timeout 3h -run '^TestManyLives$$' ./test/story
 
-.PHONY: race
-race: build sql ## the tests of one process, with the race detector
+# make sim SEED=7 HOURS=2: the seed is one of the commit unless it is given.
+sim:   export HOURS        ?= 24
+chaos: export MINUTES      ?= 8
+crash: export CRASH_POINTS ?= 500
+FUZZ_TIME ?= 8s
+PROOF := go test -json -count=1 -timeout 3h
+
+.PHONY: prove
+prove: ## what takes longer than a test: all of the six below, one after the other (45 minutes)
+	for proof in race sim chaos crash planted fuzz; do $(MAKE) $$proof; done
+
+.PHONY: sim
+sim: bin/summary ## HOURS=24 of clusters in virtual time, with faults by SEED, against a model and a checker
+	$(PROOF) -run '^(TestSim|TestRegress)$$' ./test/sim | bin/summary
+
+.PHONY: chaos
+chaos: deps build bin/summary ## MINUTES=8 of real processes that are killed, cut, stopped and starved by SEED, while clients work (as root)
+	$(PROOF) ./test/chaos | bin/summary
+
+.PHONY: crash
+crash: build bin/summary ## a peer's power lost at CRASH_POINTS=500 operations of its disk, bytes flipped, disks that hang, fail and fill up (as root)
+	$(PROOF) ./test/crash | bin/summary
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZ_TIME=8s
+	go run ./test/fuzz -time $(FUZZ_TIME)
+
+.PHONY: planted
+planted: bin/summary ## twelve bugs are planted, one after the other: each must be found
+	$(PROOF) -tags planted -run '^TestPlanted' ./api ./fsm ./cluster ./snapshot ./api/server ./test/sim ./test/crash | bin/summary
+
+.PHONY: bin/summary
+bin/summary:
 	go build -o bin/summary ./test/summary
-	CGO_ENABLED=1 go test -json -count=1 -race -timeout 20m $$(go list ./... | grep -v -e /test/story -e /test/lab) | bin/summary
+
+.PHONY: race
+race: build sql bin/summary ## the tests of one process, with the race detector
+	CGO_ENABLED=1 go test -json -count=1 -race -timeout 40m $$(go list ./... | grep -v -e /test/story -e /test/lab -e /test/chaos -e /test/crash -e /test/sim -e /test/demo) | bin/summary
 
 .PHONY: bench
 bench: build ## creates per second, and how long a dead leader is missed (figures: docs/benchmarks.md)

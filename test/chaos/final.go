@@ -57,7 +57,7 @@ func (r *run) finish() {
 	r.wrong(r.void(s))
 	line := r.summary(s)
 	r.say("%s", line)
-	r.t.Log(line)
+	fmt.Println("result: " + line)
 	if len(r.errs) > 0 {
 		r.t.Error(errors.Join(r.errs...))
 	}

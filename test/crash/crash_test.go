@@ -77,7 +77,7 @@ func TestPowerLoss(t *testing.T) {
 		all.Go(func() { lose(t, l, seed, ks[w*len(ks)/workers:(w+1)*len(ks)/workers]) })
 	}
 	all.Wait()
-	t.Logf("%d points in %v, %.0f/s", n, time.Since(began).Round(time.Millisecond), float64(n)/time.Since(began).Seconds())
+	fmt.Printf("result: crash: %d points of %d operations in %v, %.0f/s\n", n, len(l.Trace), time.Since(began).Round(time.Millisecond), float64(n)/time.Since(began).Seconds())
 }
 
 // lose goes through some points, which are in order.
