@@ -130,8 +130,8 @@ func TestHistorySkips(t *testing.T) {
 	if err := errors.Join(h.Skip(105), h.Skip(120), h.Skip(130)); err != nil {
 		t.Fatal(err)
 	}
-	if h.Durable() != 100 {
-		t.Errorf("got durable %d before a flush, want 100", h.Durable())
+	if d := h.Durable(); d < 100 || d > 110 { // a skip asks for a flush, which comes when it comes
+		t.Errorf("got durable %d, want at least what was skipped at first and at most what was appended before the next gap", d)
 	}
 	appendRange(t, h, Range{131, 140})
 	for range 2 {

@@ -25,6 +25,7 @@ func (s *Server) join(ctx context.Context, in *joinInput) (*Reply[api.JoinAnswer
 	if err != nil {
 		return nil, err
 	}
+	answer.GossipKeys = filled(answer.GossipKeys)
 	return &Reply[api.JoinAnswer]{Status: http.StatusOK, Body: answer}, nil
 }
 

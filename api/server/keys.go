@@ -12,7 +12,9 @@ func (s *Server) showKeys(ctx context.Context, _ *struct{}) (*Reply[api.Keys], e
 	if err != nil {
 		return nil, err
 	}
-	return &Reply[api.Keys]{Status: http.StatusOK, Body: keys}, nil
+	return &Reply[api.Keys]{Status: http.StatusOK, Body: api.Keys{
+		Authorities: filled(keys.Authorities), Certificates: filled(keys.Certificates), Keys: filled(keys.Keys), Rotations: filled(keys.Rotations),
+	}}, nil
 }
 
 type rotateKeyInput struct {

@@ -45,6 +45,14 @@ func pageOf[T any](p Paging, rows iter.Seq[T], key func(T) string, keep func(T) 
 	return page
 }
 
+// filled is a list that is an array in JSON, also when there is nothing in it.
+func filled[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
+
 // ListInput is a list without filters.
 type ListInput struct {
 	Freshness

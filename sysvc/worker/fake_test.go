@@ -9,29 +9,37 @@ import (
 	"time"
 )
 
+// silence never ends. A child in which nothing at all could happen any more would be
+// ended by Go's own runtime.
+func silence() {
+	for {
+		time.Sleep(time.Hour)
+	}
+}
+
 // fakes are children that do not keep to the protocol, each from when it has been asked.
 var fakes = map[string]func(c *child, said toChild){
-	"silent":  func(*child, toChild) { select {} },
+	"silent":  func(*child, toChild) { silence() },
 	"gone":    func(*child, toChild) { os.Exit(7) },
 	"garbage": func(*child, toChild) { flood([]byte("\x00\x00\x00\x10this is no frame")) },
 	"huge":    func(*child, toChild) { flood([]byte("\xff\xff\xff\xffxxxx")) },
 	"half":    func(*child, toChild) { os.Stdout.Write([]byte{0, 0, 1}); os.Exit(0) },
 	"deep":    func(*child, toChild) { flood(append([]byte{0, 0, 0xff, 0xff}, strings.Repeat("\x81", 0xffff)...)) },
 	"long":    func(*child, toChild) { flood([]byte("\x00\x00\x00\x09\x9b\x7f\xff\xff\xff\xff\xff\xff\xff")) },
-	"nothing": func(c *child, _ toChild) { c.say(fromChild{}); select {} },
-	"left":    func(c *child, _ toChild) { c.say(fromChild{Left: true}); select {} },
-	"no json": func(c *child, _ toChild) { c.say(fromChild{Done: &done{Result: json.RawMessage("{")}}); select {} },
+	"nothing": func(c *child, _ toChild) { c.say(fromChild{}); silence() },
+	"left":    func(c *child, _ toChild) { c.say(fromChild{Left: true}); silence() },
+	"no json": func(c *child, _ toChild) { c.say(fromChild{Done: &done{Result: json.RawMessage("{")}}); silence() },
 	"inside": func(c *child, _ toChild) {
 		c.enter("svc", "f")
 		c.say(fromChild{Done: &done{Result: json.RawMessage("1")}})
-		select {}
+		silence()
 	},
-	"args": func(c *child, _ toChild) { c.host("kv.get", json.RawMessage("not json")); select {} },
+	"args": func(c *child, _ toChild) { c.host("kv.get", json.RawMessage("not json")); silence() },
 	"two results": func(c *child, _ toChild) {
 		c.say(fromChild{Done: &done{Result: json.RawMessage(`"first"`)}})
 		c.say(fromChild{Done: &done{Result: json.RawMessage(`"second"`)}})
 		c.hear()
-		select {}
+		silence()
 	},
 }
 

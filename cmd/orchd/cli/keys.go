@@ -18,8 +18,7 @@ func (a *App) keys() *cobra.Command {
 	return a.group("keys", "Keys and certificates of the cluster: look at them, replace them, keep a copy", `
 orchd keys status
 orchd keys rotate gossip
-orchd keys export --passphrase-file passphrase --file keys.age
-orchd keys export --verify keys.age --passphrase-file passphrase`,
+orchd keys export --passphrase-file passphrase --file keys.age`,
 		a.keysStatus(), a.keysRotate(), a.keysExport())
 }
 
