@@ -55,11 +55,11 @@ func recordRead(t *testing.T, r Reader) recordedRead {
 // to the byte what a read of that moment gave; so does nothing, with all changes.
 func TestOverlayGivesRecordedReads(t *testing.T) {
 	differ := map[string]int{}
-	for seed := range uint64(10) {
+	for seed := range uint64(16) {
 		s, out := newScribe(seed), &stream{}
 		s.m.KeepChanges(0)
 		reads := []recordedRead{{0, map[string][]byte{}}}
-		for range 450 {
+		for range 550 {
 			if s.next(t); s.rng.IntN(60) == 0 {
 				reads = append(reads, recordRead(t, s.m.Read()))
 			}

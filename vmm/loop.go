@@ -36,6 +36,10 @@ type Loop struct {
 	asked time.Time      // when it was asked again; zero when it has answered
 }
 
+// NotAsked is the error of a host's report until its hypervisor has been asked for the
+// first time: nothing is known of it, good or bad.
+const NotAsked = "not asked yet"
+
 // New makes a loop; Run makes it work.
 func New(cfg Config, hv Hypervisor, records Records, log *slog.Logger) *Loop {
 	cfg = cfg.orDefaults()
@@ -50,7 +54,7 @@ func New(cfg Config, hv Hypervisor, records Records, log *slog.Logger) *Loop {
 		mem:     newMemory(cfg, busy),
 		busy:    busy,
 		guests:  newGuests(),
-		host:    api.HostReport{Driver: hv.Driver(), Error: "not asked yet"},
+		host:    api.HostReport{Driver: hv.Driver(), Error: NotAsked},
 	}
 }
 

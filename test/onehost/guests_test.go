@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -170,7 +171,8 @@ func TestImageTravels(t *testing.T) {
 	want.Spec.Image, want.Spec.Placement.Peer = "raw", "h3"
 	vm, err := client.CreateVM(t.Context(), want, api.WithWait(20*time.Second))
 	if err != nil || vm.Status.State != api.VMRunning {
-		t.Fatalf("the VM is %s (%s), %v", vm.Status.State, vm.Status.Reason, err)
+		refused, _ := errors.AsType[*api.Error](err)
+		t.Fatalf("the VM is %s (%s), %v: %+v", vm.Status.State, vm.Status.Reason, err, refused)
 	}
 	lab.Eventually(t, 10*time.Second, func() error {
 		view, err := client.ImageView(t.Context(), "raw")

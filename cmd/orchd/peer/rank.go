@@ -9,6 +9,7 @@ import (
 	"github.com/orchd/orchd/api"
 	"github.com/orchd/orchd/cluster"
 	"github.com/orchd/orchd/fsm"
+	"github.com/orchd/orchd/vmm"
 )
 
 // silentAfter is how long a peer may say nothing before it counts as silent: no
@@ -71,7 +72,7 @@ func (p *Peer) standing(host api.Peer, heard map[string]time.Time) (api.HostStat
 		return api.NoResponseFromHost, silence(heard[host.ID], since)
 	}
 	word, said := p.lastWord(host.ID)
-	if !said {
+	if !said || word.Error == vmm.NotAsked { // it has just started: its row tells what it had
 		return "", ""
 	}
 	return judge(word)
