@@ -41,10 +41,18 @@ func (d *Driver) look(rpc *golibvirt.Libvirt, one domainState, l *vmm.Listing) e
 		return nil
 	}
 	power, cause := powerOf(one.state, one.reason)
+	if power == vmm.Off && one.dom.ID != noID {
+		power, cause = vmm.Paused, vmm.Unknown
+	}
 	l.Domains = append(l.Domains, vmm.Domain{UUID: id, Name: one.dom.Name, Mark: m.mark,
 		Power: power, Cause: cause, Paused: pauseOf(one.state, one.reason)})
 	return nil
 }
+
+// noID is libvirt's id of a domain that has no QEMU. A guest that panicked is
+// crashed in libvirt's books before its QEMU is gone, which a host of somebody
+// else's making may even have libvirt keep: it is off when it has ended.
+const noID = -1
 
 func pauseOf(state golibvirt.DomainState, reason int32) vmm.PauseCause {
 	if state == golibvirt.DomainPaused && golibvirt.DomainPausedReason(reason) == golibvirt.DomainPausedIoerror {
