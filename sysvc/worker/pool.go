@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -276,5 +277,5 @@ func (p *Pool) why(ctx context.Context, w *process, err error) error {
 	case errors.Is(err, errFrame):
 		return fmt.Errorf("%w: it was killed for what it said: %w", ErrCrashed, err)
 	}
-	return fmt.Errorf("%w: %w (%s)", ErrCrashed, err, w.end)
+	return fmt.Errorf("%w: %w (%s)", ErrCrashed, err, strings.Join(append([]string{w.end}, w.firstWords()...), ": "))
 }

@@ -151,11 +151,14 @@ func (w *process) knows(program Program) bool {
 }
 
 // lastWords is what a worker died of, if it said so: what the Go runtime writes when it
-// gives up.
+// gives up. Where the garbage collector of Go 1.26 gets no memory for itself it does not
+// say so, but falls over its own nil pointer (runtime/mgcmark_greenteagc.go): a SIGSEGV in
+// the runtime, which unlike one in other code is no panic.
 func (w *process) lastWords() error {
 	text := w.stderr.String()
 	switch {
-	case strings.Contains(text, "out of memory"), strings.Contains(text, "cannot allocate memory"):
+	case strings.Contains(text, "out of memory"), strings.Contains(text, "cannot allocate memory"),
+		strings.HasPrefix(text, "SIGSEGV: ") && strings.Contains(text, "\ngoroutine 0 "):
 		return ErrMemory
 	case strings.Contains(text, "stack overflow"), strings.Contains(text, "goroutine stack exceeds"):
 		return fmt.Errorf("%w: it recursed too deeply", ErrCrashed)
@@ -164,6 +167,15 @@ func (w *process) lastWords() error {
 		return fmt.Errorf("%w: %s", ErrCrashed, line)
 	}
 	return nil
+}
+
+// firstWords is the first line that a worker wrote to its standard error, if any.
+func (w *process) firstWords() []string {
+	line, _, _ := strings.Cut(strings.TrimSpace(w.stderr.String()), "\n")
+	if line == "" {
+		return nil
+	}
+	return []string{line}
 }
 
 // maxStderr is how much of what a worker writes to its standard error is kept: the
