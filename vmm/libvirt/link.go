@@ -235,6 +235,12 @@ func kindOf(n golibvirt.ErrorNumber) api.Kind {
 	return api.Internal
 }
 
+// IsAbsent tells of an error whether nobody listens at libvirtd's socket: it is not
+// installed, or not started. What is merely slow is not absent.
+func IsAbsent(err error) bool {
+	return errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED)
+}
+
 // Detect says which driver suits this host: libvirt if its socket answers, else
 // none; the error is why not.
 func Detect(ctx context.Context, uri string) (driver string, err error) {

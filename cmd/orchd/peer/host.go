@@ -37,9 +37,9 @@ func newcomer(ctx context.Context, cfg Config) (api.PeerUpdate, error) {
 		return u, err
 	}
 	defer hv.Close()
-	info, err := hv.Host(ctx)
+	info, err := patiently(ctx, func() (vmm.HostInfo, error) { return hv.Host(ctx) })
 	if err != nil {
-		return u, fmt.Errorf("ask %s what this host has: %w", driver, err)
+		return u, fmt.Errorf("ask %s what this host has: %w", driver, unanswered(err))
 	}
 	u.Capacity, u.HostUUID = overridden(cfg.Capacity, info.Capacity), info.UUID
 	return u, rememberDriver(cfg.DataDir, driver)
@@ -60,12 +60,48 @@ func (c Config) at(listen string) string {
 	return c.Advertise + listen[strings.LastIndex(listen, ":"):]
 }
 
-// resolve turns auto into a driver: libvirt if its socket answers, else none.
+// resolve turns auto into a driver: libvirt if somebody listens at its socket, else none.
 func resolve(ctx context.Context, cfg Config) (string, error) {
 	if cfg.Driver != "auto" {
 		return cfg.Driver, nil
 	}
-	return libvirt.Detect(ctx, cfg.LibvirtURI)
+	driver, err := patiently(ctx, func() (string, error) { return libvirt.Detect(ctx, cfg.LibvirtURI) })
+	if libvirt.IsAbsent(err) {
+		return api.DriverNone, nil
+	}
+	return driver, unanswered(err)
+}
+
+// firstAnswer is how long a hypervisor may take to answer for the first time: libvirtd
+// tries each QEMU that is installed before it does, which takes long on a busy host.
+const firstAnswer = time.Minute
+
+// patiently asks again while a hypervisor that is there does not answer.
+func patiently[T any](ctx context.Context, ask func() (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, firstAnswer)
+	defer cancel()
+	again := time.NewTicker(time.Second)
+	defer again.Stop()
+	for {
+		answer, err := ask()
+		if !api.IsKind(err, api.Unavailable) || libvirt.IsAbsent(err) {
+			return answer, err
+		}
+		select {
+		case <-ctx.Done():
+			return answer, err
+		case <-again.C:
+		}
+	}
+}
+
+// unanswered says what to do about a hypervisor that does not answer.
+func unanswered(err error) error {
+	var silent *api.Error
+	if !errors.As(err, &silent) || silent.Kind != api.Unavailable {
+		return err
+	}
+	return &api.Error{Kind: api.Unavailable, Msg: fmt.Sprintf("%s (%v): see \"systemctl status libvirtd\", or say --driver none for a host that runs no virtual machines", silent.Msg, silent.Err), Err: err}
 }
 
 // sayDriver tells a person what this host will run, above all when that is nothing.
