@@ -446,7 +446,7 @@ func shownBMC(d Done[bmc], err error) (Done[inventory.BMC], error) {
 
 // as is the outcome of a write with another object in it.
 func as[T, U any](d Done[T], object U) Done[U] {
-	return Done[U]{Object: object, ID: d.ID, Replayed: d.Replayed, Gone: d.Gone, Index: d.Index, Command: d.Command, Count: d.Count}
+	return Done[U]{Object: object, ID: d.ID, Replayed: d.Replayed, Gone: d.Gone, Index: d.Index, Command: d.Command, Count: d.Count, Version: d.Version}
 }
 
 // isID tells whether a ref has the form of an id.

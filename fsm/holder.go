@@ -118,5 +118,5 @@ func (r Reader) Holders() iter.Seq[api.Holder] {
 // when another peer has them, or had them too lately. The same life has them already.
 func (w *Writer) Claim(ctx context.Context, scope, life string) (Done[api.Holder], error) {
 	d, err := propose[holding](ctx, w, claimScope, scopeClaim{scope, life})
-	return Done[api.Holder]{Object: d.Object.holder(), ID: d.ID, Replayed: d.Replayed, Gone: d.Gone, Index: d.Index, Command: d.Command}, err
+	return as(d, d.Object.holder()), err
 }

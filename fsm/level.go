@@ -20,13 +20,15 @@ import (
 //
 //	1  what there was at first
 //	2  system services: services, spells and their stores, mail, deals; certificates that are
-//	   renewed, and keys that are rotated
+//	   renewed, and keys that are rotated; the version that an object was given is remembered
+//	   with the answer
 //
 // To add one: name it here, say since(N) of the new commands in the table, and ask
 // tx.Level() where an old command changes its meaning.
 const (
 	LevelServices uint64 = 2
 	LevelKeys     uint64 = 2
+	LevelVersions uint64 = 2
 	highestLevel         = LevelKeys
 )
 

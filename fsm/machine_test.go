@@ -3,6 +3,7 @@ package fsm
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -566,6 +567,36 @@ func TestClipped(t *testing.T) {
 	} {
 		if got := clipped(text); got != want {
 			t.Errorf("%.20s: got %d bytes, want %d", text, len(got), len(want))
+		}
+	}
+}
+
+// What a write made of an object is told again with its version of then: by its client's
+// key, and to the peer that sends its command again.
+func TestAnswersKeepTheVersionThatTheyMade(t *testing.T) {
+	l := &log{t: t, m: New(), at: epoch0}
+	l.must(ActorOfPeer("a"), initCluster, clusterInit{Peer: testPeer("a"),
+		Settings: map[string]string{SettingCluster: "c", SettingLevel: strconv.FormatUint(LevelVersions, 10)}, Keys: map[string]map[string][]byte{KeyCA: {"a": {1}}}})
+	id := l.must(admin, createSize, api.SizeCreate{Name: "s", VCPUs: 1, MemoryMiB: 64, DiskGiB: 1}).Key
+	old := sizeUpdate{ID: id, Update: api.SizeUpdate{Deprecated: true}}
+	key := &api.OnceKey{Key: "token:op PATCH /v1/sizes/s k1", Body: []byte{1}}
+	command, err := encode(Meta{Type: updateSize, V: 1, ID: uuid.NewString(), Actor: admin, Once: key}, old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	send := func() Result {
+		l.index++
+		return l.m.Apply(l.index, 0, l.at, command).(Result)
+	}
+	if first := send(); first.Err != nil || first.Version != 2 {
+		t.Fatalf("the first change: %+v, want version 2", first)
+	}
+	if second := l.must(admin, updateSize, sizeUpdate{ID: id}); second.Version != 3 {
+		t.Errorf("the second change made version %d", second.Version)
+	}
+	for what, again := range map[string]Result{"the same command": send(), "the same key": l.send(admin, updateSize, old, key)} {
+		if size, _ := again.Object.(*api.Size); again.Err != nil || again.Version != 2 || size == nil || size.Version != 3 {
+			t.Errorf("%s again: version %d with %+v, %v; want version 2 and the object as it is", what, again.Version, again.Object, again.Err)
 		}
 	}
 }

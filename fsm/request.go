@@ -14,17 +14,18 @@ import (
 // body. Without a client key it is known by the command's id, and the newest
 // keptCommands stay; with one by the key, for keyLife.
 type request struct {
-	ID     string    `json:"id"`             // "c/<command id>" or "k/<principal> <method> <path> <key>"
-	Body   []byte    `json:"body,omitempty"` // k: SHA-256 of the request's body
-	Refuse string    `json:"refuse,omitempty"`
-	Msg    string    `json:"msg,omitempty"`
-	Table  string    `json:"table,omitempty"`
-	Key    string    `json:"key,omitempty"`
-	Made   string    `json:"made,omitempty"` // k: id of the command that did it, from which the ids of its objects follow
-	Count  int64     `json:"count,omitempty"`
-	Index  uint64    `json:"index"`
-	N      int64     `json:"n"`
-	At     time.Time `json:"at"`
+	ID      string    `json:"id"`             // "c/<command id>" or "k/<principal> <method> <path> <key>"
+	Body    []byte    `json:"body,omitempty"` // k: SHA-256 of the request's body
+	Refuse  string    `json:"refuse,omitempty"`
+	Msg     string    `json:"msg,omitempty"`
+	Table   string    `json:"table,omitempty"`
+	Key     string    `json:"key,omitempty"`
+	Made    string    `json:"made,omitempty"` // k: id of the command that did it, from which the ids of its objects follow
+	Count   int64     `json:"count,omitempty"`
+	Version uint64    `json:"version,omitempty"` // of the object when it was done; from LevelVersions on
+	Index   uint64    `json:"index"`
+	N       int64     `json:"n"`
+	At      time.Time `json:"at"`
 }
 
 const (
@@ -98,9 +99,11 @@ func remembered(tx *Txn) (Result, bool) {
 	return q.replay(tx.Reader), true
 }
 
-// replay is the stored status with the object as it is now.
+// replay is the stored status with the object as it is now, and the version that
+// the object was given then: with that in If-Match, a client overwrites nothing that
+// others have made of it since.
 func (q request) replay(r Reader) Result {
-	a := Result{Index: q.Index, Table: q.Table, Key: q.Key, Command: q.command(), Count: q.Count, Replayed: true}
+	a := Result{Index: q.Index, Table: q.Table, Key: q.Key, Command: q.command(), Count: q.Count, Version: q.Version, Replayed: true}
 	if q.Refuse != "" {
 		a.Err = &api.Error{Kind: api.KindOf(q.Refuse), Msg: q.Msg}
 		return a
@@ -126,6 +129,9 @@ func remember(tx *Txn, a Result, n int) {
 		return
 	}
 	q := request{ID: "c/" + tx.ID, Table: a.Table, Key: a.Key, Count: a.Count, Index: tx.Index(), N: int64(n), At: tx.Now}
+	if tx.Level() >= LevelVersions {
+		q.Version = a.Version
+	}
 	if a.Err != nil {
 		q.Refuse, q.Msg = a.Err.Kind.Code(), clipped(a.Err.Msg)
 	}

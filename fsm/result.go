@@ -18,6 +18,7 @@ type Result struct {
 	Object   any        // its row: as of the command, or as it is now when Replayed; nil when there is none
 	Command  string     // id of the command that did it
 	Count    int64      // rows made, changed or removed, where that is told
+	Version  uint64     // that the object had when this was done; 0 where none is counted
 	Replayed bool       // an earlier request with the same key did it
 	Err      *api.Error // why it was refused
 }
@@ -32,11 +33,12 @@ type wireResult struct {
 	Err      *api.Error      `cbor:"6,keyasint,omitempty"`
 	Command  string          `cbor:"7,keyasint,omitempty"`
 	Count    int64           `cbor:"8,keyasint,omitempty"`
+	Version  uint64          `cbor:"9,keyasint,omitempty"`
 }
 
 // MarshalBinary writes the result for the peer that proposed the command.
 func (r Result) MarshalBinary() ([]byte, error) {
-	w := wireResult{Index: r.Index, Table: r.Table, Key: r.Key, Replayed: r.Replayed, Err: r.Err, Command: r.Command, Count: r.Count}
+	w := wireResult{Index: r.Index, Table: r.Table, Key: r.Key, Replayed: r.Replayed, Err: r.Err, Command: r.Command, Count: r.Count, Version: r.Version}
 	if r.Object != nil {
 		b, err := encoding.Marshal(r.Object)
 		if err != nil {
@@ -57,6 +59,7 @@ func answerOf(tx *Txn, about object, err error) Result {
 	if about.table != nil {
 		a.Table, a.Key = about.table.label(), about.key
 		a.Object, _ = about.table.find(tx.state, about.key)
+		a.Version = versionOf(a.Object)
 	}
 	return a
 }

@@ -48,6 +48,7 @@ type Done[T any] struct {
 	Index    uint64
 	Command  string // id of the command that did it: the k-th object that it made has the id objectID(Command, k)
 	Count    int64  // rows made, changed or removed, where that is told
+	Version  uint64 // that Object was given by the write, and may no longer have; 0 where none is counted
 }
 
 // propose carries a body through the log. The caller of the request, in the
@@ -93,7 +94,7 @@ func readAnswer[T any](answer []byte) (Done[T], error) {
 	if a.Err != nil {
 		return Done[T]{}, a.Err
 	}
-	done := Done[T]{ID: a.Key, Replayed: a.Replayed, Index: a.Index, Command: a.Command, Count: a.Count, Gone: a.Object == nil && a.Key != ""}
+	done := Done[T]{ID: a.Key, Replayed: a.Replayed, Index: a.Index, Command: a.Command, Count: a.Count, Version: a.Version, Gone: a.Object == nil && a.Key != ""}
 	if a.Object == nil {
 		return done, nil
 	}

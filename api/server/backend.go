@@ -64,6 +64,12 @@ type Done[T any] struct {
 	Replayed bool // an earlier request with this Idempotency-Key did it
 	Gone     bool // Replayed, and the object is no longer there: Object has its id at most
 	Index    uint64
+	Version  uint64 // that Object was given by the write, and may no longer have; 0: the one that it has
+}
+
+// about is the outcome of a write with another object in it.
+func about[T, U any](d Done[T], object U) Done[U] {
+	return Done[U]{Object: object, Replayed: d.Replayed, Gone: d.Gone, Index: d.Index, Version: d.Version}
 }
 
 // Writes change the replicated state. Each returns once a majority has it on disk.

@@ -162,7 +162,7 @@ func (s *Server) putImageContent(w http.ResponseWriter, r *http.Request) error {
 	}
 	body.rest()
 	head := headOf(done)
-	head.ETag = etag(done.Object.Version)
+	head.ETag = etagAfter(done, done.Object.Version)
 	head.addTo(w.Header())
 	return writeJSON(w, http.StatusOK, done.Object)
 }

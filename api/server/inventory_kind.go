@@ -331,6 +331,7 @@ func (k inventoryKind[T]) written(w http.ResponseWriter, r *http.Request, status
 		head.addTo(w.Header())
 		return writeJSON(w, status, remains{*id})
 	}
+	head.ETag = etagAfter(done, version)
 	return k.answer(w, status, head, done.Object)
 }
 
@@ -347,7 +348,7 @@ func (k inventoryKind[T]) answer(w http.ResponseWriter, status int, head Head, o
 // answerAs shows an object as it is.
 func (k inventoryKind[T]) answerAs(w http.ResponseWriter, status int, head Head, object T) error {
 	_, version := k.head(&object)
-	head.ETag = etag(version)
+	head.ETag = cmp.Or(head.ETag, etag(version))
 	head.addTo(w.Header())
 	return writeJSON(w, status, object)
 }

@@ -68,11 +68,10 @@ func createNodes(s *Server, w http.ResponseWriter, r *http.Request) error {
 
 // firstOf is what a write of one object gave back.
 func firstOf(d Done[[]inventory.ComputeNode]) Done[inventory.ComputeNode] {
-	one := Done[inventory.ComputeNode]{Replayed: d.Replayed, Gone: d.Gone, Index: d.Index}
-	if len(d.Object) > 0 {
-		one.Object = d.Object[0]
+	if len(d.Object) == 0 {
+		return about(d, inventory.ComputeNode{})
 	}
-	return one
+	return about(d, d.Object[0])
 }
 
 // allocateAddress gives an interface of a node the next free address of a network.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 	"time"
@@ -104,3 +105,8 @@ func seen(v View, c api.Consistency) Head {
 }
 
 func etag(version uint64) string { return `"` + strconv.FormatUint(version, 10) + `"` }
+
+// etagAfter is the ETag that a write answers with: of what the write made of the object,
+// also where the answer shows what others have made of it since. An If-Match with it
+// then gets a 412, and overwrites nothing.
+func etagAfter[T any](done Done[T], shown uint64) string { return etag(cmp.Or(done.Version, shown)) }

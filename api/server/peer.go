@@ -123,7 +123,7 @@ func (s *Server) losePeer(ctx context.Context, in *losePeerInput) (*Reply[Stored
 
 // asPeerView is a peer as other answers show it.
 func (s *Server) asPeerView(ctx context.Context, done Done[api.Peer]) Done[api.PeerView] {
-	out := Done[api.PeerView]{Object: api.PeerView{Peer: done.Object, Health: "unknown"}, Replayed: done.Replayed, Gone: done.Gone, Index: done.Index}
+	out := about(done, api.PeerView{Peer: done.Object, Health: "unknown"})
 	if v, err := s.backend.View(ctx, api.Local); err == nil {
 		if now, err := v.Peer(done.Object.ID); err == nil {
 			now.Peer = done.Object

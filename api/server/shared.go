@@ -63,7 +63,7 @@ func made[T any](done Done[T], collection, id string, version uint64) *Reply[Sto
 func changed[T any](status int, done Done[T], id string, version uint64) *Reply[Stored[T]] {
 	out := written(status, done, id)
 	if !done.Gone {
-		out.ETag = etag(version)
+		out.ETag = etagAfter(done, version)
 	}
 	return out
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/api/inventory"
 	"github.com/orchd/orchd/test/ask"
 )
 
@@ -103,5 +104,31 @@ func TestReplayedAnswer(t *testing.T) {
 		if a := p.Do("GET", fmt.Sprintf("/v1/vms/%s", first), nil); a.Status != 200 || a.Header.Get("ETag") == "" || a.Header.Get("Orchd-Peer") != c.Peers[i].Name {
 			t.Errorf("%s shows it: %d, %v", p.Name, a.Status, a.Header)
 		}
+	}
+}
+
+// TestReplayedWriteKeepsItsVersion: who repeats a write after somebody else has changed the
+// same object gets the ETag of what it made, and so overwrites nothing with it.
+func TestReplayedWriteKeepsItsVersion(t *testing.T) {
+	c := Start(t, 3, nil)
+	node := func(description string) map[string]any {
+		return map[string]any{"hostname": "n1", "architecture": "x86_64", "xname": "x1000c0s0b0n0", "description": description}
+	}
+	made := c.Peers[0].Do("POST", "/inventory/ComputeNode", node("as made"))
+	path := "/inventory/ComputeNode/" + ask.Decode[inventory.ComputeNode](t, made).ID
+	mine := c.Peers[0].Do("PUT", path, node("mine"), "Idempotency-Key: k", "If-Match: "+made.Header.Get("ETag"))
+	theirs := c.Peers[1].Do("PUT", path, node("theirs"))
+	if mine.Status != 200 || mine.Header.Get("ETag") != `"2"` || theirs.Status != 200 || theirs.Header.Get("ETag") != `"3"` {
+		t.Fatalf("two writes: %d %s, %d %s; want versions 2 and 3", mine.Status, mine.Header.Get("ETag"), theirs.Status, theirs.Header.Get("ETag"))
+	}
+	again := c.Peers[2].Do("PUT", path, node("mine"), "Idempotency-Key: k", "If-Match: "+made.Header.Get("ETag"))
+	if again.Status != 200 || again.Header.Get("Idempotency-Replayed") != "true" || again.Header.Get("ETag") != `"2"` {
+		t.Errorf("the first again: %d, replayed %q, ETag %s; want version 2", again.Status, again.Header.Get("Idempotency-Replayed"), again.Header.Get("ETag"))
+	}
+	if now := ask.Decode[inventory.ComputeNode](t, again); now.Version != 3 || now.Description != "theirs" {
+		t.Errorf("it shows version %d, %q; want the node as it is", now.Version, now.Description)
+	}
+	if lost := c.Peers[0].Do("PUT", path, node("over theirs"), "If-Match: "+again.Header.Get("ETag")); lost.Status != 412 {
+		t.Errorf("with that ETag: %d %s, want 412", lost.Status, lost.Body)
 	}
 }

@@ -25,7 +25,8 @@ func (p *Peer) Seal(purpose string, plaintext []byte) ([]byte, error) {
 // afterwards is the outcome of a write whose object is read from this peer's own
 // tables, once they have it.
 func afterwards[T, U any](ctx context.Context, p *Peer, d fsm.Done[T], err error, object func(fsm.Reader) (U, bool)) (server.Done[U], error) {
-	out := server.Done[U]{Replayed: d.Replayed, Gone: d.Gone, Index: d.Index}
+	var none U
+	out := showing(d, none)
 	if err != nil {
 		return out, err
 	}

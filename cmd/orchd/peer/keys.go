@@ -105,7 +105,7 @@ func (p *Peer) RotateKey(ctx context.Context, want api.KeyRotate) (server.Done[a
 	if err != nil {
 		return server.Done[api.KeyRotation]{}, err
 	}
-	return server.Done[api.KeyRotation]{Object: rotationView(p.machine.Read(), d.Object), Replayed: d.Replayed, Gone: d.Gone, Index: d.Index}, nil
+	return showing(d, rotationView(p.machine.Read(), d.Object)), nil
 }
 
 // nextKey makes the key that comes next, wrapped for every member.

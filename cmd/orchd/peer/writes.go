@@ -9,9 +9,14 @@ import (
 	"github.com/orchd/orchd/fsm"
 )
 
+// showing is a write's outcome in the server's words, with an object that it shows.
+func showing[T, U any](d fsm.Done[T], object U) server.Done[U] {
+	return server.Done[U]{Object: object, Replayed: d.Replayed, Gone: d.Gone, Index: d.Index, Version: d.Version}
+}
+
 // done is a write's outcome in the server's words.
 func done[T any](d fsm.Done[T], err error) (server.Done[T], error) {
-	return server.Done[T]{Object: d.Object, Replayed: d.Replayed, Gone: d.Gone, Index: d.Index}, err
+	return showing(d, d.Object), err
 }
 
 // CreateToken makes a credential. One for a peer comes with the command to paste on the new host.
@@ -39,7 +44,7 @@ func (p *Peer) SetSchedulable(ctx context.Context, id string, on bool) (server.D
 		return server.Done[api.PeerView]{}, err
 	}
 	now := p.machine.Read()
-	return server.Done[api.PeerView]{Object: p.look(now).of(now, d.Object), Replayed: d.Replayed, Gone: d.Gone, Index: d.Index}, nil
+	return showing(d, p.look(now).of(now, d.Object)), nil
 }
 
 // Authenticate finds who a bearer token speaks for, by this peer's own tables:
