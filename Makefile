@@ -24,10 +24,12 @@ demo: deps build bin/parquet_reader ## three peers, a guest that boots, a dead l
 	go build -o bin/demo ./test/demo
 	exec bin/demo
 
+# What takes longer than a test is part of make prove.
+LONG := -e /test/story -e /test/chaos -e /test/crash
+
 .PHONY: test
-test: deps build sql bin/parquet_reader bin/summary lint ## everything that CI checks: lint, then all tests, with real guests if this is root
-	[ $$(id -u) -ne 0 ] || test/guest/make-debian.sh .cache/guest/debian >/dev/null 2>&1 & # a minute or two, the first time: who needs it waits for it
-	{ failed=0; go test -p 4 -json -count=1 -timeout 25m $$(go list ./... | grep -v /test/chaos) || failed=1; $(SQL) go test -json -count=1 ./... || failed=1; exit $$failed; } | bin/summary # -p 4: the long ones mostly wait
+test: deps build sql bin/parquet_reader bin/summary lint ## lint, then the tests, with real guests if this is root: what to run before each change goes in
+	{ failed=0; go test -p 4 -json -count=1 -timeout 25m $$(go list ./... | grep -v $(LONG)) || failed=1; $(SQL) go test -json -count=1 ./... || failed=1; exit $$failed; } | bin/summary # -p 4: the long ones mostly wait
 
 .PHONY: soak
 soak: deps build ## 500 creates and deletes while libvirtd, QEMU and orchd are killed and disks run full: some 40 minutes
@@ -40,9 +42,15 @@ crash: export CRASH_POINTS ?= 500
 FUZZ_TIME ?= 8s
 PROOF := go test -json -count=1 -timeout 3h
 
+PROOFS := stories race sim chaos crash planted fuzz
 .PHONY: prove
-prove: ## what takes longer than a test: all of the six below, one after the other (45 minutes)
-	for proof in race sim chaos crash planted fuzz; do $(MAKE) $$proof; done
+prove: ## what takes longer than a test: all of the seven below, one after the other (45 minutes)
+	failed=; for proof in $(PROOFS); do echo "== $$proof"; $(MAKE) $$proof || failed+=" $$proof"; done; [ -z "$$failed" ] || { echo "failed:$$failed"; exit 1; }
+
+.PHONY: stories
+stories: deps build sql bin/summary ## whole lives of guests and clusters: real processes, libvirt and QEMU (as root)
+	[ $$(id -u) -ne 0 ] || test/guest/make-debian.sh .cache/guest/debian >/dev/null 2>&1 & # a minute or two, the first time: who needs it waits for it
+	$(PROOF) ./test/story | bin/summary
 
 .PHONY: sim
 sim: bin/summary ## HOURS=24 of clusters in virtual time, with faults by SEED, against a model and a checker
@@ -71,7 +79,7 @@ bin/summary:
 
 .PHONY: race
 race: build sql bin/summary ## the tests of one process, with the race detector
-	CGO_ENABLED=1 go test -json -count=1 -race -timeout 40m $$(go list ./... | grep -v -e /test/story -e /test/lab -e /test/chaos -e /test/crash -e /test/sim -e /test/demo) | bin/summary
+	CGO_ENABLED=1 go test -json -count=1 -race -timeout 40m $$(go list ./... | grep -v $(LONG) -e /test/lab -e /test/sim -e /test/demo) | bin/summary
 
 .PHONY: bench
 bench: build ## creates per second, and how long a dead leader is missed (figures: docs/benchmarks.md)
