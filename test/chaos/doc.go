@@ -12,7 +12,7 @@
 // processes take turns, so a seed that found something may have to be run again and
 // again. A run that did too little is void, which is a failure too.
 //
-//	go test ./test/chaos -run '^TestChaos$' -v            a minute, with a seed of the commit
+//	go test ./test/chaos -run '^TestChaos$' -v            two thirds of a minute, with a seed of the commit
 //	SEED=7 MINUTES=8 go test ./test/chaos -run '^TestChaos$' -v -timeout 30m
 //	ONLY='kill|pause' ...                                 only faults whose name matches
 //	KEEP=/tmp/chaos ...                                   where artifacts of a failure go

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -62,22 +63,23 @@ const (
 type options struct {
 	seed    uint64
 	minutes float64
+	share   float64 // of the minutes that were asked for; 0: all of them
 	only    string
 	peers   int  // 0: 3 or 5, by seed
 	guests  bool // real libvirt and QEMU, and their faults
 }
 
-// fromEnv reads SEED, MINUTES and ONLY. Without a seed the commit gives one, so that
-// each has its own and finds the same again.
-func fromEnv(t *testing.T) (o options) {
+// fromEnv reads SEED, MINUTES, of which the run gets a share, and ONLY. Without a seed
+// the commit gives one, so that each has its own and finds the same again.
+func fromEnv(t *testing.T, share float64) (o options) {
 	t.Helper()
-	o.minutes, o.only = 1, os.Getenv("ONLY")
+	o.minutes, o.share, o.only = share, share, os.Getenv("ONLY")
 	if text := os.Getenv("MINUTES"); text != "" {
 		m, err := strconv.ParseFloat(text, 64)
 		if err != nil || m <= 0 {
 			t.Fatalf("MINUTES=%s is no number of minutes", text)
 		}
-		o.minutes = m
+		o.minutes = m * share
 	}
 	if text := os.Getenv("SEED"); text != "" {
 		seed, err := strconv.ParseUint(text, 10, 64)
@@ -163,11 +165,7 @@ func (r *run) keep(t *testing.T, o options, steps []step) {
 	if r.story, err = os.Create(filepath.Join(dir, "story")); err != nil {
 		t.Fatal(err)
 	}
-	minutes := o.minutes
-	if o.guests {
-		minutes *= 2 // see TestChaosOfGuests
-	}
-	again := fmt.Sprintf("SEED=%d MINUTES=%g ONLY='%s' go test ./test/chaos -run '^%s$' -count=1 -v -timeout 2h", o.seed, minutes, o.only, t.Name())
+	again := fmt.Sprintf("SEED=%d MINUTES=%.3g ONLY='%s' go test ./test/chaos -run '^%s$' -count=1 -v -timeout 2h", o.seed, o.minutes/cmp.Or(o.share, 1), o.only, t.Name())
 	text := again + "\n\n" + tell(steps)
 	if err := os.WriteFile(filepath.Join(dir, "plan"), []byte(text), 0o644); err != nil {
 		t.Fatal(err)

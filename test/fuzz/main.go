@@ -1,5 +1,4 @@
-// Command fuzz runs every fuzz target of the module for a while, one after the other,
-// with a line for each. It ends with 1 when one of them finds something, and says how
+// Command fuzz runs every fuzz target of the module for a while, with a line for each. It ends with 1 when one of them finds something, and says how
 // to see it again; what was found stays below testdata/fuzz beside the target, where
 // it is a test from then on.
 //
@@ -20,6 +19,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"time"
 )
 
@@ -42,7 +42,7 @@ func run(ctx context.Context, args []string, out io.Writer) (ok bool, err error)
 	only := flags.String("only", "", "a regular expression: of the targets, those whose names it matches")
 	list := flags.Bool("list", false, "name the targets and run none")
 	dir := flags.String("C", ".", "folder of the module")
-	workers := flags.Int("parallel", 2, "inputs that are tried at once")
+	jobs := flags.Int("parallel", runtime.NumCPU(), "how many targets run at once")
 	if err := flags.Parse(args); err != nil {
 		return false, err
 	}
@@ -76,6 +76,6 @@ func run(ctx context.Context, args []string, out io.Writer) (ok bool, err error)
 	if err != nil {
 		return false, err
 	}
-	r := runner{module: *dir, bin: bin, cache: filepath.Join(cache, "fuzz"), each: *each, workers: *workers, out: out, built: map[string]string{}}
+	r := runner{module: *dir, bin: bin, cache: filepath.Join(cache, "fuzz"), each: *each, jobs: max(*jobs, 1), out: out, built: map[string]string{}}
 	return r.all(ctx, targets), ctx.Err()
 }

@@ -8,45 +8,76 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"sync"
 	"time"
 )
 
-// runner runs targets.
+// runner runs targets, some side by side.
 type runner struct {
-	module  string
-	bin     string // where test programs are built
-	cache   string // where go test keeps inputs of interest
-	each    time.Duration
-	workers int
-	out     io.Writer
-	built   map[string]string // by package
+	module string
+	bin    string // where test programs are built
+	cache  string // where go test keeps inputs of interest
+	each   time.Duration
+	jobs   int // targets that run at once
+	out    io.Writer
+
+	building sync.Mutex
+	built    map[string]string // by package
+}
+
+// outcome is what became of a target.
+type outcome struct {
+	target target
+	took   time.Duration
+	said   []byte
+	err    error
 }
 
 // all runs all targets and tells whether none of them failed.
 func (r *runner) all(ctx context.Context, targets []target) bool {
-	var failed []target
-	for _, t := range targets {
-		if ctx.Err() != nil {
-			return false
+	waiting, ended := make(chan target), make(chan outcome)
+	var jobs sync.WaitGroup
+	for range r.jobs {
+		jobs.Go(func() {
+			for t := range waiting {
+				began := time.Now()
+				said, err := r.one(ctx, t)
+				ended <- outcome{t, time.Since(began).Round(100 * time.Millisecond), said, err}
+			}
+		})
+	}
+	go func() {
+		for _, t := range targets {
+			waiting <- t
 		}
-		began := time.Now()
-		said, err := r.one(ctx, t)
-		took := time.Since(began).Round(100 * time.Millisecond)
-		count, interesting := tried(said)
-		switch {
-		case err != nil:
-			failed = append(failed, t)
-			fmt.Fprintf(r.out, "FAIL %s after %v: %v\n%s\n", t, took, err, said)
-			r.again(t, said)
-		case count == 0: // a target that tried nothing has shown nothing
-			failed = append(failed, t)
-			fmt.Fprintf(r.out, "FAIL %s tried no input in %v\n%s\n", t, took, said)
-		default:
-			fmt.Fprintf(r.out, "ok   %s: %d inputs, %d of interest, in %v\n", t, count, interesting, took)
+		close(waiting)
+		jobs.Wait()
+		close(ended)
+	}()
+	failed := 0
+	for o := range ended {
+		if ctx.Err() == nil && !r.tell(o) {
+			failed++
 		}
 	}
-	fmt.Fprintf(r.out, "%d of %d targets found nothing\n", len(targets)-len(failed), len(targets))
-	return len(failed) == 0
+	fmt.Fprintf(r.out, "%d of %d targets found nothing\n", len(targets)-failed, len(targets))
+	return failed == 0 && ctx.Err() == nil
+}
+
+// tell says what became of a target, and whether that is well.
+func (r *runner) tell(o outcome) bool {
+	count, interesting := tried(o.said)
+	switch {
+	case o.err != nil:
+		fmt.Fprintf(r.out, "FAIL %s after %v: %v\n%s\n", o.target, o.took, o.err, o.said)
+		r.again(o.target, o.said)
+		return false
+	case count == 0: // a target that tried nothing has shown nothing
+		fmt.Fprintf(r.out, "FAIL %s tried no input in %v\n%s\n", o.target, o.took, o.said)
+		return false
+	}
+	fmt.Fprintf(r.out, "ok   %s: %d inputs, %d of interest, in %v\n", o.target, count, interesting, o.took)
+	return true
 }
 
 // minimise is how many tries go into making an input of interest smaller. By default it
@@ -60,7 +91,7 @@ func (r *runner) one(ctx context.Context, t target) ([]byte, error) {
 		return nil, err
 	}
 	fuzz := exec.CommandContext(ctx, program, "-test.run=^$", "-test.fuzz=^"+t.name+"$", "-test.fuzztime="+r.each.String(),
-		"-test.fuzzcachedir="+filepath.Join(r.cache, filepath.FromSlash(t.pkg)), "-test.parallel="+strconv.Itoa(r.workers),
+		"-test.fuzzcachedir="+filepath.Join(r.cache, filepath.FromSlash(t.pkg)), "-test.parallel=1",
 		"-test.fuzzminimizetime="+minimise,
 		"-test.timeout="+(r.each+10*time.Minute).String())
 	fuzz.Dir = t.dir
@@ -70,6 +101,8 @@ func (r *runner) one(ctx context.Context, t target) ([]byte, error) {
 // build builds the test program of a target's package, once, with what fuzzing needs
 // to see which way an input takes.
 func (r *runner) build(ctx context.Context, t target) (string, error) {
+	r.building.Lock()
+	defer r.building.Unlock()
 	if program, done := r.built[t.pkg]; done {
 		return program, nil
 	}
