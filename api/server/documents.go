@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -17,9 +18,19 @@ import (
 	"github.com/orchd/orchd/api/schema"
 )
 
-// documents tell about the API. They are made once, from the routes.
+// documents tell about the API. They are written when somebody first asks for one: few
+// processes are ever asked, and it takes a third of a second.
 type documents struct {
-	openapi    *huma.OpenAPI
+	openapi *huma.OpenAPI
+	texts   func() texts
+}
+
+func newDocuments(doc *huma.OpenAPI) documents {
+	return documents{doc, sync.OnceValue(func() texts { return textsOf(doc) })}
+}
+
+// texts are the documents in writing.
+type texts struct {
 	json, yaml []byte
 	page       []byte            // /docs: one HTML file that needs nothing from elsewhere
 	schemas    map[string][]byte // by file name, "VM.json"; the kinds of the inventory too
@@ -28,10 +39,10 @@ type documents struct {
 //go:embed docs.html
 var docsTemplate string
 
-// newDocuments writes everything down. What fails here fails in every process
+// textsOf writes everything down. What fails here fails in every process
 // alike, so that it is a mistake in the program and a test finds it.
-func newDocuments(doc *huma.OpenAPI) documents {
-	d := documents{openapi: doc, schemas: map[string][]byte{}}
+func textsOf(doc *huma.OpenAPI) texts {
+	d := texts{schemas: map[string][]byte{}}
 	d.json = must(json.MarshalIndent(doc, "", " "))
 	d.yaml = must(doc.YAML())
 	schemas := doc.Components.Schemas.Map()
@@ -69,8 +80,9 @@ func must[T any](v T, err error) T {
 }
 
 // serve answers with a document.
-func (d documents) serve(contentType string, text []byte) http.HandlerFunc {
+func (d documents) serve(contentType string, which func(texts) []byte) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
+		text := which(d.texts())
 		w.Header().Set("Content-Type", contentType)
 		w.Write(text)
 	}
@@ -79,16 +91,17 @@ func (d documents) serve(contentType string, text []byte) http.HandlerFunc {
 // servePage answers with the page for people, which may load nothing.
 func (d documents) servePage(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-	d.serve("text/html; charset=utf-8", d.page)(w, r)
+	d.serve("text/html; charset=utf-8", func(t texts) []byte { return t.page })(w, r)
 }
 
 // serveSchema answers with the schema that the path names.
 func (d documents) serveSchema(w http.ResponseWriter, r *http.Request) {
-	text, ok := d.schemas[r.PathValue("file")]
+	schemas := d.texts().schemas
+	text, ok := schemas[r.PathValue("file")]
 	if !ok {
 		writeProblem(w, r, &api.Error{Kind: api.NotFound, Op: "schema.show",
-			Msg: "there is no such schema; there are " + strings.Join(slices.Sorted(maps.Keys(d.schemas)), ", ")})
+			Msg: "there is no such schema; there are " + strings.Join(slices.Sorted(maps.Keys(schemas)), ", ")})
 		return
 	}
-	d.serve("application/schema+json", text)(w, r)
+	d.serve("application/schema+json", func(texts) []byte { return text })(w, r)
 }

@@ -197,8 +197,8 @@ type page struct {
 func (s *Server) pages(docs documents) []page {
 	return []page{
 		{"/metrics", need{api.Read, "metrics"}, func(w http.ResponseWriter, r *http.Request) { s.backend.Metrics().ServeHTTP(w, r) }},
-		{"/openapi.json", need{}, docs.serve("application/openapi+json", docs.json)},
-		{"/openapi.yaml", need{}, docs.serve("application/openapi+yaml", docs.yaml)},
+		{"/openapi.json", need{}, docs.serve("application/openapi+json", func(t texts) []byte { return t.json })},
+		{"/openapi.yaml", need{}, docs.serve("application/openapi+yaml", func(t texts) []byte { return t.yaml })},
 		{"/docs", need{}, docs.servePage},
 		{"/schemas/{file}", need{}, docs.serveSchema},
 	}

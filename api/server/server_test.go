@@ -496,14 +496,14 @@ func TestDocuments(t *testing.T) {
 			t.Errorf("/docs does not explain %s", kind.Code())
 		}
 	}
-	for name := range s.docs.schemas {
+	for name := range s.docs.texts().schemas {
 		body := read(t, ask("GET", "/schemas/"+name, ""))
 		if !json.Valid([]byte(body)) || strings.Contains(body, "#/components") {
 			t.Errorf("/schemas/%s does not stand alone: %s", name, body)
 		}
 	}
 	for _, name := range []string{"VM.json", "Peer.json", "Operation.json", "Image.json", "Token.json", "Snapshot.json", "Problem.json"} {
-		if s.docs.schemas[name] == nil {
+		if s.docs.texts().schemas[name] == nil {
 			t.Errorf("no schema %s", name)
 		}
 	}
