@@ -183,15 +183,17 @@ func (h *house) setCut(p *peer, cut bool) {
 	p.hall.closeWhere(func(*conn) bool { return cut })
 }
 
-// dial dials unless one of the two is cut off.
-func (p *peer) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	p.house.cutMu.Lock()
-	cut := p.house.cut[p.identity.PeerID] || p.house.cut[p.house.homes[address]]
-	p.house.cutMu.Unlock()
-	if cut {
-		return nil, errors.New("cut off")
+// dialer dials for a peer unless one of the two is cut off.
+func (h *house) dialer(id string) func(ctx context.Context, network, address string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		h.cutMu.Lock()
+		cut := h.cut[id] || h.cut[h.homes[address]]
+		h.cutMu.Unlock()
+		if cut {
+			return nil, errors.New("cut off")
+		}
+		return (&net.Dialer{}).DialContext(ctx, network, address)
 	}
-	return (&net.Dialer{}).DialContext(ctx, network, address)
 }
 
 // kill ends a peer as a crash does: no goodbye, nobody takes over.
@@ -326,7 +328,7 @@ func (p *peer) config(ports *Ports) Config {
 	must(t, err)
 	c := DefaultConfig()
 	c.Identity, c.DataDir, c.Ports, c.Advertise, c.Snapshots = p.identity, p.dir, ports, p.at, snapshots
-	c.Dial = p.dial
+	c.Dial = p.house.dialer(p.identity.PeerID)
 	p.house.configure(&c)
 	return c
 }
