@@ -68,6 +68,8 @@ type newsTransport struct {
 	rpcs   chan raft.RPC
 	wake   chan struct{}        // there is something to look at
 	latest atomic.Pointer[told] // what raft has not been told yet
+
+	standsBack func() bool // this peer leaves the lead to others
 }
 
 // told is news and who told it.
@@ -76,8 +78,17 @@ type told struct {
 	leader string
 }
 
-func newNewsTransport(t raftTransport) *newsTransport {
-	return &newsTransport{raftTransport: t, rpcs: make(chan raft.RPC), wake: make(chan struct{}, 1)}
+func newNewsTransport(t raftTransport, standsBack func() bool) *newsTransport {
+	return &newsTransport{raftTransport: t, rpcs: make(chan raft.RPC), wake: make(chan struct{}, 1), standsBack: standsBack}
+}
+
+// RequestPreVote asks a peer whether it would vote for this one, unless this one stands
+// back: then the answer is no without a question, and raft campaigns no further.
+func (t *newsTransport) RequestPreVote(id raft.ServerID, target raft.ServerAddress, q *raft.RequestPreVoteRequest, a *raft.RequestPreVoteResponse) error {
+	if t.standsBack() {
+		return nil
+	}
+	return t.raftTransport.RequestPreVote(id, target, q, a)
 }
 
 // Consumer is where raft takes its messages from.

@@ -115,6 +115,9 @@ func (n *Node) open() (err error) {
 	if n.stores, err = openStores(n.cfg, n.fail); err != nil {
 		return err
 	}
+	n.stores.ballast.said = func(path string) {
+		n.log.Warn("the disk is full; the ballast file is removed, so that what there is to write finds room: make room under the data folder", "path", path)
+	}
 	base, err := n.stores.preflight(n.cfg.DataDir)
 	if err != nil {
 		return err
@@ -138,7 +141,7 @@ func (n *Node) open() (err error) {
 		return errors.Join(n.failed(), fmt.Errorf("replay the log: %w", err))
 	}
 	n.server = n.newServer()
-	n.start(n.hall.run, n.serve, n.serveCalls, n.followRoster, n.lead, n.pingLoop, n.watchDisk, n.noteLoop, n.suffrageLoop)
+	n.start(n.hall.run, n.serve, n.serveCalls, n.followRoster, n.lead, n.pingLoop, n.watchDisk, n.noteLoop, n.suffrageLoop, n.ballastLoop)
 	return n.startGossip()
 }
 
@@ -187,12 +190,13 @@ func (n *Node) startRaft() (err error) {
 		n.transport = n.newTransport()
 	}
 	if t, able := n.transport.(raftTransport); able {
-		n.news = newNewsTransport(t)
+		n.news = newNewsTransport(t, n.standsBack)
 		n.transport, n.stores.logs.stored = n.news, n.news.look
 	}
 	n.start(func() { n.drain(changes) })
 	logs := &raftLogs{journal: n.stores.logs, fail: n.fail}
-	n.raft, err = raft.NewRaft(raftConfig(n.cfg, changes, newRaftLog(n.ctx, n.log)), n.replica, logs, n.stores.stable, n.stores.snapshots, n.transport)
+	values := raftValues{vault{n.stores.disk.stable, n.stores.disk}, n.fail, &logs.running, roomWait}
+	n.raft, err = raft.NewRaft(raftConfig(n.cfg, changes, newRaftLog(n.ctx, n.log)), n.replica, logs, values, n.stores.snapshots, n.transport)
 	if err != nil {
 		return errors.Join(n.failed(), fmt.Errorf("start raft: %w", err))
 	}

@@ -134,6 +134,7 @@ func (n *Node) takeStock() {
 			n.log.Warn("leadership was not handed over", "err", err)
 		}
 	}
+	n.leaveLead()
 }
 
 func (n *Node) servePing(r *http.Request) (any, error) {

@@ -44,6 +44,7 @@ func (h *termHolder) now() (*reign, bool) {
 type sight struct {
 	mu     sync.Mutex
 	leader string
+	since  time.Time       // when that began
 	led    context.Context // ends when another is seen, or none
 	end    context.CancelFunc
 }
@@ -62,7 +63,7 @@ func (n *Node) turned() {
 		if n.sight.end != nil {
 			n.sight.end()
 		}
-		n.sight.leader = leader
+		n.sight.leader, n.sight.since = leader, time.Now()
 		n.sight.led, n.sight.end = context.WithCancel(n.ctx)
 	}
 	n.sight.mu.Unlock()

@@ -135,13 +135,21 @@ func (n *Node) heir(ctx context.Context, to string) (string, error) {
 	n.pingThese(others)
 	seen, have := n.contacts.all(), n.replica.whole.Load()
 	best, kind, why := "", api.Conflict, "there is no other voter"
+	// Of those that could lead, who is not hindered comes first, then who is furthest ahead.
+	better := func(id string) bool {
+		free, bestFree := n.cfg.Hindered(id) == "", n.cfg.Hindered(best) == ""
+		return best == "" || free && !bestFree || free == bestFree && seen[id].Applied > seen[best].Applied
+	}
 	for _, id := range others {
+		hindered := n.cfg.Hindered(id)
 		switch c := seen[id]; {
 		case !c.Reachable:
 			kind, why = api.Conflict, fmt.Sprintf("voter %s does not answer; start it, or mend the network", n.nameOf(id))
 		case c.Applied+nearEntries < have:
 			kind, why = api.Unavailable, fmt.Sprintf("voter %s is %d entries behind; try again when it has caught up", n.nameOf(id), have-c.Applied)
-		case best == "" || c.Applied > seen[best].Applied:
+		case to != "" && hindered != "":
+			kind, why = api.Conflict, fmt.Sprintf("voter %s should not lead: %s", n.nameOf(id), hindered)
+		case better(id):
 			best = id
 		}
 	}
@@ -149,6 +157,44 @@ func (n *Node) heir(ctx context.Context, to string) (string, error) {
 		return "", api.Errorf(kind, transferOp, "leadership stays where it is: %s", why)
 	}
 	return best, ctx.Err()
+}
+
+// standBack is for how long a peer that is hindered leaves it to the others to elect one
+// of them.
+const standBack = 10 * time.Second
+
+// standsBack tells whether this peer should not campaign just now: something hinders it
+// to lead, another voter is there that nothing hinders, and not much time has passed yet.
+func (n *Node) standsBack() bool {
+	if n.cfg.Hindered(n.id) == "" || !n.othersCan() {
+		return false
+	}
+	n.sight.mu.Lock()
+	defer n.sight.mu.Unlock()
+	return n.sight.leader != "" || time.Since(n.sight.since) < standBack
+}
+
+// othersCan tells whether another voter answers that nothing hinders to lead.
+func (n *Node) othersCan() bool {
+	seen := n.contacts.all()
+	return slices.ContainsFunc(voters(n.Servers()), func(id string) bool {
+		return id != n.id && seen[id].Reachable && n.cfg.Hindered(id) == ""
+	})
+}
+
+// leaveLead hands leadership over when something hinders this peer to lead, and another
+// can.
+func (n *Node) leaveLead() {
+	why := n.cfg.Hindered(n.id)
+	if why == "" || !n.IsLeader() || !n.othersCan() {
+		return
+	}
+	n.log.Warn("this peer hands leadership over: "+why, "term", n.raft.CurrentTerm())
+	ctx, cancel := context.WithTimeout(n.ctx, handoverTime)
+	defer cancel()
+	if err := n.stepAside(ctx, ""); err != nil {
+		n.log.Warn("leadership was not handed over", "err", err)
+	}
 }
 
 // nameOf is a peer's name, or its id where it is not known.

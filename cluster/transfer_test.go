@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -125,4 +126,60 @@ func TestTransferPassesOverTheSilent(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestHinderedPeersDoNotLead: who leads hands over when something hinders it, does not
+// campaign while others can, and leads when all are hindered alike.
+func TestHinderedPeersDoNotLead(t *testing.T) {
+	var mu sync.Mutex
+	hindered := map[string]bool{}
+	h := newHouse(t, 3, func(c *Config) {
+		c.Hindered = func(id string) string {
+			mu.Lock()
+			defer mu.Unlock()
+			if hindered[id] {
+				return "its disk is nearly full"
+			}
+			return ""
+		}
+	})
+	hinder := func(p *peer, is bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		hindered[p.id] = is
+	}
+	first := h.leader()
+	hinder(first, true)
+	h.eventually(func() error {
+		if first.IsLeader() {
+			return errors.New("it leads on")
+		}
+		return nil
+	})
+	second := h.leader()
+	if second == first {
+		t.Fatal("it leads again")
+	}
+	err := second.TransferLeadership(t.Context(), first.id)
+	if wantKind(t, err, api.Conflict); err != nil && !strings.Contains(err.Error(), "its disk is nearly full") {
+		t.Errorf("asked to lead all the same: %v", err)
+	}
+	if !first.standsBack() {
+		t.Error("it would campaign while others can lead")
+	}
+	// Of two that are left, the one that is hindered does not campaign.
+	third := h.peers[slices.IndexFunc(h.peers, func(p *peer) bool { return p != first && p != second })]
+	second.close()
+	if now := h.leader(); now != third {
+		t.Errorf("%s leads now, want %s", now.identity.Name, third.identity.Name)
+	}
+	// When nobody else can, the cluster is not left without a leader.
+	hinder(third, true)
+	h.eventually(func() error {
+		if first.standsBack() || third.standsBack() {
+			return errors.New("all stand back, and nobody leads")
+		}
+		return nil
+	})
+	third.propose(set("a", "1"))
 }

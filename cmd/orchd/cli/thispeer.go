@@ -123,6 +123,7 @@ func peerConfig(c config.Config) peer.Config {
 		Voters:            c.Voters,
 		SnapshotThreshold: uint64(c.Raft.SnapshotThreshold),
 		TrailingLogs:      uint64(c.Raft.TrailingLogs),
+		BallastMiB:        c.Raft.BallastMiB,
 		SnapshotInterval:  c.Snapshot.Interval,
 		SnapshotRetain:    c.Snapshot.Retain,
 

@@ -137,7 +137,7 @@ func (f *founder) write(ctx context.Context, log *slog.Logger) (err error) {
 	}
 	alone := f.cfg
 	alone.RaftListen, alone.GossipListen, alone.APIListen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
-	alone.Driver = api.DriverNone
+	alone.Driver, alone.BallastMiB = api.DriverNone, 0
 	p, err := openCore(ctx, alone, f.identity, cluster.Bootstrap, log)
 	if err != nil {
 		return err
