@@ -55,6 +55,8 @@ type Node struct {
 	forwards  groups        // to another peer that leads
 	large     chan struct{} // a place for each large command under way
 
+	over chan struct{} // closed when raft has ended: it answers nothing any more
+
 	workMu sync.Mutex
 	work   sync.WaitGroup // goroutines of the node
 	ended  bool           // no more of them are started
@@ -94,7 +96,7 @@ func Open(ctx context.Context, cfg Config, machine Machine, roster Roster, log *
 	}
 	n := &Node{
 		cfg: cfg, id: cfg.Identity.PeerID, roster: roster, log: log,
-		book: newBook(cfg.Identity.Peers), contacts: newContacts(cfg.Now), dead: make(chan struct{}),
+		book: newBook(cfg.Identity.Peers), contacts: newContacts(cfg.Now), dead: make(chan struct{}), over: make(chan struct{}),
 	}
 	n.ctx, n.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	n.able, n.disable = context.WithCancel(n.ctx)
@@ -311,7 +313,7 @@ func (n *Node) snapshotAtEnd() {
 	}
 	ctx, cancel := context.WithTimeout(n.ctx, snapshotTime)
 	defer cancel()
-	if err := await(ctx, n.raft.Snapshot()); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {
+	if err := n.await(ctx, n.raft.Snapshot()); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {
 		n.log.Info("no snapshot at the end; the next start applies the log again", "err", err)
 	}
 }
@@ -347,12 +349,32 @@ func (n *Node) close() error {
 	if n.hall != nil {
 		errs = append(errs, n.hall.close())
 	}
-	if n.raft != nil { // it waits for its connections, so they go first
-		errs = append(errs, n.endRaft().Error())
+	return errors.Join(append(errs, n.letGo(), n.cfg.Ports.closeTaken())...)
+}
+
+// endTime is how long the end of raft may take, and that of what this node has begun.
+const endTime = 10 * time.Second
+
+// letGo waits for raft, whose connections are gone, and for the node's own work, and closes
+// the stores. All of that waits for a disk that hangs; then it is left behind.
+func (n *Node) letGo() error {
+	ended := make(chan error, 1)
+	go func() {
+		var errs []error
+		if n.raft != nil {
+			errs = append(errs, n.endRaft().Error())
+		}
+		close(n.over)
+		n.awaitWork()
+		if n.stores != nil {
+			errs = append(errs, n.stores.close())
+		}
+		ended <- errors.Join(errs...)
+	}()
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(endTime):
+		return fmt.Errorf("what this peer had in hand has not ended within %s, and is left behind: does the disk under %s answer?", endTime, n.cfg.DataDir)
 	}
-	n.awaitWork()
-	if n.stores != nil {
-		errs = append(errs, n.stores.close())
-	}
-	return errors.Join(append(errs, n.cfg.Ports.closeTaken())...)
 }

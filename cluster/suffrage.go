@@ -245,7 +245,7 @@ func (n *Node) apply(ctx context.Context, c change) error {
 	default:
 		return api.Errorf(api.Invalid, "cluster.suffrage", "there is no change %q", c.Verb)
 	}
-	if err := await(ctx, f); err != nil {
+	if err := n.await(ctx, f); err != nil {
 		return fmt.Errorf("%s peer %s: %w", c.Verb, c.ID, err)
 	}
 	n.log.Info("raft's configuration changed", "verb", string(c.Verb), "peer", c.ID)

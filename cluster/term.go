@@ -134,7 +134,7 @@ func (n *Node) lead() {
 // reign lasts as long as this peer leads in that term.
 func (n *Node) reign(term uint64) {
 	// The barrier is of this term if the term is still the same after it.
-	if err := await(n.ctx, n.raft.Barrier(0)); err != nil {
+	if err := n.await(n.ctx, n.raft.Barrier(0)); err != nil {
 		return
 	}
 	ctx, cancel := context.WithCancel(n.ctx)
@@ -156,19 +156,6 @@ func (n *Node) reign(term uint64) {
 		case <-n.ctx.Done():
 			return
 		}
-	}
-}
-
-// await is the outcome of a raft future, or the end of ctx: a future that raft
-// has in hand when it shuts down may never be answered.
-func await(ctx context.Context, f raft.Future) error {
-	done := make(chan error, 1)
-	go func() { done <- f.Error() }()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 

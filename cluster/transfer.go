@@ -98,7 +98,7 @@ func (n *Node) stepAside(ctx context.Context, to string) error {
 	}
 	asked := make(chan error, 1)
 	go func() {
-		asked <- await(ctx, n.raft.LeadershipTransferToServer(raft.ServerID(heir), raft.ServerAddress(heir)))
+		asked <- n.await(ctx, n.raft.LeadershipTransferToServer(raft.ServerID(heir), raft.ServerAddress(heir)))
 	}()
 	for {
 		turned := n.turn.wait()
