@@ -192,7 +192,7 @@ func (n *Node) startRaft() (err error) {
 		n.transport = n.newTransport()
 	}
 	if t, able := n.transport.(raftTransport); able {
-		n.news = newNewsTransport(t, n.standsBack)
+		n.news = newNewsTransport(n.ctx, t, n.standsBack, n.sends)
 		n.transport, n.stores.logs.stored = n.news, n.news.look
 	}
 	n.start(func() { n.drain(changes) })
@@ -205,6 +205,7 @@ func (n *Node) startRaft() (err error) {
 	logs.running.Store(true)
 	n.endRaft = sync.OnceValue(n.raft.Shutdown)
 	if n.news != nil {
+		n.news.up.Store(true)
 		n.start(func() { n.news.run(n.ctx, n.hears) })
 	}
 	n.book.watchRaft(func(id string) bool {

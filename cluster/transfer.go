@@ -174,6 +174,12 @@ func (n *Node) standsBack() bool {
 	return n.sight.leader != "" || time.Since(n.sight.since) < standBack
 }
 
+// sends tells whether this peer leads that term, and sends its entries to another.
+func (n *Node) sends(to raft.ServerID, term uint64) bool {
+	now, leads := n.leads()
+	return leads && now == term && slices.ContainsFunc(n.Servers(), func(s Server) bool { return s.ID == string(to) })
+}
+
 // othersCan tells whether another voter answers that nothing hinders to lead.
 func (n *Node) othersCan() bool {
 	seen := n.contacts.all()
