@@ -48,6 +48,8 @@ type Config struct {
 
 	TrustKey ed25519.PrivateKey // signs this host's request to join; nil: nobody vouches for it
 
+	Keys *api.KeyDocument // Init makes the cluster with these keys and their cluster's id; nil: with new ones
+
 	Auth fsm.AuthChange // seed of the settings auth.*: what this peer was told of them
 
 	Packages         []pack.Package // what this host deploys: services and spells
