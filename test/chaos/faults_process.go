@@ -217,7 +217,7 @@ func transferStorm(r *run, rng *rand.Rand) (string, error) {
 // askedToLead is F14 by orders: once a second some peer is asked that another leads.
 func askedToLead(r *run, rng *rand.Rand) (string, error) {
 	began, handed := time.Now(), 0
-	for time.Since(began) < between(rng, 4*time.Second, 8*time.Second) {
+	for end := began.Add(between(rng, 4*time.Second, 8*time.Second)); time.Now().Before(end); {
 		next := time.Now().Add(time.Second)
 		members := r.members()
 		if _, err := members[rng.IntN(len(members))].Output("orchd", "raft", "transfer-leader"); err == nil {
