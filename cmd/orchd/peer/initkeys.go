@@ -25,8 +25,8 @@ type founding struct {
 }
 
 // foundingKeys are new keys or, where there is a copy of another cluster's, those: then
-// the new cluster has that one's id, for the authority is good for no other, and its
-// values are sealed with keys of the same names as before, for they name them.
+// the new cluster has that one's id, for certificates and the marks of domains name it, and
+// its values are sealed with keys of the same names as before, for they name them.
 func foundingKeys(from *api.KeyDocument, now time.Time) (*founding, error) {
 	if from == nil {
 		authority, err := ca.New(uuid.NewString(), now)
