@@ -40,12 +40,9 @@ func TestWhatIsLockedOpens(t *testing.T) {
 	if _, err := Unlock(file, "wrong horse"); err == nil || !strings.Contains(err.Error(), "the passphrase is not the one") {
 		t.Errorf("with another passphrase: %v", err)
 	}
-	for cut := range len(file) {
+	for _, cut := range []int{0, 10, 100, len(file) / 2, len(file) - 1} {
 		if _, err := Unlock(file[:cut], "correct horse"); err == nil {
-			t.Fatalf("the first %d of %d bytes open", cut, len(file))
-		}
-		if cut == 40 { // deriving the key takes its time, and is the same behind the header
-			break
+			t.Errorf("the first %d of %d bytes open", cut, len(file))
 		}
 	}
 }
