@@ -182,6 +182,11 @@ func (c *Client) ExportKeys(ctx context.Context, to KeyExport, opts ...CallOptio
 	return ask[KeyCopy](ctx, c, http.MethodPost, "/v1/keys/export", to, opts)
 }
 
+// TransferLeadership has another voter lead: the named one or, for "", the one furthest ahead.
+func (c *Client) TransferLeadership(ctx context.Context, peer string, opts ...CallOption) (Leadership, error) {
+	return ask[Leadership](ctx, c, http.MethodPost, "/v1/raft/transfer-leader", LeaderTransfer{peer}, opts)
+}
+
 // Join asks to become a peer. The same token with the same key gets the same
 // answer until the token expires.
 func (c *Client) Join(ctx context.Context, r JoinRequest, opts ...CallOption) (JoinAnswer, error) {

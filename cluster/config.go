@@ -37,6 +37,7 @@ type Config struct {
 	PeerHandler  http.Handler           // the other parts' routes on the peer channel, below /peer/; may be nil
 	Report       func() json.RawMessage // what this peer says of itself in answer to a ping; may be nil
 	VotersWanted func() int             // 1, 3 or 5; default: 3
+	Hindered     func(id string) string // why a peer should rather not lead, as far as is known, as in "its disk is nearly full"; empty: it may; default: nothing is known
 	Place        func(id string) string // where a peer stands, outermost part first, as in cabinet/chassis: votes are spread over places; default: not known
 
 	Profile           string        // LAN (default) or WAN
@@ -46,6 +47,7 @@ type Config struct {
 	SnapshotInterval  time.Duration // how often that is looked at, up to twice as long; default 2 min
 	SnapshotAtEnd     bool          // Close makes one too, so that the next start replays next to nothing
 	TrailingLogs      uint64        // entries kept behind a snapshot for peers that were away; default 10240
+	Ballast           int64         // bytes of a file in DataDir that is given back when the disk is full, a hundredth of the disk at most; 0, the default: none
 	MaxConns          int           // open connections on the raft port; default 1024: the leader of 100 peers has about 500
 	MaxConnsPerIP     int           // of those, from one address; default 64
 
@@ -59,6 +61,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		VotersWanted:      func() int { return 3 },
+		Hindered:          func(string) string { return "" },
 		Place:             func(string) string { return "" },
 		Profile:           LAN,
 		ProposeTimeout:    10 * time.Second,
@@ -94,6 +97,8 @@ func (c Config) Validate() error {
 	need(c.Snapshots != nil, "there is no snapshot store")
 	need(c.Ports != nil && c.Ports.Raft != nil, "the raft port is not open")
 	need(c.VotersWanted != nil, "nothing says how many voters are wanted")
+	need(c.Hindered != nil, "nothing says who should rather not lead")
+	need(c.Ballast >= 0, "the ballast file has %d bytes, which is less than nothing", c.Ballast)
 	need(c.Place != nil, "nothing says where peers stand")
 	need(c.Profile == LAN || c.Profile == WAN, "raft.profile is %q, it can be %q or %q", c.Profile, LAN, WAN)
 	need(c.ProposeTimeout > 0, "the propose timeout is not positive")

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -22,6 +23,8 @@ type disk struct {
 	raft.LogStore
 	stable raft.StableStore
 	fail   func(error) // ends the node
+
+	ballast *ballast // is given back when the disk is full
 
 	mu      sync.Mutex
 	failed  error
@@ -52,6 +55,9 @@ func (d *disk) write(what string, do func() error) error {
 	d.mu.Unlock()
 
 	err := do()
+	if errors.Is(err, syscall.ENOSPC) && d.ballast.drop() {
+		err = do()
+	}
 
 	d.mu.Lock()
 	at := slices.Index(d.inHand, begun)
@@ -88,18 +94,28 @@ func (d *disk) times() (last, slowest time.Duration) {
 	return d.last, d.slowest
 }
 
-// vault is the disk's stable store: terms and votes.
+// vault is the disk's stable store: terms, votes and what is committed.
 type vault struct {
 	raft.StableStore
 	disk *disk
 }
 
 func (v vault) Set(key, value []byte) error {
-	return v.keep("store the vote", func() error { return v.StableStore.Set(key, value) })
+	return v.disk.write("store the vote", func() error { return v.StableStore.Set(key, value) })
 }
 
 func (v vault) SetUint64(key []byte, value uint64) error {
-	return v.keep("store the term", func() error { return v.StableStore.SetUint64(key, value) })
+	return v.disk.write("store the term", func() error { return v.StableStore.SetUint64(key, value) })
+}
+
+// raftValues are the terms and votes as they are given to raft, which panics when it
+// cannot store its term. On a full disk they wait for room; where that does not come, and
+// after any other error, the node ends, and of raft only the goroutine that met it.
+type raftValues struct {
+	vault
+	fail    func(error)
+	running *atomic.Bool
+	wait    time.Duration // for room
 }
 
 // For how long a term or a vote waits for room on a full disk, and how often it looks.
@@ -108,14 +124,31 @@ const (
 	roomPause = 100 * time.Millisecond
 )
 
-// keep waits for room when the disk is full: raft panics when it cannot store its term.
-func (v vault) keep(what string, do func() error) error {
-	for began := time.Now(); ; time.Sleep(roomPause) {
-		err := v.disk.write(what, do)
-		if !errors.Is(err, syscall.ENOSPC) || time.Since(began) > roomWait {
-			return err
-		}
+// Set stores a part of the vote.
+func (r raftValues) Set(key, value []byte) error {
+	return r.keep("the vote", func() error { return r.vault.Set(key, value) })
+}
+
+// SetUint64 stores the term, or a part of the vote.
+func (r raftValues) SetUint64(key []byte, value uint64) error {
+	return r.keep("the term", func() error { return r.vault.SetUint64(key, value) })
+}
+
+func (r raftValues) keep(what string, store func() error) error {
+	err := store()
+	for began := time.Now(); errors.Is(err, syscall.ENOSPC) && time.Since(began) < r.wait; err = store() {
+		time.Sleep(roomPause)
 	}
+	if err == nil || !r.running.Load() {
+		return err
+	}
+	if errors.Is(err, syscall.ENOSPC) {
+		err = fmt.Errorf("the disk has been full for %s, and %s of raft does not fit on it: %w. This peer stops; "+
+			"make room under its data folder, then start it again", r.wait, what, err)
+	}
+	r.fail(err)
+	runtime.Goexit()
+	return err
 }
 
 // journal is the log as raft sees it. It also remembers what is known to be

@@ -68,6 +68,12 @@ type newsTransport struct {
 	rpcs   chan raft.RPC
 	wake   chan struct{}        // there is something to look at
 	latest atomic.Pointer[told] // what raft has not been told yet
+
+	up         atomic.Bool                              // raft runs, so that the functions below can be asked
+	standsBack func() bool                              // this peer leaves the lead to others
+	sends      func(to raft.ServerID, term uint64) bool // this peer leads that term, and that other is to get its entries
+	audience   audience
+	ended      <-chan struct{} // closed when the node ends
 }
 
 // told is news and who told it.
@@ -76,8 +82,18 @@ type told struct {
 	leader string
 }
 
-func newNewsTransport(t raftTransport) *newsTransport {
-	return &newsTransport{raftTransport: t, rpcs: make(chan raft.RPC), wake: make(chan struct{}, 1)}
+// newNewsTransport lasts as long as ctx.
+func newNewsTransport(ctx context.Context, t raftTransport, standsBack func() bool, sends func(to raft.ServerID, term uint64) bool) *newsTransport {
+	return &newsTransport{raftTransport: t, rpcs: make(chan raft.RPC), wake: make(chan struct{}, 1), standsBack: standsBack, sends: sends, ended: ctx.Done()}
+}
+
+// RequestPreVote asks a peer whether it would vote for this one, unless this one stands
+// back: then the answer is no without a question, and raft campaigns no further.
+func (t *newsTransport) RequestPreVote(id raft.ServerID, target raft.ServerAddress, q *raft.RequestPreVoteRequest, a *raft.RequestPreVoteResponse) error {
+	if t.up.Load() && t.standsBack() {
+		return nil
+	}
+	return t.raftTransport.RequestPreVote(id, target, q, a)
 }
 
 // Consumer is where raft takes its messages from.

@@ -149,7 +149,7 @@ func TestLeaderSaysNothingOfEarlierTerms(t *testing.T) {
 			t.Errorf("the leader says %+v of entry %d", m, elsewhere)
 		}
 	}
-	must(t, old.TransferLeadership(t.Context()))
+	must(t, old.TransferLeadership(t.Context(), ""))
 	var leader *peer
 	h.eventually(func() error {
 		if leader = h.leader(); leader == old {
@@ -170,7 +170,7 @@ func TestNewsWaitsForItsEntry(t *testing.T) {
 	_, inner := raft.NewInmemTransport("me")
 	var mu sync.Mutex
 	have := uint64(4)
-	nt := newNewsTransport(inner)
+	nt := newNewsTransport(t.Context(), inner, nil, nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	var all sync.WaitGroup
 	all.Go(func() {

@@ -55,6 +55,8 @@ type Node struct {
 	forwards  groups        // to another peer that leads
 	large     chan struct{} // a place for each large command under way
 
+	over chan struct{} // closed when raft has ended: it answers nothing any more
+
 	workMu sync.Mutex
 	work   sync.WaitGroup // goroutines of the node
 	ended  bool           // no more of them are started
@@ -94,7 +96,7 @@ func Open(ctx context.Context, cfg Config, machine Machine, roster Roster, log *
 	}
 	n := &Node{
 		cfg: cfg, id: cfg.Identity.PeerID, roster: roster, log: log,
-		book: newBook(cfg.Identity.Peers), contacts: newContacts(cfg.Now), dead: make(chan struct{}),
+		book: newBook(cfg.Identity.Peers), contacts: newContacts(cfg.Now), dead: make(chan struct{}), over: make(chan struct{}),
 	}
 	n.ctx, n.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	n.able, n.disable = context.WithCancel(n.ctx)
@@ -114,6 +116,9 @@ func Open(ctx context.Context, cfg Config, machine Machine, roster Roster, log *
 func (n *Node) open() (err error) {
 	if n.stores, err = openStores(n.cfg, n.fail); err != nil {
 		return err
+	}
+	n.stores.ballast.said = func(path string) {
+		n.log.Warn("the disk is full; the ballast file is removed, so that what there is to write finds room: make room under the data folder", "path", path)
 	}
 	base, err := n.stores.preflight(n.cfg.DataDir)
 	if err != nil {
@@ -138,7 +143,7 @@ func (n *Node) open() (err error) {
 		return errors.Join(n.failed(), fmt.Errorf("replay the log: %w", err))
 	}
 	n.server = n.newServer()
-	n.start(n.hall.run, n.serve, n.serveCalls, n.followRoster, n.lead, n.pingLoop, n.watchDisk, n.noteLoop, n.suffrageLoop)
+	n.start(n.hall.run, n.serve, n.serveCalls, n.followRoster, n.lead, n.pingLoop, n.watchDisk, n.noteLoop, n.suffrageLoop, n.ballastLoop)
 	return n.startGossip()
 }
 
@@ -187,18 +192,20 @@ func (n *Node) startRaft() (err error) {
 		n.transport = n.newTransport()
 	}
 	if t, able := n.transport.(raftTransport); able {
-		n.news = newNewsTransport(t)
+		n.news = newNewsTransport(n.ctx, t, n.standsBack, n.sends)
 		n.transport, n.stores.logs.stored = n.news, n.news.look
 	}
 	n.start(func() { n.drain(changes) })
 	logs := &raftLogs{journal: n.stores.logs, fail: n.fail}
-	n.raft, err = raft.NewRaft(raftConfig(n.cfg, changes, newRaftLog(n.ctx, n.log)), n.replica, logs, n.stores.stable, n.stores.snapshots, n.transport)
+	values := raftValues{vault{n.stores.disk.stable, n.stores.disk}, n.fail, &logs.running, roomWait}
+	n.raft, err = raft.NewRaft(raftConfig(n.cfg, changes, newRaftLog(n.ctx, n.log)), n.replica, logs, values, n.stores.snapshots, n.transport)
 	if err != nil {
 		return errors.Join(n.failed(), fmt.Errorf("start raft: %w", err))
 	}
 	logs.running.Store(true)
 	n.endRaft = sync.OnceValue(n.raft.Shutdown)
 	if n.news != nil {
+		n.news.up.Store(true)
 		n.start(func() { n.news.run(n.ctx, n.hears) })
 	}
 	n.book.watchRaft(func(id string) bool {
@@ -307,7 +314,7 @@ func (n *Node) snapshotAtEnd() {
 	}
 	ctx, cancel := context.WithTimeout(n.ctx, snapshotTime)
 	defer cancel()
-	if err := await(ctx, n.raft.Snapshot()); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {
+	if err := n.await(ctx, n.raft.Snapshot()); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {
 		n.log.Info("no snapshot at the end; the next start applies the log again", "err", err)
 	}
 }
@@ -315,7 +322,7 @@ func (n *Node) snapshotAtEnd() {
 func (n *Node) close() error {
 	if n.raft != nil {
 		ctx, cancel := context.WithTimeout(n.ctx, handoverTime)
-		if err := n.TransferLeadership(ctx); err != nil {
+		if err := n.stepAside(ctx, ""); err != nil {
 			n.log.Warn("leadership was not handed over; the others elect", "err", err)
 		}
 		cancel()
@@ -343,12 +350,32 @@ func (n *Node) close() error {
 	if n.hall != nil {
 		errs = append(errs, n.hall.close())
 	}
-	if n.raft != nil { // it waits for its connections, so they go first
-		errs = append(errs, n.endRaft().Error())
+	return errors.Join(append(errs, n.letGo(), n.cfg.Ports.closeTaken())...)
+}
+
+// endTime is how long the end of raft may take, and that of what this node has begun.
+const endTime = 10 * time.Second
+
+// letGo waits for raft, whose connections are gone, and for the node's own work, and closes
+// the stores. All of that waits for a disk that hangs; then it is left behind.
+func (n *Node) letGo() error {
+	ended := make(chan error, 1)
+	go func() {
+		var errs []error
+		if n.raft != nil {
+			errs = append(errs, n.endRaft().Error())
+		}
+		close(n.over)
+		n.awaitWork()
+		if n.stores != nil {
+			errs = append(errs, n.stores.close())
+		}
+		ended <- errors.Join(errs...)
+	}()
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(endTime):
+		return fmt.Errorf("what this peer had in hand has not ended within %s, and is left behind: does the disk under %s answer?", endTime, n.cfg.DataDir)
 	}
-	n.awaitWork()
-	if n.stores != nil {
-		errs = append(errs, n.stores.close())
-	}
-	return errors.Join(append(errs, n.cfg.Ports.closeTaken())...)
 }

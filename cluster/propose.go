@@ -127,7 +127,7 @@ func (n *Node) writeEntry(commands [][]byte) []verdict {
 	if _, leads := n.leads(); leads && planted.Is(planted.AckBeforeCommit) { // what no majority has is lost with this peer
 		return n.foretold(n.cfg.Now(), commands)
 	}
-	if err := await(n.able, f); err != nil {
+	if err := n.await(n.able, f); err != nil {
 		return all(len(commands), verdict{err: fmt.Errorf("append to the log: %w", err)})
 	}
 	verdicts := all(len(commands), verdict{index: f.Index()}) // without answers if the replay at the start was faster

@@ -113,7 +113,7 @@ func (n *Node) answerReadIndex(ctx context.Context, _ string, _ []byte) ([]byte,
 // is missing here.
 func (n *Node) proveIndex(ctx context.Context) (uint64, error) {
 	if planted.Is(planted.VerifyLeaderReads) { // an old leader, or one without its barrier, serves old state
-		return n.replica.whole.Load(), await(ctx, n.raft.VerifyLeader())
+		return n.replica.whole.Load(), n.await(ctx, n.raft.VerifyLeader())
 	}
 	r, ok := n.term.now()
 	if !ok {

@@ -44,11 +44,11 @@ func (n *Node) Snapshot(ctx context.Context) error {
 	if n.IsLeader() {
 		// Right after a change of raft's configuration a snapshot is refused
 		// until something else has been applied (hashicorp/raft 617).
-		if err := await(ctx, n.raft.Barrier(0)); err != nil {
+		if err := n.await(ctx, n.raft.Barrier(0)); err != nil {
 			return api.Errorf(api.Unavailable, "cluster.snapshot", "the log could not be brought up to date: %w", err)
 		}
 	}
-	err := await(ctx, n.raft.Snapshot())
+	err := n.await(ctx, n.raft.Snapshot())
 	if err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {
 		return fmt.Errorf("take snapshot: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"syscall"
 
 	"github.com/hashicorp/raft"
 )
@@ -14,25 +15,30 @@ type stores struct {
 	stable    raft.StableStore
 	snapshots raft.SnapshotStore
 	disk      *disk
+	ballast   *ballast
 	close     func() error
 }
 
 // openStores opens the stores of the configuration, or those in the data folder.
 // fail is called when a write has failed for good.
 func openStores(cfg Config, fail func(error)) (*stores, error) {
-	logs, stable, closeBoth := cfg.Logs, cfg.Stable, func() error { return nil }
+	logs, stable, closeBoth, ballast := cfg.Logs, cfg.Stable, func() error { return nil }, newBallast("", 0)
 	if logs == nil {
+		ballast = newBallast(cfg.DataDir, cfg.Ballast)
 		files, err := openFiles(cfg.DataDir, fail)
+		if errors.Is(err, syscall.ENOSPC) && ballast.found() && ballast.drop() {
+			files, err = openFiles(cfg.DataDir, fail)
+		}
 		if err != nil {
 			return nil, err
 		}
 		logs, stable, closeBoth = files.logs, files.values, files.close
 	}
-	d := &disk{LogStore: logs, stable: stable, fail: fail}
+	d := &disk{LogStore: logs, stable: stable, fail: fail, ballast: ballast}
 	cache := &logCache{LogStore: d}
 	safe := vault{stable, d}
 	// The journal must be outermost: raft looks for commit tracking on the store that it is given.
-	return &stores{&journal{LogStore: cache, stable: safe}, safe, cfg.Snapshots, d, closeBoth}, nil
+	return &stores{&journal{LogStore: cache, stable: safe}, safe, cfg.Snapshots, d, ballast, closeBoth}, nil
 }
 
 // files are the log and the stable values in a data folder: bolt and its

@@ -3,8 +3,12 @@ package cluster
 import (
 	"errors"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -183,9 +187,85 @@ func (v *smallVault) SetUint64(key []byte, value uint64) error {
 func TestTermWaitsForRoom(t *testing.T) {
 	small := &smallVault{raft.NewInmemStore(), 2}
 	d := &disk{stable: small, fail: func(err error) { t.Errorf("a full disk ended the peer: %v", err) }}
-	must(t, vault{small, d}.SetUint64([]byte("term"), 7))
+	must(t, raftValues{vault: vault{small, d}, wait: roomWait}.SetUint64([]byte("term"), 7))
 	if term, err := small.GetUint64([]byte("term")); err != nil || term != 7 {
 		t.Errorf("the term that was stored is %d: %v", term, err)
+	}
+}
+
+// deadVault takes nothing any more.
+type deadVault struct {
+	raft.StableStore
+	err error
+}
+
+func (v deadVault) Set(_, _ []byte) error              { return v.err }
+func (v deadVault) SetUint64(_ []byte, _ uint64) error { return v.err }
+
+// TestTermWithoutRoomEndsThePeer: where room does not come, the node ends with a sentence,
+// and raft's goroutine with it, which would panic. The same after any other error.
+func TestTermWithoutRoomEndsThePeer(t *testing.T) {
+	for _, failure := range []error{syscall.ENOSPC, syscall.EIO} {
+		var said atomic.Pointer[string]
+		running := &atomic.Bool{}
+		running.Store(true)
+		broken := deadVault{raft.NewInmemStore(), failure}
+		d := &disk{stable: broken, fail: func(error) {}}
+		values := raftValues{vault: vault{broken, d}, running: running, fail: func(err error) { said.Store(new(err.Error())) }}
+		came, ended := false, make(chan struct{})
+		go func() {
+			defer close(ended)
+			values.SetUint64([]byte("CurrentTerm"), 7)
+			came = true
+		}()
+		<-ended
+		if came {
+			t.Errorf("%v: raft hears of it, and panics", failure)
+		}
+		if s := said.Load(); s == nil || failure == syscall.ENOSPC && !strings.Contains(*s, "make room under its data folder") {
+			t.Errorf("%v: the node was ended with %v", failure, s)
+		}
+		running.Store(false) // while raft starts, its error is one of Open
+		if err := values.Set([]byte("vote"), []byte("x")); !errors.Is(err, failure) {
+			t.Errorf("before it runs: %v, want %v", err, failure)
+		}
+	}
+}
+
+// TestFullDiskGetsTheBallast: the write that finds no room is done again with what the
+// ballast file held.
+func TestFullDiskGetsTheBallast(t *testing.T) {
+	dir := t.TempDir()
+	b := newBallast(dir, 1<<20)
+	must(t, b.keep())
+	path := filepath.Join(dir, "ballast")
+	if info, err := os.Stat(path); err != nil || info.Size() != 1<<20 || b.missing() != 0 {
+		t.Fatalf("the ballast is %v, %v, and lacks %d bytes", info, err, b.missing())
+	}
+	small := &smallVault{raft.NewInmemStore(), 1}
+	d := &disk{stable: small, ballast: b, fail: func(err error) { t.Errorf("a full disk ended the peer: %v", err) }}
+	must(t, vault{small, d}.SetUint64([]byte("term"), 7))
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) || b.missing() != 1<<20 {
+		t.Errorf("after the write the ballast is there (%v), or lacks %d bytes", err, b.missing())
+	}
+	small.full = 1
+	if err := (vault{small, d}).SetUint64([]byte("term"), 8); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("without ballast: %v, want ENOSPC", err)
+	}
+	must(t, b.keep()) // there is room again
+	if _, err := os.Stat(path); err != nil || b.missing() != 0 {
+		t.Errorf("it is not made again: %v, lacks %d", err, b.missing())
+	}
+	must(t, os.Truncate(path, 5)) // a crash came while it was made
+	again := newBallast(dir, 1<<20)
+	must(t, again.keep())
+	if info, err := os.Stat(path); err != nil || info.Size() != 1<<20 {
+		t.Errorf("a half made one stays: %v, %v", info, err)
+	}
+	none := newBallast(dir, 0)
+	must(t, none.keep())
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) || none.drop() || none.missing() != 0 {
+		t.Errorf("none is wanted, and it stays: %v", err)
 	}
 }
 

@@ -2,15 +2,11 @@ package cluster
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
-
-	"github.com/orchd/orchd/api"
 )
 
 // reign is a term that this peer leads, from the moment its barrier has been
@@ -48,6 +44,7 @@ func (h *termHolder) now() (*reign, bool) {
 type sight struct {
 	mu     sync.Mutex
 	leader string
+	since  time.Time       // when that began
 	led    context.Context // ends when another is seen, or none
 	end    context.CancelFunc
 }
@@ -66,7 +63,7 @@ func (n *Node) turned() {
 		if n.sight.end != nil {
 			n.sight.end()
 		}
-		n.sight.leader = leader
+		n.sight.leader, n.sight.since = leader, time.Now()
 		n.sight.led, n.sight.end = context.WithCancel(n.ctx)
 	}
 	n.sight.mu.Unlock()
@@ -137,7 +134,7 @@ func (n *Node) lead() {
 // reign lasts as long as this peer leads in that term.
 func (n *Node) reign(term uint64) {
 	// The barrier is of this term if the term is still the same after it.
-	if err := await(n.ctx, n.raft.Barrier(0)); err != nil {
+	if err := n.await(n.ctx, n.raft.Barrier(0)); err != nil {
 		return
 	}
 	ctx, cancel := context.WithCancel(n.ctx)
@@ -159,19 +156,6 @@ func (n *Node) reign(term uint64) {
 		case <-n.ctx.Done():
 			return
 		}
-	}
-}
-
-// await is the outcome of a raft future, or the end of ctx: a future that raft
-// has in hand when it shuts down may never be answered.
-func await(ctx context.Context, f raft.Future) error {
-	done := make(chan error, 1)
-	go func() { done <- f.Error() }()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 
@@ -253,30 +237,4 @@ func voters(servers []Server) (ids []string) {
 		}
 	}
 	return ids
-}
-
-// TransferLeadership hands leadership to another voter and returns when another
-// leads, or at once when this peer does not lead or is the only voter.
-func (n *Node) TransferLeadership(ctx context.Context) error {
-	if n.raft.State() != raft.Leader || len(voters(n.Servers())) < 2 {
-		return nil
-	}
-	asked := make(chan error, 1)
-	go func() { asked <- await(ctx, n.raft.LeadershipTransfer()) }()
-	for {
-		turned := n.turn.wait()
-		if leader, _ := n.Leader(); leader != "" && leader != n.id {
-			return nil
-		}
-		select {
-		case err := <-asked:
-			if err != nil && !errors.Is(err, raft.ErrNotLeader) {
-				return fmt.Errorf("hand over leadership: %w", err)
-			}
-			asked = nil // it is under way: wait until the other is seen to lead
-		case <-turned:
-		case <-ctx.Done():
-			return api.Errorf(api.Unavailable, "cluster.transfer", "no other peer took over leadership: %w", ctx.Err())
-		}
-	}
 }

@@ -21,7 +21,7 @@ func TestGoldenLog(t *testing.T) {
 	if *update {
 		writeGoldenLog(t, newest)
 	}
-	for _, file := range []string{newest, "testdata/log-2.golden"} {
+	for _, file := range []string{newest, "testdata/log-2.golden", keysLog} {
 		m, want := appliedLog(t, file)
 		if got := m.Read().Hash(); got != want {
 			t.Errorf("state hash after %s is %s, want %s", file, got, want)
@@ -50,16 +50,27 @@ func TestOlderLogs(t *testing.T) {
 // appliedLog is a machine that has applied a log, and the hash that the log names.
 func appliedLog(t *testing.T, file string) (m *Machine, hash string) {
 	t.Helper()
+	entries, hash := goldenEntries(t, file)
+	m = New()
+	for _, e := range entries {
+		m.Apply(e.index, 0, e.at, e.command)
+	}
+	return m, hash
+}
+
+// goldenEntries is what a golden log says: its entries, and the hash of the state after them.
+func goldenEntries(t *testing.T, file string) (entries []entry, hash string) {
+	t.Helper()
 	f, err := os.Open(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	m, lines := New(), bufio.NewScanner(f)
+	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		if hash, last := strings.CutPrefix(lines.Text(), "hash "); last {
-			return m, hash
+			return entries, hash
 		}
 		var index uint64
 		var micros int64
@@ -71,7 +82,7 @@ func appliedLog(t *testing.T, file string) (m *Machine, hash string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m.Apply(index, 0, time.UnixMicro(micros), command)
+		entries = append(entries, entry{index, time.UnixMicro(micros), command})
 	}
 	t.Fatalf("%s names no hash", file)
 	return nil, ""

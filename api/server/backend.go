@@ -98,6 +98,9 @@ type Cluster interface {
 	// RotateKey begins to replace a key; Conflict while one of its kind is being replaced.
 	RotateKey(ctx context.Context, r api.KeyRotate) (Done[api.KeyRotation], error)
 	ExportKeys(ctx context.Context, to api.KeyExport) (api.KeyCopy, error)
+	// TransferLeadership has the voter with that id lead, or, for "", the one furthest ahead;
+	// Conflict when that cannot be.
+	TransferLeadership(ctx context.Context, to string) (api.Leadership, error)
 	// Ready is nil, or says what is missing until this peer can serve.
 	Ready() error
 	PeerName() string

@@ -25,6 +25,25 @@ func (f *fake) ExportKeys(ctx context.Context, to api.KeyExport) (api.KeyCopy, e
 	return api.KeyCopy{File: []byte("encrypted")}, f.write(ctx, "keys.export "+to.Recipient)
 }
 
+// TransferLeadership has the fake's one peer lead.
+func (f *fake) TransferLeadership(ctx context.Context, to string) (api.Leadership, error) {
+	return api.Leadership{Leader: "h1", Was: "h2", Term: 3}, f.write(ctx, "raft.transfer "+to)
+}
+
+func TestTransferNeedsNoBody(t *testing.T) {
+	f, _, ask := startFake(t)
+	for body, want := range map[string]int{``: 200, `{}`: 200, `{"peer":"h9"}`: 404, `{"to":"h1"}`: 422} {
+		if res := ask("POST", "/v1/raft/transfer-leader", body); res.StatusCode != want {
+			t.Errorf("%q is answered %d, want %d", body, res.StatusCode, want)
+		}
+	}
+	for _, wrote := range f.wroteSince(0) {
+		if wrote != "raft.transfer " {
+			t.Errorf("the backend was asked for %q", wrote)
+		}
+	}
+}
+
 func TestOnlyTheCAIsReplacedInAHurry(t *testing.T) {
 	_, _, ask := startFake(t)
 	for body, want := range map[string]int{`{"kind":"ca","now":true}`: 202, `{"kind":"seal","now":true}`: 422, `{"kind":"wrap"}`: 422, `{}`: 422} {

@@ -154,6 +154,8 @@ var routes = []route{
 	{post, "/v1/keys/rotate", need{api.Update, "key"}, []int{202}, "rotate-key", "Begin to replace a key of the cluster; it goes on by itself", on((*Server).rotateKey)},
 	{post, "/v1/keys/export", need{api.Update, "key"}, []int{200}, "export-keys", "A copy of all keys of the cluster, encrypted to an age recipient", on((*Server).exportKeys)},
 
+	{post, "/v1/raft/transfer-leader", need{api.Update, "raft"}, []int{200}, "transfer-leader", "Have another voter lead the cluster; any peer may be asked", on((*Server).transferLeader)},
+
 	{get, "/v1/snapshots", need{api.Read, "snapshot"}, []int{200}, "list-snapshots", "List the snapshots of this peer", on((*Server).listSnapshots)},
 	{post, "/v1/snapshots", need{api.Create, "snapshot"}, []int{201}, "take-snapshot", "Take a snapshot; answered once this peer's files are verified", on((*Server).takeSnapshot)},
 	{get, "/v1/snapshots/{id}", need{api.Read, "snapshot"}, []int{200}, "show-snapshot", "Show a snapshot of this peer", on((*Server).showSnapshot)},

@@ -65,6 +65,7 @@ var examples = map[string]example{
 	"GET /v1/keys":                   {"/v1/keys", "", 200, "", admins},
 	"POST /v1/keys/rotate":           {"/v1/keys/rotate", `{"kind":"seal"}`, 202, "keys.rotate seal false", admins},
 	"POST /v1/keys/export":           {"/v1/keys/export", `{"recipient":"age1x"}`, 200, "keys.export age1x", admins},
+	"POST /v1/raft/transfer-leader":  {"/v1/raft/transfer-leader", `{"peer":"h1"}`, 200, "raft.transfer " + peerID, admins},
 	"GET /v1/settings":               {"/v1/settings", "", 200, "", admins},
 	"PATCH /v1/settings":             {"/v1/settings", `{"snapshot":{"interval":"2h","daily":null}}`, 200, `settings.patch {"snapshot":{"interval":"2h","daily":null}}`, admins},
 	"GET /v1/snapshots":              {"/v1/snapshots", "", 200, "", readers},
@@ -254,7 +255,7 @@ var wholes = []string{
 	"POST /v1/accounts", "PUT /v1/accounts/{name}", "PATCH /v1/accounts/{name}", "DELETE /v1/accounts/{name}",
 	"POST /v1/accounts/{name}/suspend", "POST /v1/accounts/{name}/resume",
 	"POST /v1/vms/adopt", "GET /v1/domains", "GET /v1/leases", "GET /v1/findings",
-	"GET /v1/settings", "PATCH /v1/settings", "GET /v1/keys", "POST /v1/keys/rotate", "POST /v1/keys/export",
+	"GET /v1/settings", "PATCH /v1/settings", "GET /v1/keys", "POST /v1/keys/rotate", "POST /v1/keys/export", "POST /v1/raft/transfer-leader",
 	"GET /v1/snapshots", "POST /v1/snapshots", "GET /v1/snapshots/{id}", "DELETE /v1/snapshots/{id}", "POST /v1/snapshots/{id}/verify",
 	"GET /v1/snapshots/{id}/{file}", "POST /v1/snapshots/{id}/restore", "GET /v1/changes", "GET /v1/changes/{file}",
 }

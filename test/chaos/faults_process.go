@@ -193,9 +193,13 @@ func pauseAll(r *run, rng *rand.Rand) (string, error) {
 	return fmt.Sprintf("all were stopped for %v", d.Round(time.Millisecond)), nil
 }
 
-// transferStorm is F14: leadership moves about once a second, because whoever leads
-// is stopped for a little longer than the others have patience.
+// transferStorm is F14: leadership moves about once a second, because somebody asks for
+// it or, half of the time, because whoever leads is stopped for a little longer than the
+// others have patience.
 func transferStorm(r *run, rng *rand.Rand) (string, error) {
+	if rng.IntN(2) == 0 {
+		return askedToLead(r, rng)
+	}
 	_, first := r.leader()
 	for range 4 {
 		if leader, _ := r.leader(); leader != nil {
@@ -208,6 +212,23 @@ func transferStorm(r *run, rng *rand.Rand) (string, error) {
 		return fmt.Sprintf("from term %d to term %d", first, last), nil
 	}
 	return "", nil
+}
+
+// askedToLead is F14 by orders: once a second some peer is asked that another leads.
+func askedToLead(r *run, rng *rand.Rand) (string, error) {
+	began, handed := time.Now(), 0
+	for end := began.Add(between(rng, 4*time.Second, 8*time.Second)); time.Now().Before(end); {
+		next := time.Now().Add(time.Second)
+		members := r.members()
+		if _, err := members[rng.IntN(len(members))].Output("orchd", "raft", "transfer-leader"); err == nil {
+			handed++
+		}
+		time.Sleep(time.Until(next))
+	}
+	if handed < 2 {
+		return "", nil
+	}
+	return fmt.Sprintf("leadership was handed over %d times in %v", handed, time.Since(began).Round(time.Second)), nil
 }
 
 // starve is F22: all peers share one core with programs that want all of it.

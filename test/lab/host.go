@@ -95,6 +95,7 @@ func (h *Host) writeConfig() error {
 		fmt.Sprintf("data_dir = %q", h.DataDir()),
 		fmt.Sprintf("advertise = %q", h.Addr),
 		fmt.Sprintf("vmm.driver = %q", h.lab.driver),
+		`raft.ballast_mib = 4`,   // for a hundred hosts on one disk
 		`vmm.virt_type = "qemu"`, // there may be a /dev/kvm that guests hang on
 	}
 	if h.lab.bare {

@@ -53,7 +53,7 @@ func TestAuthGiven(t *testing.T) {
 
 func TestInitWantsTheFilesOfAuth(t *testing.T) {
 	c := loaded(t, "jwt_secret_file = \"/nowhere/secret\"\n")
-	err := thisPeer{}.Init(t.Context(), c, io.Discard, slog.New(slog.DiscardHandler))
+	err := thisPeer{}.Init(t.Context(), c, nil, io.Discard, slog.New(slog.DiscardHandler))
 	if !api.IsKind(err, api.Invalid) || !strings.Contains(err.Error(), "auth.jwt_secret_file: open /nowhere/secret") {
 		t.Errorf("got %v", err)
 	}

@@ -89,7 +89,7 @@ func (a *App) root() *cobra.Command {
 	add(root, "catalogue", a.account(), a.image(), a.network(), a.size(), a.sshKey())
 	add(root, "inventory", a.inventoryCreate(), a.inventoryGet(), a.inventoryUpdate(), a.inventoryDelete(), a.schemas())
 	add(root, "services", a.service(), a.spell(), a.deal(), a.pkg(), a.registry(), a.trust())
-	add(root, "other", a.raw(), a.version(), a.completion())
+	add(root, "other", a.raw(), a.raft(), a.version(), a.completion())
 	root.SetHelpCommandGroupID("other")
 	return root
 }

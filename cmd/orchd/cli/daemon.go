@@ -12,14 +12,16 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/orchd/orchd/api"
 	"github.com/orchd/orchd/cmd/orchd/config"
 )
 
 // Daemon is a peer on this host, as package peer makes it. What Init and Join
 // write is for people.
 type Daemon interface {
-	// Init makes a cluster on disk, with this host as its first peer.
-	Init(context.Context, config.Config, io.Writer, *slog.Logger) error
+	// Init makes a cluster on disk, with this host as its first peer: with those keys, or,
+	// for nil, with new ones.
+	Init(context.Context, config.Config, *api.KeyDocument, io.Writer, *slog.Logger) error
 	// Join enrols this host in the cluster that invites it.
 	Join(context.Context, config.Config, Invitation, io.Writer, *slog.Logger) error
 	// Serve runs an enrolled peer until ctx ends.
@@ -48,20 +50,31 @@ func (a *App) peerFlags(cmd *cobra.Command) {
 
 func (a *App) initCluster() *cobra.Command {
 	var noServe bool
+	var keys, passphrase string
 	var cmd *cobra.Command
 	cmd = a.verb(verb{
 		use:   "init",
 		short: "Make a cluster with this host as its first peer, and serve",
+		long: `Make a cluster with this host as its first peer, and serve.
+
+--keys makes it with the keys of a cluster whose peers are all lost, from the copy that
+orchd keys export made: it has that cluster's id and CA, so clients go on trusting it, reads
+the secrets in its snapshots, and knows its virtual machines again (orchd recover). No peer
+of that cluster may still run. To check a copy: orchd keys export --verify FILE.`,
 		example: `
-orchd init
 orchd init --name h1 --advertise 10.0.0.1
-orchd init --no-serve && systemctl start orchd`,
+orchd init --no-serve && systemctl start orchd
+orchd init --keys keys.age --passphrase-file passphrase`,
 		run: func(ctx context.Context, _ []string) error {
+			doc, err := a.keysToBeginWith(keys, passphrase)
+			if err != nil {
+				return err
+			}
 			l, log, err := a.prepare(cmd)
 			if err != nil {
 				return err
 			}
-			if err := a.Daemon.Init(ctx, l.Config, a.Stderr, log); err != nil {
+			if err := a.Daemon.Init(ctx, l.Config, doc, a.Stderr, log); err != nil {
 				return err
 			}
 			if err := a.writeProfile(l.DataDir); err != nil {
@@ -75,7 +88,23 @@ orchd init --no-serve && systemctl start orchd`,
 	})
 	a.peerFlags(cmd)
 	cmd.Flags().BoolVar(&noServe, "no-serve", false, "make the cluster and stop there")
+	cmd.Flags().StringVar(&keys, "keys", "", "copy of the keys of a cluster that is lost (orchd keys export)")
+	cmd.Flags().StringVar(&passphrase, "passphrase-file", "", "file with the passphrase of that copy; - for stdin")
+	cmd.MarkFlagsRequiredTogether("keys", "passphrase-file")
 	return cmd
+}
+
+// keysToBeginWith are the keys in a copy; nil without one.
+func (a *App) keysToBeginWith(file, passphrase string) (*api.KeyDocument, error) {
+	if file == "" {
+		return nil, nil
+	}
+	secret, err := a.passphraseIn(passphrase)
+	if err != nil {
+		return nil, err
+	}
+	doc, err := copiedKeys(file, secret, "nothing was made; try another copy, or make a cluster with new keys: orchd init")
+	return &doc, err
 }
 
 func (a *App) join() *cobra.Command {

@@ -24,12 +24,13 @@ type recorder struct {
 	token   string
 	key     ed25519.PrivateKey
 	config  config.Config
+	keys    *api.KeyDocument
 	refusal error
 	serving chan struct{} // closed when Serve has begun; nil: Serve returns at once
 }
 
-func (d *recorder) Init(_ context.Context, c config.Config, progress io.Writer, _ *slog.Logger) error {
-	d.did, d.config = append(d.did, "init"), c
+func (d *recorder) Init(_ context.Context, c config.Config, keys *api.KeyDocument, progress io.Writer, _ *slog.Logger) error {
+	d.did, d.config, d.keys = append(d.did, "init"), c, keys
 	fmt.Fprintln(progress, "made")
 	return d.refusal
 }

@@ -182,7 +182,7 @@ func (d *devCluster) flags(k int) []string {
 // they must differ, and without a home, in which init would leave a profile of a
 // cluster that goes away.
 func (d *devCluster) environ() []string {
-	env := []string{"ORCHD_LOG__FORMAT=text"}
+	env := []string{"ORCHD_LOG__FORMAT=text", "ORCHD_RAFT__BALLAST_MIB=0"}
 	for _, pair := range d.app.Environ {
 		name, _, _ := strings.Cut(pair, "=")
 		alike := func(prefix string) bool { return strings.HasPrefix(name, prefix) }

@@ -1,10 +1,8 @@
 package cli
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -16,16 +14,11 @@ import (
 
 	"github.com/orchd/orchd/api"
 	"github.com/orchd/orchd/cluster/ca"
+	"github.com/orchd/orchd/cmd/orchd/keycopy"
 )
 
 // leastPassphrase is the length in bytes under which a passphrase is refused.
 const leastPassphrase = 12
-
-// keyFormat is the format of the documents that this program reads and writes.
-const keyFormat = 1
-
-// maxKeyFile bounds a copy that is read.
-const maxKeyFile = 4 << 20
 
 func (a *App) keysExport() *cobra.Command {
 	var passphrase, file, verify string
@@ -44,9 +37,9 @@ orchd keys export --passphrase-file passphrase --file keys.age
 orchd keys export --passphrase-file - < passphrase > keys.age
 orchd keys export --verify keys.age --passphrase-file passphrase`,
 		run: func(ctx context.Context, _ []string) error {
-			secret, err := a.fileText(passphrase)
+			secret, err := a.passphraseIn(passphrase)
 			if err != nil {
-				return &failure{exitUsage, "read the passphrase: " + err.Error(), "give a file that holds it alone: --passphrase-file FILE"}
+				return err
 			}
 			if len(secret) < leastPassphrase {
 				return usagef("the passphrase has %d bytes; take at least %d: everything hangs on it", len(secret), leastPassphrase)
@@ -80,11 +73,11 @@ func (a *App) exportKeys(ctx context.Context, passphrase, file string) error {
 	if err := c.do(ctx, call{method: "POST", path: "/v1/keys/export", in: api.KeyExport{Recipient: me.Recipient().String()}, out: &got}); err != nil {
 		return err
 	}
-	doc, err := openKeys(got.File, me)
+	doc, err := keycopy.Open(got.File, me)
 	if err != nil {
 		return fmt.Errorf("what the peer answered is no copy of the keys: %w", err)
 	}
-	locked, err := lockedKeys(doc, passphrase)
+	locked, err := keycopy.Lock(doc, passphrase)
 	if err != nil {
 		return err
 	}
@@ -100,70 +93,25 @@ func (a *App) exportKeys(ctx context.Context, passphrase, file string) error {
 	return nil
 }
 
-// lockedKeys is a document encrypted with a passphrase (age, scrypt).
-func lockedKeys(doc api.KeyDocument, passphrase string) ([]byte, error) {
-	recipient, err := age.NewScryptRecipient(passphrase)
+// passphraseIn reads the passphrase of a copy.
+func (a *App) passphraseIn(file string) (string, error) {
+	secret, err := a.fileText(file)
 	if err != nil {
-		return nil, err
+		return "", &failure{exitUsage, "read the passphrase: " + err.Error(), "give a file that holds it alone: --passphrase-file FILE"}
 	}
-	text, err := json.MarshalIndent(doc, "", "  ")
-	if err != nil {
-		return nil, err
-	}
-	var out bytes.Buffer
-	w, err := age.Encrypt(&out, recipient)
-	if err != nil {
-		return nil, fmt.Errorf("encrypt the keys: %w", err)
-	}
-	if _, err := w.Write(text); err != nil {
-		return nil, fmt.Errorf("encrypt the keys: %w", err)
-	}
-	if err := w.Close(); err != nil {
-		return nil, fmt.Errorf("encrypt the keys: %w", err)
-	}
-	return out.Bytes(), nil
+	return secret, nil
 }
 
-// openKeys decrypts a document.
-func openKeys(file []byte, with age.Identity) (doc api.KeyDocument, err error) {
-	r, err := age.Decrypt(bytes.NewReader(file), with)
+// copiedKeys opens a copy of the keys. hint is what to do when it is not good.
+func copiedKeys(file, passphrase, hint string) (doc api.KeyDocument, err error) {
+	text, err := os.ReadFile(file)
 	if err != nil {
-		return doc, err
+		return doc, &failure{exitUsage, "read the copy: " + err.Error(), ""}
 	}
-	text, err := io.ReadAll(io.LimitReader(r, maxKeyFile))
-	if err != nil {
-		return doc, err
+	if doc, err = keycopy.Unlock(text, passphrase); err != nil {
+		return doc, &failure{exitFailed, fmt.Sprintf("%s is no good copy of the keys: %v", file, err), hint}
 	}
-	if err := json.Unmarshal(text, &doc); err != nil {
-		return doc, fmt.Errorf("it holds no keys: %w", err)
-	}
-	if doc.Format != keyFormat {
-		return doc, fmt.Errorf("its format is %d, this program reads %d", doc.Format, keyFormat)
-	}
-	return doc, soundKeys(doc)
-}
-
-// soundKeys checks that keys are what they are said to be.
-func soundKeys(doc api.KeyDocument) error {
-	if len(doc.InUse) != len(api.KeyKinds) {
-		return fmt.Errorf("%d keys are in use in it, want %d", len(doc.InUse), len(api.KeyKinds))
-	}
-	for _, name := range doc.InUse {
-		if len(doc.Keys[name]) == 0 {
-			return fmt.Errorf("%s is in use and not in it", name)
-		}
-	}
-	for name, key := range doc.Keys {
-		cert, isCA := doc.Authorities[name]
-		if isCA {
-			if _, err := ca.Parse(doc.ClusterID, []byte(cert), key); err != nil {
-				return fmt.Errorf("%s: %w", name, err)
-			}
-		} else if len(key) != 32 {
-			return fmt.Errorf("%s has %d bytes, not 32", name, len(key))
-		}
-	}
-	return nil
+	return doc, nil
 }
 
 // keyCopyView is what --verify says of a copy; no key is in it.
@@ -175,17 +123,9 @@ type keyCopyView struct {
 }
 
 func (a *App) verifyKeys(file, passphrase string) error {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return &failure{exitUsage, "read the copy: " + err.Error(), ""}
-	}
-	with, err := age.NewScryptIdentity(passphrase)
+	doc, err := copiedKeys(file, passphrase, "make a new one while the cluster runs: orchd keys export --passphrase-file FILE --file "+file)
 	if err != nil {
 		return err
-	}
-	doc, err := openKeys(text, with)
-	if err != nil {
-		return &failure{exitFailed, fmt.Sprintf("%s is no good copy of the keys, or has another passphrase: %v", file, err), "make a new one while the cluster runs: orchd keys export --passphrase-file FILE --file " + file}
 	}
 	v := keyCopyView{ClusterID: doc.ClusterID, MadeAt: moment(doc.MadeAt)}
 	for name := range doc.Keys {

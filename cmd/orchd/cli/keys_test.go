@@ -8,8 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"filippo.io/age"
+
 	"github.com/orchd/orchd/api"
 	"github.com/orchd/orchd/cluster/ca"
+	"github.com/orchd/orchd/cmd/orchd/keycopy"
 )
 
 func TestKeysStatus(t *testing.T) {
@@ -72,11 +75,15 @@ func TestKeysCopy(t *testing.T) {
 	}
 	const passphrase = "correct horse battery"
 	good, bad, short := put("good", []byte(passphrase+"\n")), put("bad", []byte("wrong horse battery\n")), put("short", []byte("horse\n"))
-	locked := func(d api.KeyDocument) string {
-		text, err := lockedKeys(d, passphrase)
+	lock := func(d api.KeyDocument) []byte {
+		text, err := keycopy.Lock(d, passphrase)
 		if err != nil {
 			t.Fatal(err)
 		}
+		return text
+	}
+	locked := func(d api.KeyDocument) string {
+		text := lock(d)
 		if strings.Contains(string(text), "kkkk") {
 			t.Error("the copy shows a key")
 		}
@@ -92,6 +99,36 @@ func TestKeysCopy(t *testing.T) {
 	}
 	if r := newFake(t).run("keys", "export", "--verify", file, "--passphrase-file", short); r.code != exitUsage {
 		t.Errorf("with a short passphrase: exit %d, %s", r.code, r.stderr)
+	}
+	start := func(args ...string) (*recorder, result) {
+		d := &recorder{}
+		return d, run(t.Context(), App{Daemon: d, Environ: daemonEnv(t)}, append([]string{"init", "--no-serve"}, args...)...)
+	}
+	if d, r := start("--keys", file, "--passphrase-file", good); r.code != 0 || d.keys == nil || d.keys.ClusterID != "c" || string(d.keys.Keys["key.seal"]) != string(key) {
+		t.Errorf("init with the copy: exit %d, %+v, %s", r.code, d.keys, r.stderr)
+	}
+	to, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	others, err := keycopy.Encrypt(doc, to.Recipient())
+	if err != nil {
+		t.Fatal(err)
+	}
+	newer := doc
+	newer.Format = 2
+	for sentence, args := range map[string][]string{
+		"the passphrase is not the one": {"--keys", file, "--passphrase-file", bad},
+		"encrypted to somebody else":    {"--keys", put("others.age", others), "--passphrase-file", good},
+		"no file of age's":              {"--keys", put("text", []byte("no keys")), "--passphrase-file", good},
+		"its format is 2":               {"--keys", put("newer.age", lock(newer)), "--passphrase-file", good},
+		"read the copy":                 {"--keys", filepath.Join(dir, "none"), "--passphrase-file", good},
+		"read the passphrase":           {"--keys", file, "--passphrase-file", filepath.Join(dir, "none")},
+		"passphrase-file":               {"--keys", file},
+	} {
+		if d, r := start(args...); r.code == 0 || !strings.Contains(r.stderr, sentence) || len(d.did) > 0 {
+			t.Errorf("%v: exit %d, did %v, %q; want it to say %q", args, r.code, d.did, r.stderr, sentence)
+		}
 	}
 	delete(doc.Keys, "key.seal")
 	if r := newFake(t).run("keys", "export", "--verify", locked(doc), "--passphrase-file", good); r.code != exitFailed || !strings.Contains(r.stderr, "key.seal") {

@@ -16,7 +16,7 @@ import (
 // thisPeer is the Daemon of the real program.
 type thisPeer struct{}
 
-func (thisPeer) Init(ctx context.Context, c config.Config, progress io.Writer, log *slog.Logger) error {
+func (thisPeer) Init(ctx context.Context, c config.Config, keys *api.KeyDocument, progress io.Writer, log *slog.Logger) error {
 	files, err := c.Auth.Read()
 	if err != nil {
 		return &api.Error{Kind: api.Invalid, Msg: err.Error()}
@@ -28,7 +28,7 @@ func (thisPeer) Init(ctx context.Context, c config.Config, progress io.Writer, l
 		return err
 	}
 	p := peerConfig(c)
-	p.Auth = authGiven(c, files)
+	p.Auth, p.Keys = authGiven(c, files), keys
 	return peer.Init(ctx, p, progress, log)
 }
 
@@ -123,6 +123,7 @@ func peerConfig(c config.Config) peer.Config {
 		Voters:            c.Voters,
 		SnapshotThreshold: uint64(c.Raft.SnapshotThreshold),
 		TrailingLogs:      uint64(c.Raft.TrailingLogs),
+		BallastMiB:        c.Raft.BallastMiB,
 		SnapshotInterval:  c.Snapshot.Interval,
 		SnapshotRetain:    c.Snapshot.Retain,
 

@@ -63,6 +63,7 @@ type Raft struct {
 
 	SnapshotThreshold int `koanf:"snapshot_threshold"` // log entries between two of raft's own snapshots
 	TrailingLogs      int `koanf:"trailing_logs"`      // log entries kept behind one, for peers that lag
+	BallastMiB        int `koanf:"ballast_mib"`        // size of a file that is given back when the disk is full; 0: none
 }
 
 // Gossip is where peers tell each other who is alive.
@@ -137,7 +138,7 @@ func Default() Config {
 		Voters:    3,
 		API:       API{Listen: ":7700"},
 		Auth:      Auth{SMDAnonymous: true, JWTRole: string(api.RoleAdmin)},
-		Raft:      Raft{Listen: ":7701", Profile: "lan", SnapshotThreshold: 8192, TrailingLogs: 10240},
+		Raft:      Raft{Listen: ":7701", Profile: "lan", SnapshotThreshold: 8192, TrailingLogs: 10240, BallastMiB: 256},
 		Gossip:    Gossip{Listen: ":7702"},
 		VMM: VMM{
 			Driver:     "auto",

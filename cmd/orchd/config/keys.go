@@ -42,6 +42,7 @@ var keys = []key{
 	{"raft.profile", text, "", func(c *Config) any { return c.Raft.Profile }},
 	{"raft.snapshot_threshold", whole, "", func(c *Config) any { return c.Raft.SnapshotThreshold }},
 	{"raft.trailing_logs", whole, "", func(c *Config) any { return c.Raft.TrailingLogs }},
+	{"raft.ballast_mib", whole, "", func(c *Config) any { return c.Raft.BallastMiB }},
 	{"gossip.listen", text, "gossip-listen", func(c *Config) any { return c.Gossip.Listen }},
 	{"vmm.driver", text, "driver", func(c *Config) any { return c.VMM.Driver }},
 	{"vmm.libvirt_uri", text, "", func(c *Config) any { return c.VMM.LibvirtURI }},

@@ -36,6 +36,7 @@ func (c Config) Validate() error {
 		c.SystemServices.valid(),
 		atLeast("raft.snapshot_threshold", int64(c.Raft.SnapshotThreshold), 1),
 		atLeast("raft.trailing_logs", int64(c.Raft.TrailingLogs), 1),
+		atLeast("raft.ballast_mib", int64(c.Raft.BallastMiB), 0),
 		atLeast("snapshot.interval", int64(c.Snapshot.Interval), 0),
 		atLeast("snapshot.retain", int64(c.Snapshot.Retain), 1),
 	)

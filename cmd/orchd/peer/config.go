@@ -48,6 +48,8 @@ type Config struct {
 
 	TrustKey ed25519.PrivateKey // signs this host's request to join; nil: nobody vouches for it
 
+	Keys *api.KeyDocument // Init makes the cluster with these keys and their cluster's id; nil: with new ones
+
 	Auth fsm.AuthChange // seed of the settings auth.*: what this peer was told of them
 
 	Packages         []pack.Package // what this host deploys: services and spells
@@ -61,6 +63,7 @@ type Config struct {
 	Voters            int           // seed of the setting: 1, 3 or 5
 	SnapshotThreshold uint64        // log entries between two of raft's own snapshots
 	TrailingLogs      uint64        // log entries kept behind a snapshot for peers that lag
+	BallastMiB        int           // size of the file that is given back when the disk is full; 0: none
 	SnapshotInterval  time.Duration // seed of the setting: between two marked snapshots; 0: only on demand
 	SnapshotRetain    int           // seed of the setting: how many of the newest stay; 0: 24
 	HistoryLook       time.Duration // how often missing changes are looked for; 0: every 15 s

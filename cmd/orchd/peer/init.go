@@ -61,9 +61,9 @@ func Init(ctx context.Context, cfg Config, progress io.Writer, log *slog.Logger)
   API:         https://%s   (trust %s)
   keep a copy: orchd keys export --passphrase-file FILE --file keys.age     once it serves, and keep it offline
   CA pin:      %s
-  next:        orchd token create --role peer     prints the command that joins the next host
+%s  next:        orchd token create --role peer     prints the command that joins the next host
 `, founder.identity.ClusterID, cfg.Name, founder.host.Driver, cfg.DataDir, founder.host.Addresses.API,
-		filepath.Join(cfg.DataDir, "tls", "ca.pem"), pin)
+		filepath.Join(cfg.DataDir, "tls", "ca.pem"), pin, sayKeys(cfg.Keys))
 	sayDriver(progress, founder.host.Driver)
 	return nil
 }
@@ -77,16 +77,18 @@ type founder struct {
 	identity cluster.Identity
 	host     api.PeerUpdate
 	keys     map[string][]byte // the cluster's, wrapped for this peer
+	own      *founding         // the same in clear
 }
 
 // found makes the authority, the keys and the first peer's identity.
 func found(ctx context.Context, cfg Config) (*founder, error) {
 	now := cfg.Now()
-	clusterID, peerID := uuid.NewString(), uuid.NewString()
-	authority, err := ca.New(clusterID, now)
+	peerID := uuid.NewString()
+	own, err := foundingKeys(cfg.Keys, now)
 	if err != nil {
 		return nil, err
 	}
+	authority := own.authority
 	key, err := ca.NewKey()
 	if err != nil {
 		return nil, err
@@ -111,10 +113,9 @@ func found(ctx context.Context, cfg Config) (*founder, error) {
 	if err != nil {
 		return nil, err
 	}
-	gossip := randomKey()
-	f := &founder{cfg: cfg, host: host, identity: cluster.Identity{
-		ClusterID: clusterID, PeerID: peerID, Name: cfg.Name, CA: authority.PEM(),
-		Certificate: cert, Key: keyPEM, WrapKey: wrap, GossipKeys: [][]byte{gossip},
+	f := &founder{cfg: cfg, host: host, own: own, identity: cluster.Identity{
+		ClusterID: authority.ClusterID, PeerID: peerID, Name: cfg.Name, CA: authority.PEM(),
+		Certificate: cert, Key: keyPEM, WrapKey: wrap, GossipKeys: [][]byte{own.gossip},
 	}}
 	public, err := f.identity.PublicKey()
 	if err != nil {
@@ -125,7 +126,7 @@ func found(ctx context.Context, cfg Config) (*founder, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.keys, err = wrapFor(wrap.Public(), map[string][]byte{fsm.KeyCA: caKey, fsm.KeyGossip: gossip, fsm.KeySeal: randomKey()})
+	f.keys, err = wrapFor(wrap.Public(), map[string][]byte{fsm.KeyCA: caKey, fsm.KeyGossip: own.gossip, fsm.KeySeal: own.seals[0]})
 	return f, err
 }
 
@@ -137,7 +138,7 @@ func (f *founder) write(ctx context.Context, log *slog.Logger) (err error) {
 	}
 	alone := f.cfg
 	alone.RaftListen, alone.GossipListen, alone.APIListen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
-	alone.Driver = api.DriverNone
+	alone.Driver, alone.BallastMiB = api.DriverNone, 0
 	p, err := openCore(ctx, alone, f.identity, cluster.Bootstrap, log)
 	if err != nil {
 		return err
@@ -166,7 +167,10 @@ func (f *founder) write(ctx context.Context, log *slog.Logger) (err error) {
 	if seed.JWTRole == nil {
 		seed.JWTRole = new(api.RoleAdmin)
 	}
-	return p.writer.SetAuth(p.asPeer(ctx), seed)
+	if err := p.writer.SetAuth(p.asPeer(ctx), seed); err != nil {
+		return err
+	}
+	return p.sealLikeBefore(ctx, f.own)
 }
 
 // rowOf is the row of a peer in the making.

@@ -1,9 +1,7 @@
 package peer
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -12,6 +10,7 @@ import (
 	"github.com/orchd/orchd/api"
 	"github.com/orchd/orchd/api/server"
 	"github.com/orchd/orchd/cluster/ca"
+	"github.com/orchd/orchd/cmd/orchd/keycopy"
 	"github.com/orchd/orchd/fsm"
 )
 
@@ -163,7 +162,7 @@ func (p *Peer) ExportKeys(ctx context.Context, to api.KeyExport) (api.KeyCopy, e
 		return api.KeyCopy{}, err
 	}
 	now := p.machine.Read()
-	doc := api.KeyDocument{Format: 1, ClusterID: p.identity.ClusterID, MadeAt: p.cfg.Now().UTC(), Authorities: map[string]string{}, Keys: map[string][]byte{}}
+	doc := api.KeyDocument{Format: keycopy.Format, ClusterID: p.identity.ClusterID, MadeAt: p.cfg.Now().UTC(), Authorities: map[string]string{}, Keys: map[string][]byte{}}
 	for _, kind := range api.KeyKinds {
 		for n, name := range now.KeyNames(kind) {
 			if doc.Keys[name], err = p.clusterKeyIn(now, name); err != nil {
@@ -177,28 +176,8 @@ func (p *Peer) ExportKeys(ctx context.Context, to api.KeyExport) (api.KeyCopy, e
 			}
 		}
 	}
-	file, err := sealedTo(recipient, doc)
+	file, err := keycopy.Encrypt(doc, recipient)
 	return api.KeyCopy{File: file}, err
-}
-
-// sealedTo is a document encrypted with age.
-func sealedTo(recipient age.Recipient, doc api.KeyDocument) ([]byte, error) {
-	text, err := json.Marshal(doc)
-	if err != nil {
-		return nil, err
-	}
-	var out bytes.Buffer
-	w, err := age.Encrypt(&out, recipient)
-	if err != nil {
-		return nil, fmt.Errorf("encrypt the keys: %w", err)
-	}
-	if _, err := w.Write(text); err != nil {
-		return nil, fmt.Errorf("encrypt the keys: %w", err)
-	}
-	if err := w.Close(); err != nil {
-		return nil, fmt.Errorf("encrypt the keys: %w", err)
-	}
-	return out.Bytes(), nil
 }
 
 // keyWarnings are what a person should know about certificates.

@@ -43,6 +43,7 @@ type Peer struct {
 	access    access
 	disagree  disagreement
 	rooms     rooms
+	rafts     *snapshot.Store // raft's own snapshots
 
 	modules  *modules.Store
 	services *sysvc.Services
@@ -189,6 +190,7 @@ func openCore(ctx context.Context, cfg Config, identity cluster.Identity, before
 	if err != nil {
 		return nil, fmt.Errorf("open raft's snapshots: %w", err)
 	}
+	p.rafts = snapshots
 	files, err := snapshot.OpenMarks(cfg.markedDir(), p.log)
 	if err != nil {
 		return nil, fmt.Errorf("open snapshots: %w", err)
@@ -232,7 +234,7 @@ func (p *Peer) clusterConfig(snapshots *snapshot.Store) cluster.Config {
 	c.Identity, c.DataDir, c.Ports, c.Advertise = p.identity, p.cfg.DataDir, p.ports, p.addresses
 	c.Snapshots = verified{snapshots}
 	c.PeerHandler, c.Report, c.VotersWanted = p.channel(), p.say, p.votersWanted
-	c.Place = p.place
+	c.Place, c.Hindered, c.Ballast = p.place, p.hindered, int64(p.cfg.BallastMiB)<<20
 	c.Profile, c.Now = p.cfg.RaftProfile, p.cfg.Now
 	c.SnapshotThreshold, c.TrailingLogs, c.SnapshotAtEnd = p.cfg.SnapshotThreshold, p.cfg.TrailingLogs, true
 	return c

@@ -14,9 +14,66 @@ import (
 // all: 1 GiB, or a tenth of a smaller disk.
 func spare(s snapshot.Space) uint64 { return min(1<<30, s.Size/10) }
 
+// leastFree is how much a peer that is to lead has free at least, beside two of raft's
+// snapshots: 64 MiB, or a fiftieth of a smaller disk.
+func leastFree(s snapshot.Space) uint64 { return min(64<<20, s.Size/50) }
+
+// space is how much of this peer's disk is free. The room that the ballast file is to have
+// again counts as taken.
+func (p *Peer) space() (snapshot.Space, error) {
+	s, err := snapshot.SpaceOf(p.cfg.DataDir)
+	s.Free -= min(s.Free, uint64(p.node.BallastMissing()))
+	return s, err
+}
+
+// diskCramped tells whether this peer's disk has less room than two of raft's snapshots
+// take: a leader that cannot shorten its log any more soon can write nothing.
+func (p *Peer) diskCramped() bool {
+	s, err := p.space()
+	if err != nil {
+		return false
+	}
+	need := leastFree(s)
+	if p.rafts == nil { // a simulated peer's snapshots lie elsewhere
+		return s.Free < need
+	}
+	if newest, err := p.rafts.List(); err == nil && len(newest) > 0 {
+		need = max(need, 2*uint64(newest[0].Size))
+	}
+	return s.Free < need
+}
+
+// hindered says why a peer should rather not lead, by its last word; empty: nothing is
+// known that would hinder it.
+func (p *Peer) hindered(id string) string {
+	switch {
+	case !p.isOpen():
+		return ""
+	case p.isStalled(id):
+		return "its disk does not answer"
+	case p.isCramped(id):
+		return "its disk is nearly full"
+	}
+	return ""
+}
+
+// isCramped is diskCramped of any peer, by its last word.
+func (p *Peer) isCramped(id string) bool {
+	if id != p.identity.PeerID {
+		w, _ := p.wordOf(id)
+		return w.DiskCramped
+	}
+	p.rooms.mu.Lock()
+	defer p.rooms.mu.Unlock()
+	if time.Since(p.rooms.looked) > roomTime {
+		p.rooms.cramped, p.rooms.looked = p.diskCramped(), time.Now()
+	}
+	return p.rooms.cramped
+}
+
 // diskFull tells whether this peer's disk has no room for a state that grows.
 func (p *Peer) diskFull() bool {
-	s, err := snapshot.SpaceOf(p.cfg.DataDir)
+	s, err := p.space()
 	return err == nil && s.Free < spare(s)
 }
 
@@ -46,6 +103,9 @@ type rooms struct {
 	mu    sync.Mutex
 	asked time.Time
 	full  []string // names of the peers for whose sake creates are refused
+
+	looked  time.Time
+	cramped bool // this peer's disk, then
 }
 
 // room refuses what makes the state grow while the log could not take it: where the

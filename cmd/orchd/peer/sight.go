@@ -19,6 +19,7 @@ type word struct {
 	FindingsCount int           `json:"findings_count,omitempty"`
 
 	DiskFull    bool `json:"disk_full,omitempty"`    // nearly: see room
+	DiskCramped bool `json:"disk_cramped,omitempty"` // it should not lead: see hindered
 	DiskStalled bool `json:"disk_stalled,omitempty"` // it takes no part in raft
 }
 
@@ -31,7 +32,7 @@ func (p *Peer) say() json.RawMessage {
 		return nil
 	}
 	w := word{Host: p.hostReport(), Checkpoints: p.machine.Checkpoints(), Leader: p.node.IsLeader(),
-		DiskFull: p.diskFull(), DiskStalled: p.node.DiskStalled()}
+		DiskFull: p.diskFull(), DiskCramped: p.isCramped(p.identity.PeerID), DiskStalled: p.node.DiskStalled()}
 	if k := len(w.Checkpoints); k > sharedCheckpoints {
 		w.Checkpoints = w.Checkpoints[k-sharedCheckpoints:]
 	}

@@ -128,6 +128,10 @@ func (p *Peer) peerWarnings(r fsm.Reader, v api.PeerView, add func(code, peer, v
 		add("disk-full", v.Name, "", "its disk is nearly full, and what is left is kept for deletes: while it leads, or most voters are so, creates are refused",
 			"make room under its data folder, or keep fewer snapshots")
 	}
+	if p.isCramped(v.ID) {
+		add("disk-cramped", v.Name, "", "its disk has less room than two snapshots of the log take: it does not lead while another voter can",
+			"make room under its data folder, or keep fewer snapshots")
+	}
 	if p.isStalled(v.ID) {
 		add("disk-stalled", v.Name, "", "its disk does not answer, so it takes no part in raft; it ends by itself if that lasts", "look at the disk under its data folder")
 	}
