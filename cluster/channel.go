@@ -44,6 +44,7 @@ func (n *Node) newServer() *http.Server {
 		"POST /peer/ping":     n.servePing,
 		"GET /peer/known":     n.serveKnown,
 		"POST /peer/suffrage": n.serveSuffrage,
+		"POST /peer/transfer": n.serveTransfer,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			r.Body = http.MaxBytesReader(w, r.Body, maxMessage)

@@ -149,7 +149,7 @@ func TestLeaderSaysNothingOfEarlierTerms(t *testing.T) {
 			t.Errorf("the leader says %+v of entry %d", m, elsewhere)
 		}
 	}
-	must(t, old.TransferLeadership(t.Context()))
+	must(t, old.TransferLeadership(t.Context(), ""))
 	var leader *peer
 	h.eventually(func() error {
 		if leader = h.leader(); leader == old {

@@ -398,7 +398,7 @@ func TestWhileLeader(t *testing.T) {
 	if first.peer != h.leader() {
 		t.Error("the work runs where nobody leads")
 	}
-	must(t, first.peer.TransferLeadership(t.Context()))
+	must(t, first.peer.TransferLeadership(t.Context(), ""))
 	<-first.ended
 	second := <-calls
 	if second.peer == first.peer {

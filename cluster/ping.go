@@ -74,12 +74,21 @@ func (n *Node) pingLoop() {
 func (n *Node) pingAll() {
 	others := n.others()
 	n.contacts.keep(others)
-	var all sync.WaitGroup
+	var ids []string
 	for _, m := range others {
-		all.Go(func() { n.ping(m.ID) })
+		ids = append(ids, m.ID)
+	}
+	n.pingThese(ids)
+	n.takeStock()
+}
+
+// pingThese pings peers, all at once, and returns when each has answered or has not.
+func (n *Node) pingThese(ids []string) {
+	var all sync.WaitGroup
+	for _, id := range ids {
+		all.Go(func() { n.ping(id) })
 	}
 	all.Wait()
-	n.takeStock()
 }
 
 // others are all peers but this one.
@@ -121,7 +130,7 @@ func (n *Node) takeStock() {
 		n.log.Warn("this peer's clock is off, it hands leadership over: set the clock", "skew", skew)
 		ctx, cancel := context.WithTimeout(n.ctx, handoverTime)
 		defer cancel()
-		if err := n.TransferLeadership(ctx); err != nil {
+		if err := n.stepAside(ctx, ""); err != nil {
 			n.log.Warn("leadership was not handed over", "err", err)
 		}
 	}

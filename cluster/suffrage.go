@@ -228,7 +228,7 @@ func (n *Node) apply(ctx context.Context, c change) error {
 	case leave:
 		return nil
 	case handOver:
-		return n.TransferLeadership(ctx)
+		return n.stepAside(ctx, "")
 	case admit:
 		f = n.raft.AddNonvoter(id, address, 0, n.cfg.ProposeTimeout)
 	case promote:
@@ -290,7 +290,7 @@ func (n *Node) offerChange(ctx context.Context, c change) error {
 	case leader == "":
 		return errors.New("no leader is in sight")
 	case leader == n.id && c.Verb == remove && c.ID == n.id:
-		if err := n.TransferLeadership(ctx); err != nil {
+		if err := n.stepAside(ctx, ""); err != nil {
 			return err
 		}
 		return errNotLeader // the next one removes us

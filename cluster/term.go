@@ -2,15 +2,11 @@ package cluster
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
-
-	"github.com/orchd/orchd/api"
 )
 
 // reign is a term that this peer leads, from the moment its barrier has been
@@ -253,30 +249,4 @@ func voters(servers []Server) (ids []string) {
 		}
 	}
 	return ids
-}
-
-// TransferLeadership hands leadership to another voter and returns when another
-// leads, or at once when this peer does not lead or is the only voter.
-func (n *Node) TransferLeadership(ctx context.Context) error {
-	if n.raft.State() != raft.Leader || len(voters(n.Servers())) < 2 {
-		return nil
-	}
-	asked := make(chan error, 1)
-	go func() { asked <- await(ctx, n.raft.LeadershipTransfer()) }()
-	for {
-		turned := n.turn.wait()
-		if leader, _ := n.Leader(); leader != "" && leader != n.id {
-			return nil
-		}
-		select {
-		case err := <-asked:
-			if err != nil && !errors.Is(err, raft.ErrNotLeader) {
-				return fmt.Errorf("hand over leadership: %w", err)
-			}
-			asked = nil // it is under way: wait until the other is seen to lead
-		case <-turned:
-		case <-ctx.Done():
-			return api.Errorf(api.Unavailable, "cluster.transfer", "no other peer took over leadership: %w", ctx.Err())
-		}
-	}
 }

@@ -152,7 +152,7 @@ func (w *world) begin(f fault, rng *rand.Rand, leader *host) (targets []*host, e
 		ctx, cancel := context.WithTimeout(l.ctx, f.last+2*time.Second)
 		w.work.Go(func() {
 			defer cancel()
-			l.peer.Node().TransferLeadership(ctx)
+			l.peer.Node().TransferLeadership(ctx, "")
 		})
 		return one(leader), func() {}
 	case "clock jumps":

@@ -1,0 +1,160 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/orchd/orchd/api"
+)
+
+const transferOp = "raft.transfer"
+
+// transfer is the wish that another voter leads.
+type transfer struct {
+	To string `json:"to,omitempty"` // id; empty: whoever is furthest ahead
+}
+
+// TransferLeadership has another voter lead: the one with the id to or, where that is
+// empty, the one furthest ahead of those that answer. Any peer may be asked; it returns
+// when this one sees the other lead. While leadership is on its way the leader refuses
+// commands; Propose waits that out and sends them again.
+//
+// The error is an *api.Error. Conflict: to is no voter, leads already or does
+// not answer, or there is nobody else. Unavailable: nobody took over within
+// ProposeTimeout or the end of ctx; the one that led leads on, or the others elect.
+func (n *Node) TransferLeadership(ctx context.Context, to string) error {
+	ctx, cancel := context.WithTimeout(ctx, n.cfg.ProposeTimeout)
+	defer cancel()
+	var from string // who led when it was asked to step aside
+	for asked := false; ; {
+		turned := n.turn.wait()
+		leader, _ := n.Leader()
+		err := errors.New("no leader is in sight")
+		switch {
+		case from != "" && leader != "" && leader != from && (to == "" || leader == to):
+			return nil
+		case leader != "" && leader == to:
+			return api.Errorf(api.Conflict, transferOp, "peer %s leads already", n.nameOf(to))
+		case asked && leader == from: // it has stepped aside, which this peer does not see yet
+			err = errors.New("the peer that led has stepped aside, and no other is in sight")
+		case leader != "":
+			from = leader
+			if err = n.offerTransfer(ctx, leader, to); err != nil && !retryable(err) {
+				return err
+			}
+			asked = err == nil
+		}
+		select {
+		case <-turned:
+		case <-time.After(retryPause):
+		case <-ctx.Done():
+			return api.Errorf(api.Unavailable, transferOp, "no other peer took over leadership in time; see who leads with: orchd status: %w", err)
+		}
+	}
+}
+
+// offerTransfer asks the leader to step aside: here, or one hop away.
+func (n *Node) offerTransfer(ctx context.Context, leader, to string) error {
+	if leader == n.id {
+		return n.stepAside(ctx, to)
+	}
+	_, err := exchange[transfer](ctx, n, leader, "/peer/transfer", transfer{to})
+	return err
+}
+
+// serveTransfer steps aside because another peer was asked for it.
+func (n *Node) serveTransfer(r *http.Request) (any, error) {
+	var t transfer
+	if err := read(r, &t); err != nil {
+		return nil, err
+	}
+	if n.raft.State() != raft.Leader {
+		return nil, errNotLeader
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), handoverTime)
+	defer cancel()
+	err := n.stepAside(ctx, t.To)
+	if err != nil && retryable(err) {
+		err = api.Errorf(api.Unavailable, transferOp, "the leader could not step aside: %w", err)
+	}
+	return t, err
+}
+
+// stepAside hands leadership to another voter, see heir, and returns when another
+// leads, or at once when this peer does not lead or is the only voter.
+func (n *Node) stepAside(ctx context.Context, to string) error {
+	if n.raft.State() != raft.Leader || to == "" && len(voters(n.Servers())) < 2 {
+		return nil
+	}
+	heir, err := n.heir(ctx, to)
+	if err != nil {
+		return err
+	}
+	asked := make(chan error, 1)
+	go func() {
+		asked <- await(ctx, n.raft.LeadershipTransferToServer(raft.ServerID(heir), raft.ServerAddress(heir)))
+	}()
+	for {
+		turned := n.turn.wait()
+		if leader, _ := n.Leader(); leader != "" && leader != n.id {
+			return nil
+		}
+		select {
+		case err := <-asked:
+			if err != nil && !errors.Is(err, raft.ErrNotLeader) {
+				return fmt.Errorf("hand over leadership to %s: %w", n.nameOf(heir), err)
+			}
+			asked = nil // it is under way: wait until the other is seen to lead
+		case <-turned:
+		case <-ctx.Done():
+			return api.Errorf(api.Unavailable, transferOp, "no other peer took over leadership: %w", ctx.Err())
+		}
+	}
+}
+
+// heir is the voter that is to lead next: to or, where that is empty, the one
+// furthest ahead. It has answered a ping just now, and has almost all of the log: while
+// leadership is on its way to a peer that does not answer, raft refuses commands for as
+// long as one message may take (raftIO), and by itself it would choose such a one.
+func (n *Node) heir(ctx context.Context, to string) (string, error) {
+	others := slices.DeleteFunc(voters(n.Servers()), func(id string) bool { return id == n.id })
+	switch {
+	case to == n.id:
+		return "", api.Errorf(api.Conflict, transferOp, "peer %s leads already", n.nameOf(to))
+	case to != "" && !slices.Contains(others, to):
+		return "", api.Errorf(api.Conflict, transferOp, "peer %s is no voter, so it cannot lead; the voters are in: orchd raft peers", n.nameOf(to))
+	case to != "":
+		others = []string{to}
+	}
+	n.pingThese(others)
+	seen, have := n.contacts.all(), n.replica.whole.Load()
+	best, kind, why := "", api.Conflict, "there is no other voter"
+	for _, id := range others {
+		switch c := seen[id]; {
+		case !c.Reachable:
+			kind, why = api.Conflict, fmt.Sprintf("voter %s does not answer; start it, or mend the network", n.nameOf(id))
+		case c.Applied+nearEntries < have:
+			kind, why = api.Unavailable, fmt.Sprintf("voter %s is %d entries behind; try again when it has caught up", n.nameOf(id), have-c.Applied)
+		case best == "" || c.Applied > seen[best].Applied:
+			best = id
+		}
+	}
+	if best == "" {
+		return "", api.Errorf(kind, transferOp, "leadership stays where it is: %s", why)
+	}
+	return best, ctx.Err()
+}
+
+// nameOf is a peer's name, or its id where it is not known.
+func (n *Node) nameOf(id string) string {
+	if m, ok := n.book.find(id); ok {
+		return m.Name
+	}
+	return id
+}

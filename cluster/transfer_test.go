@@ -1,0 +1,128 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/orchd/orchd/api"
+)
+
+// TestTransferToAPeer: each voter in turn is asked to lead, and each time another peer is
+// asked for it, while commands go through every peer. None fails, and none is lost.
+func TestTransferToAPeer(t *testing.T) {
+	h := newHouse(t, 3)
+	ctx, stop := context.WithCancel(t.Context())
+	var writers sync.WaitGroup
+	acked := make([][]string, len(h.peers))
+	for i, p := range h.peers {
+		writers.Go(func() {
+			for k := 0; ctx.Err() == nil; k++ {
+				key := fmt.Sprintf("%d-%d", i, k)
+				if _, err := p.Propose(t.Context(), set(key, "v")); err != nil {
+					t.Errorf("a command through %s is refused: %v", p.identity.Name, err)
+					return
+				}
+				acked[i] = append(acked[i], key)
+			}
+		})
+	}
+	for round := range 3 * len(h.peers) {
+		to, via := h.peers[round%len(h.peers)], h.peers[(round/len(h.peers)+round)%len(h.peers)]
+		if h.leader() == to {
+			continue
+		}
+		must(t, via.TransferLeadership(t.Context(), to.id))
+		if leader, _ := via.Leader(); leader != to.id {
+			t.Fatalf("%s was to lead, and %s sees %s", to.identity.Name, via.identity.Name, via.nameOf(leader))
+		}
+	}
+	stop()
+	writers.Wait()
+	for i, keys := range acked {
+		if len(keys) == 0 {
+			t.Errorf("no command went through %s", h.peers[i].identity.Name)
+		}
+	}
+	h.eventually(func() error {
+		for _, p := range h.peers {
+			for _, keys := range acked {
+				for _, key := range keys {
+					if p.machine.get(key) == "" {
+						return fmt.Errorf("%s lacks %s, which was acknowledged", p.identity.Name, key)
+					}
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// TestTransferThatCannotBe: each reason has its sentence, at once, and who leads goes on.
+func TestTransferThatCannotBe(t *testing.T) {
+	h := newHouse(t, 4)
+	leader := h.leader()
+	var voter, other *peer
+	for _, p := range h.followers() {
+		for _, s := range leader.Servers() {
+			switch {
+			case s.ID == p.id && s.Voter:
+				voter = p
+			case s.ID == p.id:
+				other = p
+			}
+		}
+	}
+	refused := func(to, sentence string) {
+		t.Helper()
+		for _, via := range []*peer{leader, voter} {
+			if !via.running {
+				continue
+			}
+			err := via.TransferLeadership(t.Context(), to)
+			wantKind(t, err, api.Conflict)
+			if err != nil && !strings.Contains(err.Error(), sentence) {
+				t.Errorf("through %s: %v, want it to say %q", via.identity.Name, err, sentence)
+			}
+		}
+		if h.leader() != leader {
+			t.Errorf("after that %s leads", h.leader().identity.Name)
+		}
+	}
+	refused(leader.id, "leads already")
+	refused(other.id, "is no voter")
+	refused("nobody", "is no voter")
+	voter.close()
+	refused(voter.id, "does not answer")
+	must(t, leader.TransferLeadership(t.Context(), "")) // to the one that is left
+	if now := h.leader(); now == leader || now == other {
+		t.Errorf("%s leads now", now.identity.Name)
+	}
+}
+
+// TestTransferPassesOverTheSilent: raft itself would choose a voter by its log alone, also
+// one that is gone, and refuse commands meanwhile.
+func TestTransferPassesOverTheSilent(t *testing.T) {
+	h := newHouse(t, 3)
+	leader := h.leader()
+	silent, heir := h.followers()[0], h.followers()[1]
+	h.cutOff(silent)
+	if got, err := leader.heir(t.Context(), ""); err != nil || got != heir.id {
+		t.Errorf("the heir is %q, %v; want %s", got, err, heir.id)
+	}
+	h.cutOff(heir)
+	if _, err := leader.heir(t.Context(), ""); err == nil || !api.IsKind(err, api.Conflict) {
+		t.Errorf("with nobody there: %v", err)
+	}
+	h.heal(silent)
+	h.heal(heir)
+	h.eventually(func() error {
+		if _, err := h.leader().heir(t.Context(), ""); err != nil {
+			return errors.Join(errors.New("nobody is there again"), err)
+		}
+		return nil
+	})
+}
