@@ -136,6 +136,7 @@ func (h *host) config(number int, ports *cluster.Ports, rafts raft.Transport) cl
 	c.Identity, c.Ports, c.Advertise = h.identity, ports, h.addresses()
 	c.Logs, c.Stable, c.Snapshots = m, m, shelf{m}
 	c.Profile, c.SnapshotThreshold, c.SnapshotInterval, c.TrailingLogs = h.world.shape.profile, h.world.shape.threshold, h.world.shape.interval, h.world.shape.trailing
+	c.CommitTimeout = h.world.shape.commit
 	c.Now, c.RaftTransport = h.now, rafts
 	c.Dial = func(ctx context.Context, _, address string) (net.Conn, error) {
 		return h.world.net.dial(ctx, h.name, address)
