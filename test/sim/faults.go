@@ -63,7 +63,7 @@ var kinds = []kind{
 
 	// Who belongs, who votes, who leads.
 	{"join", 3, 2 * time.Second, 5 * time.Second, (*moment).join},
-	{"leave", 2, 2 * time.Second, 5 * time.Second, (*moment).leave},
+	{"leave", 4, 2 * time.Second, 5 * time.Second, (*moment).leave},
 	{"voters", 4, 6 * time.Second, 15 * time.Second, (*moment).voters},
 	{"transfer", 6, 100 * time.Millisecond, time.Second, (*moment).transfer},
 	{"transfer to", 4, 200 * time.Millisecond, 2 * time.Second, (*moment).transferTo},

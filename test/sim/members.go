@@ -12,7 +12,7 @@ import (
 )
 
 // mostHosts bounds how many are members at once.
-const mostHosts = 6
+const mostHosts = 5
 
 // members are the hosts that belong to the cluster, as far as they know.
 func (w *world) members() []*host {

@@ -21,7 +21,7 @@ const (
 )
 
 // pause is the longest between the beginnings of two faults; half of it on average.
-const pause = 9 * time.Second
+const pause = 11 * time.Second
 
 // planned draws what goes wrong in a run of that length.
 func planned(rng *rand.Rand, length time.Duration) (plan []fault) {

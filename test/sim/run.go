@@ -29,8 +29,9 @@ type Options struct {
 
 // What an hour must have to count.
 const (
-	faultsAnHour = 400
-	writesAnHour = 2000
+	faultsAnHour   = 400
+	writesAnHour   = 2000
+	installsAnHour = 10 // of snapshots from the leader; for runs of many hours
 )
 
 // Report is what a run did and found.
@@ -50,6 +51,7 @@ func Run(t *testing.T, o Options) (r Report) {
 	if o.Log == nil {
 		o.Log = quietLog()
 	}
+	theDesk()
 	w := bubble(t, o, dir)
 	w.verify()
 	r = Report{Seed: o.Seed, Length: o.Length, Violations: w.violations, Counts: maps.Clone(w.counts), Trace: w.lines, Summary: w.summary()}
@@ -137,7 +139,7 @@ func (w *world) suffer(rng *rand.Rand, length time.Duration) {
 	stop := make(chan struct{})
 	var followers []*follower
 	for k := range 10 {
-		c := w.newClient(fmt.Sprintf("c%d", k), uint64(k), 2500*time.Millisecond)
+		c := w.newClient(fmt.Sprintf("c%d", k), uint64(k), 4*time.Second)
 		switch {
 		case k < 4:
 			c.run(stop, func() { c.inventory(w.registers) })
