@@ -139,7 +139,7 @@ func (w *world) suffer(rng *rand.Rand, length time.Duration) {
 	stop := make(chan struct{})
 	var followers []*follower
 	for k := range 10 {
-		c := w.newClient(fmt.Sprintf("c%d", k), uint64(k), 4*time.Second)
+		c := w.newClient(fmt.Sprintf("c%d", k), uint64(k), 5500*time.Millisecond)
 		switch {
 		case k < 4:
 			c.run(stop, func() { c.inventory(w.registers) })
