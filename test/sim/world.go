@@ -190,8 +190,8 @@ func draw(rng *rand.Rand) shape {
 	if s.hosts == 5 {
 		s.voters = pick(rng, []int{3, 5, 5})
 	}
-	if rng.IntN(3) == 0 { // whoever was away for a moment is sent a snapshot
-		s.threshold, s.trailing, s.interval = uint64(5+rng.IntN(10)), uint64(1+rng.IntN(3)), time.Second
+	if rng.IntN(5) == 0 { // whoever was away for a moment is sent a snapshot
+		s.threshold, s.trailing, s.interval = uint64(20+rng.IntN(20)), uint64(2+rng.IntN(4)), 2*time.Second
 	}
 	return s
 }
