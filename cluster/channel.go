@@ -146,12 +146,19 @@ func encodeError(e *api.Error) []byte {
 	return b
 }
 
+// peerDialTime is how long a connection for requests may take, with its handshake. net/http goes on
+// dialing for a request that has been given up: without an end each ping of a peer that is cut off
+// would leave a dial behind, and when the way is open again all would come through at once.
+const peerDialTime = 5 * time.Second
+
 // newClient reaches peers by id: https://<peer id>/peer/...
 func (n *Node) newClient() *http.Client {
 	return &http.Client{Transport: peerTransport{&http.Transport{
 		Protocols: onlyHTTP2(),
 		HTTP2:     &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingWait},
 		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
+			ctx, cancel := context.WithTimeout(ctx, peerDialTime)
+			defer cancel()
 			return n.hall.dial(ctx, hostOf(address), protoPeer)
 		},
 	}}}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -231,10 +232,13 @@ func (d *draft) create(name string) (*draftFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &draftFile{file: f, hash: sha256.New()}
-	w.out = bufio.NewWriterSize(io.MultiWriter(f, w.hash), 256<<10)
+	w := &draftFile{file: f, hash: sha256.New(), out: outs.Get().(*bufio.Writer)}
+	w.out.Reset(io.MultiWriter(f, w.hash))
 	return w, nil
 }
+
+// outs are the buffers of files that are finished: a snapshot is some fifty files, most of them small.
+var outs = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, 256<<10) }}
 
 func (w *draftFile) Write(p []byte) (int, error) {
 	if w.bytes += int64(len(p)); w.bytes > maxFile {
@@ -245,6 +249,11 @@ func (w *draftFile) Write(p []byte) (int, error) {
 
 // finish puts the file on stable storage and closes it.
 func (w *draftFile) finish() error {
+	defer func() {
+		w.out.Reset(nil)
+		outs.Put(w.out)
+		w.out = nil
+	}()
 	if planted.Is(planted.SnapshotUnsynced) { // a crash leaves files without content, behind a log that was compacted
 		return errors.Join(w.out.Flush(), w.file.Close())
 	}

@@ -43,7 +43,7 @@ type windowRow struct {
 // and a few parts later the old ends are met again.
 func (l *large) plan() []part {
 	var out []part
-	w := make(window, 0, maxPart+1)
+	var w window // grows with the table: many of the large ones have few rows, or none
 	for key, hash := range l.keys {
 		w = append(w, windowRow{key, rank(key), hash})
 		if len(w) > maxPart {

@@ -349,29 +349,6 @@ func (c *client) vms() (rows []api.VM) {
 	return rows
 }
 
-// follow reads events, from one host and then from another, and keeps them.
-func (c *client) follow(f *follower) {
-	h := c.host()
-	var list []event
-	var to uint64
-	var whole bool
-	err := c.call(h, time.Second, func(context.Context, *life) error {
-		list, to, whole = h.events.after(f.index)
-		return nil
-	})
-	if err != nil || !whole {
-		return
-	}
-	f.got = append(f.got, list...)
-	f.index = to
-}
-
-// follower is what somebody who follows the events has got.
-type follower struct {
-	index uint64
-	got   []event
-}
-
 // writingAt changes a node through that host, whatever its version is.
 func (c *client) writingAt(h *host, id string) {
 	w := write{client: c.name, what: "node.replace", object: id, value: uuid.NewString(), request: uuid.NewString(), call: c.world.history.tick(), floor: c.world.history.acked.Load()}

@@ -5,6 +5,7 @@ import (
 	"sort"
 	"sync"
 
+	"github.com/orchd/orchd/api"
 	"github.com/orchd/orchd/snapshot"
 )
 
@@ -13,6 +14,8 @@ type event struct {
 	index, n   uint64
 	table, key string
 }
+
+func (e event) position() api.Position { return api.Position{Index: e.index, N: e.n} }
 
 // eventLog is what a host keeps of changes: synced ones outlive the process.
 type eventLog struct {
@@ -37,16 +40,24 @@ func (e *eventLog) crash() {
 	e.life = nil
 }
 
-// after gives the events behind an index, and up to which they are whole; ok is
-// false when they are not kept here.
-func (e *eventLog) after(index uint64) (list []event, to uint64, ok bool) {
+// reaches is the index up to which events are here.
+func (e *eventLog) reaches() uint64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if index < e.from || index > e.to {
-		return nil, 0, false
+	return e.to
+}
+
+// between gives the events behind a position, up to an index; ok is false when some of
+// them are not kept here.
+func (e *eventLog) between(since api.Position, until uint64) (list []event, ok bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if since.Index < e.from || until > e.to {
+		return nil, false
 	}
-	first := sort.Search(len(e.synced), func(i int) bool { return e.synced[i].index > index })
-	return slices.Clone(e.synced[first:]), e.to, true
+	first := sort.Search(len(e.synced), func(i int) bool { return since.Before(e.synced[i].position()) })
+	last := sort.Search(len(e.synced), func(i int) bool { return e.synced[i].index > until })
+	return slices.Clone(e.synced[first:max(first, last)]), true
 }
 
 // eventSink is fsm's way into it.

@@ -167,23 +167,49 @@ func (w *world) grow() error {
 	if err != nil {
 		return err
 	}
+	var token string
 	err = w.await(2*time.Minute, func() error {
-		leader := w.leader()
-		if leader == nil {
-			return errors.New("nobody leads")
-		}
-		via := leader.running()
-		if via == nil {
-			return errors.New("the leader is gone")
-		}
-		token, err := w.newToken(w.ctx, via)
+		via, err := w.leading()
 		if err != nil {
+			return err
+		}
+		if token, err = w.newToken(w.ctx, via); err != nil {
 			return err
 		}
 		return w.join(w.ctx, h, k, token, via)
 	})
-	if err == nil {
-		h.start()
+	if err != nil {
+		return err
 	}
-	return err
+	h.start()
+	return w.joinAgain(token)
+}
+
+func (w *world) leading() (*life, error) {
+	if h := w.leader(); h != nil && h.running() != nil {
+		return h.running(), nil
+	}
+	return nil, errors.New("nobody leads")
+}
+
+// joinAgain lets another host ask with a token that was used. It is refused.
+func (w *world) joinAgain(token string) error {
+	k, err := newKeys()
+	if err != nil {
+		return err
+	}
+	h := w.addHost()
+	return w.await(time.Minute, func() error {
+		via, err := w.leading()
+		if err != nil {
+			return err
+		}
+		switch err := w.join(w.ctx, h, k, token, via); {
+		case err == nil:
+			w.violation("%s joined with a token for one peer that another had used", h.name)
+		case passes(err):
+			return err
+		}
+		return nil
+	})
 }

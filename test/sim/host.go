@@ -50,6 +50,9 @@ type life struct {
 	machine *fsm.Machine
 	rafts   *transport
 
+	writing context.Context // ends when changes are not written any more: at the end of serve, or with a kill
+	unwrite context.CancelFunc
+
 	ready chan struct{} // closed when peer is there
 	peer  *peer.Peer
 	gone  chan struct{} // closed when nothing of it runs any more
@@ -136,6 +139,7 @@ func (h *host) config(number int, ports *cluster.Ports, rafts raft.Transport) cl
 	c.Identity, c.Ports, c.Advertise = h.identity, ports, h.addresses()
 	c.Logs, c.Stable, c.Snapshots = m, m, shelf{m}
 	c.Profile, c.SnapshotThreshold, c.SnapshotInterval, c.TrailingLogs = h.world.shape.profile, h.world.shape.threshold, h.world.shape.interval, h.world.shape.trailing
+	c.CommitTimeout = h.world.shape.commit
 	c.Now, c.RaftTransport = h.now, rafts
 	c.Dial = func(ctx context.Context, _, address string) (net.Conn, error) {
 		return h.world.net.dial(ctx, h.name, address)
@@ -156,6 +160,7 @@ func (h *host) start() {
 	h.lives = number
 	l := &life{host: h, number: number, machine: fsm.New(), ready: make(chan struct{}), gone: make(chan struct{})}
 	l.ctx, l.cancel = context.WithCancel(h.world.ctx)
+	l.writing, l.unwrite = context.WithCancel(context.Background())
 	h.life = l
 	h.mu.Unlock()
 	h.world.work.Go(func() { l.run() })
@@ -198,10 +203,9 @@ func (l *life) serve() error {
 	sink := h.events.keep(l)
 	l.machine.KeepChanges(sink.end())
 	var changes sync.WaitGroup
-	changing, stop := context.WithCancel(context.Background())
-	changes.Go(func() { l.machine.WriteChanges(changing, sink) })
+	changes.Go(func() { l.machine.WriteChanges(l.writing, sink) })
 	defer changes.Wait()
-	defer stop()
+	defer l.unwrite()
 	p, err := peer.Assemble(l.ctx, peer.Parts{
 		Config:     peer.Config{Name: h.name, DataDir: filepath.Join(h.disk.dir, "none"), Now: h.now, Driver: api.DriverSim, RaftProfile: h.world.shape.profile},
 		Cluster:    h.config(l.number, ports, l.rafts),
@@ -270,6 +274,7 @@ func (h *host) kill() (was bool) {
 	}
 	l.remember()
 	l.cancel()
+	l.unwrite() // a snapshot may wait for them, and the end of raft for that
 	if l.rafts != nil {
 		l.rafts.Close()
 	}

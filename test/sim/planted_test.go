@@ -29,7 +29,7 @@ func TestPlantedBugs(t *testing.T) {
 		}
 	}
 	for _, bug := range []planted.Bug{planted.VerifyLeaderReads, planted.AckBeforeCommit, planted.EdgeIdempotency, planted.OwnerFromGossip,
-		planted.EpochUnchecked, planted.ClockInApply, planted.MapOrderHash, planted.EarlyFree, planted.TokenTwice} {
+		planted.EpochUnchecked, planted.ClockInApply, planted.MapOrderHash, planted.EarlyFree, planted.EventTwice, planted.TokenTwice} {
 		t.Run(string(bug), func(t *testing.T) {
 			planted.Plant(bug)
 			defer planted.Plant("")

@@ -123,8 +123,11 @@ func (t *transport) InstallSnapshot(id raft.ServerID, _ raft.ServerAddress, q *r
 	if err != nil {
 		return err
 	}
-	t.host.world.count("install")
-	return send(t, id, installTime, q, a, bytes.NewReader(all))
+	err = send(t, id, installTime, q, a, bytes.NewReader(all))
+	if err == nil && a.Success {
+		t.host.world.count("installs")
+	}
+	return err
 }
 
 // send brings a question to a peer and its answer back.

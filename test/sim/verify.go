@@ -234,9 +234,9 @@ func (v *verdict) registers() {
 		switch {
 		case one.outcome == refused && one.refusal == "precondition":
 			op.Output = output{refused: true}
-		case one.outcome == refused, one.outcome == unsent, one.outcome == unknown && !v.succeeded(one.request):
+		case one.outcome == refused, one.outcome != done && !v.succeeded(one.request):
 			continue
-		case one.outcome == unknown:
+		case one.outcome != done: // also where it was never sent: its duplicate may have been
 			op.Return, op.Output = math.MaxInt64, output{free: true}
 		}
 		ops[id] = append(ops[id], op)

@@ -21,6 +21,7 @@ type shape struct {
 	threshold uint64
 	trailing  uint64
 	interval  time.Duration
+	commit    time.Duration // how long a follower that nobody asks may not know what is committed
 	spread    time.Duration // clocks are so far apart at the beginning
 	vcpus     int64
 }
@@ -182,11 +183,15 @@ func draw(rng *rand.Rand) shape {
 		profile:   pick(rng, []string{"lan", "wan"}),
 		threshold: uint64(20 + rng.IntN(80)), trailing: uint64(4 + rng.IntN(40)),
 		interval: time.Duration(3+rng.IntN(6)) * time.Second,
+		commit:   pick(rng, []time.Duration{50 * time.Millisecond, 300 * time.Millisecond, time.Second}),
 		spread:   time.Duration(rng.IntN(20)) * time.Second,
 		vcpus:    int64(8 + rng.IntN(8)),
 	}
 	if s.hosts == 5 {
 		s.voters = pick(rng, []int{3, 5, 5})
+	}
+	if rng.IntN(5) == 0 { // whoever was away for a moment is sent a snapshot
+		s.threshold, s.trailing, s.interval = uint64(20+rng.IntN(20)), uint64(2+rng.IntN(4)), 2*time.Second
 	}
 	return s
 }
