@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"sync"
 	"syscall"
@@ -194,15 +193,9 @@ func (m mount) Set(key, value []byte) error {
 	return m.sync(m.life, func() { m.values[string(key)] = slices.Clone(value) })
 }
 
-// SetUint64 stores a number. Where that of the term fails, raft panics, which ends
-// the process: here it ends the goroutine, and the host sees to the rest.
+// SetUint64 stores a number.
 func (m mount) SetUint64(key []byte, value uint64) error {
-	err := m.sync(m.life, func() { m.numbers[string(key)] = value })
-	if err != nil && string(key) == "CurrentTerm" {
-		m.host.world.work.Go(func() { m.host.panicked(m.life, err) })
-		runtime.Goexit()
-	}
-	return err
+	return m.sync(m.life, func() { m.numbers[string(key)] = value })
 }
 
 var errNotFound = errors.New("not found") // raft's own convention

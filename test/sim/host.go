@@ -282,16 +282,6 @@ func (h *host) kill() (was bool) {
 	return true
 }
 
-// panicked ends a process that raft has ended, and starts another after a while.
-func (h *host) panicked(life int, why error) {
-	if h.lifeNow() != life || !h.kill() {
-		return
-	}
-	h.world.trace("%s: raft panics: %v", h.name, why)
-	h.world.count("raft panic")
-	h.world.after(5*time.Second, h.start)
-}
-
 // stop ends the process as an administrator does.
 func (h *host) stop() {
 	h.mu.Lock()
