@@ -386,6 +386,29 @@ func TestSinkHearsEachEntryOnce(t *testing.T) {
 	})
 }
 
+// TestOlderSnapshotIsNoStepBack: what a leader sends that is older than the state changes nothing.
+func TestOlderSnapshotIsNoStepBack(t *testing.T) {
+	s, older, m, out := newScribe(4), New(), New(), &stream{}
+	var log []entry
+	for range 60 {
+		log = append(log, s.next(t))
+	}
+	m.KeepChanges(0)
+	applyAll(older, log[:40])
+	applyAll(m, log)
+	index, hash := m.Index(), m.Read().Hash()
+	restoreFrom(t, older, m)
+	if m.Index() != index || m.Read().Hash() != hash {
+		t.Errorf("after a snapshot of entry %d the state is of entry %d, and was of %d", older.Index(), m.Index(), index)
+	}
+	out.drain(m)
+	for k := 1; k < len(out.changes); k++ {
+		if a, b := out.changes[k-1], out.changes[k]; b.Index < a.Index || b.Index == a.Index && b.N <= a.N {
+			t.Fatalf("change %d of entry %d follows %d of %d", b.N, b.Index, a.N, a.Index)
+		}
+	}
+}
+
 // TestPersistWaitsForChanges: raft must not drop the entries of changes that are not durable.
 func TestPersistWaitsForChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

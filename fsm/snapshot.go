@@ -71,6 +71,11 @@ func content(s *state) snapshot.Content {
 // Restore replaces everything by what a snapshot holds. The state hash of the
 // rows must be the one that the manifest names. An *api.Error: it is of a behaviour
 // level that this program does not know.
+//
+// A leader that does not know how far this peer is may send a snapshot that is older
+// than what this peer has applied. Of that there is nothing to learn, and to go back to
+// it would show readers what is no longer so, and the sink changes that it has: the
+// state stays, and the entries that raft applies again are known.
 func (m *Machine) Restore(r io.ReadCloser) error {
 	defer r.Close()
 	folder, done, err := snapshot.FolderOf(r)
@@ -78,6 +83,9 @@ func (m *Machine) Restore(r io.ReadCloser) error {
 		return fmt.Errorf("open snapshot: %w", err)
 	}
 	defer done()
+	if folder.Manifest().Index < m.published.Load().index {
+		return nil
+	}
 	s, err := load(folder)
 	if err != nil {
 		return err
