@@ -171,8 +171,7 @@ func TestImageTravels(t *testing.T) {
 	want.Spec.Image, want.Spec.Placement.Peer = "raw", "h3"
 	vm, err := client.CreateVM(t.Context(), want, api.WithWait(20*time.Second))
 	if err != nil || vm.Status.State != api.VMRunning {
-		refused, _ := errors.AsType[*api.Error](err)
-		t.Fatalf("the VM is %s (%s), %v: %+v", vm.Status.State, vm.Status.Reason, err, refused)
+		t.Fatalf("the VM is %s (%s), %v", vm.Status.State, vm.Status.Reason, told(err))
 	}
 	lab.Eventually(t, 10*time.Second, func() error {
 		view, err := client.ImageView(t.Context(), "raw")
@@ -278,4 +277,13 @@ func TestSecretsOfGuestsStaySealed(t *testing.T) {
 			t.Errorf("only %d files were looked at on %s", files, p.Name)
 		}
 	}
+}
+
+// told is an error with what it says of each host.
+func told(err error) string {
+	refused, is := errors.AsType[*api.Error](err)
+	if !is {
+		return fmt.Sprint(err)
+	}
+	return fmt.Sprintf("%v; hosts: %+v", err, refused.Hosts)
 }

@@ -68,7 +68,7 @@ func (p *Peer) standing(host api.Peer, heard map[string]time.Time) (api.HostStat
 	if host.Driver == api.DriverNone {
 		return "", "" // apply says so
 	}
-	if since := p.cfg.Now().Sub(heard[host.ID]); host.ID != p.identity.PeerID && since > silentAfter {
+	if since := unheard(host, heard[host.ID], p.cfg.Now()); host.ID != p.identity.PeerID && since > silentAfter {
 		return api.NoResponseFromHost, silence(heard[host.ID], since)
 	}
 	word, said := p.lastWord(host.ID)
@@ -90,6 +90,14 @@ func judge(r api.HostReport) (api.HostStatus, string) {
 		return api.ErrorFromHost, r.Driver + ": unreachable"
 	}
 	return "", ""
+}
+
+// unheard is for how long a peer has said nothing: one that nobody has heard yet, since it joined.
+func unheard(peer api.Peer, last, now time.Time) time.Duration {
+	if last.IsZero() {
+		last = peer.CreatedAt
+	}
+	return now.Sub(last)
 }
 
 func silence(last time.Time, since time.Duration) string {

@@ -127,7 +127,7 @@ func (p *Peer) look(r fsm.Reader) sight {
 	}
 	s.said[s.me] = r.Index()
 	for peer := range r.Members() {
-		if peer.ID != s.me && s.now.Sub(s.heard[peer.ID]) > silentAfter {
+		if peer.ID != s.me && unheard(peer, s.heard[peer.ID], s.now) > silentAfter {
 			s.silent[peer.ID] = "this peer started"
 			if last := s.heard[peer.ID]; !last.IsZero() {
 				s.silent[peer.ID] = last.UTC().Format(time.RFC3339)
