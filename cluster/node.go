@@ -322,7 +322,7 @@ func (n *Node) snapshotAtEnd() {
 func (n *Node) close() error {
 	if n.raft != nil {
 		ctx, cancel := context.WithTimeout(n.ctx, handoverTime)
-		if err := n.stepAside(ctx, ""); err != nil {
+		if err := n.stepAside(ctx, ""); err != nil && len(voters(n.Servers())) > 1 {
 			n.log.Warn("leadership was not handed over; the others elect", "err", err)
 		}
 		cancel()

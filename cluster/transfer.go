@@ -87,9 +87,9 @@ func (n *Node) serveTransfer(r *http.Request) (any, error) {
 }
 
 // stepAside hands leadership to another voter, see heir, and returns when another
-// leads, or at once when this peer does not lead or is the only voter.
+// leads, or at once when this peer does not lead.
 func (n *Node) stepAside(ctx context.Context, to string) error {
-	if n.raft.State() != raft.Leader || to == "" && len(voters(n.Servers())) < 2 {
+	if n.raft.State() != raft.Leader {
 		return nil
 	}
 	heir, err := n.heir(ctx, to)

@@ -183,3 +183,13 @@ func TestHinderedPeersDoNotLead(t *testing.T) {
 	})
 	third.propose(set("a", "1"))
 }
+
+// The only voter keeps the lead, and says at once that there is nobody else.
+func TestTransferFromTheOnlyVoter(t *testing.T) {
+	h := newHouse(t, 1)
+	err := h.leader().TransferLeadership(t.Context(), "")
+	wantKind(t, err, api.Conflict)
+	if err != nil && !strings.Contains(err.Error(), "there is no other voter") {
+		t.Errorf("got %v", err)
+	}
+}

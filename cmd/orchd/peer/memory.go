@@ -10,8 +10,8 @@ import (
 
 // How much garbage may pile up before it is collected: Go's own rule, as much as
 // is alive, collects a small peer all the time and lets a large one double. A peer
-// may have a part of the host's memory without a look at what is garbage in it: that
-// saves a busy one a fifth of its processor time.
+// may have a part of the host's memory without a look at what is garbage in it: of a
+// busy one that holds little, collecting took up to a quarter of the processor time.
 const (
 	leastGarbage  = 96 << 20        // bytes, however little is alive
 	garbageShare  = 55              // percent of what is alive, where that is more
