@@ -72,6 +72,7 @@ type newsTransport struct {
 	up         atomic.Bool                              // raft runs, so that the functions below can be asked
 	standsBack func() bool                              // this peer leaves the lead to others
 	sends      func(to raft.ServerID, term uint64) bool // this peer leads that term, and that other is to get its entries
+	settle     func(*raft.AppendEntriesRequest) *raft.AppendEntriesRequest
 	audience   audience
 	ended      <-chan struct{} // closed when the node ends
 }
@@ -83,8 +84,12 @@ type told struct {
 }
 
 // newNewsTransport lasts as long as ctx.
-func newNewsTransport(ctx context.Context, t raftTransport, standsBack func() bool, sends func(to raft.ServerID, term uint64) bool) *newsTransport {
-	return &newsTransport{raftTransport: t, rpcs: make(chan raft.RPC), wake: make(chan struct{}, 1), standsBack: standsBack, sends: sends, ended: ctx.Done()}
+func newNewsTransport(ctx context.Context, t raftTransport, standsBack func() bool, sends func(to raft.ServerID, term uint64) bool,
+	settle func(*raft.AppendEntriesRequest) *raft.AppendEntriesRequest) *newsTransport {
+	return &newsTransport{
+		raftTransport: t, rpcs: make(chan raft.RPC), wake: make(chan struct{}, 1),
+		standsBack: standsBack, sends: sends, settle: settle, ended: ctx.Done(),
+	}
 }
 
 // RequestPreVote asks a peer whether it would vote for this one, unless this one stands
@@ -134,6 +139,9 @@ func (t *newsTransport) run(ctx context.Context, ripe func(told) (ready, moot bo
 		var rpc raft.RPC
 		select {
 		case rpc = <-t.raftTransport.Consumer():
+			if q, entries := rpc.Command.(*raft.AppendEntriesRequest); entries {
+				rpc.Command = t.settle(q)
+			}
 		case <-t.wake:
 			m := t.latest.Load()
 			if m == nil {

@@ -192,13 +192,13 @@ func (n *Node) startRaft() (err error) {
 		n.transport = n.newTransport()
 	}
 	if t, able := n.transport.(raftTransport); able {
-		n.news = newNewsTransport(n.ctx, t, n.standsBack, n.sends)
+		n.news = newNewsTransport(n.ctx, t, n.standsBack, n.sends, n.settle)
 		n.transport, n.stores.logs.stored = n.news, n.news.look
 	}
 	n.start(func() { n.drain(changes) })
 	logs := &raftLogs{journal: n.stores.logs, fail: n.fail}
 	values := raftValues{vault{n.stores.disk.stable, n.stores.disk}, n.fail, &logs.running, roomWait}
-	n.raft, err = raft.NewRaft(raftConfig(n.cfg, changes, newRaftLog(n.ctx, n.log)), n.replica, logs, values, n.stores.snapshots, n.transport)
+	n.raft, err = raft.NewRaft(raftConfig(n.cfg, changes, newRaftLog(n.ctx, n.log)), n.replica, logs, values, strictSnapshots{n.stores.snapshots, n.stores.logs}, n.transport)
 	if err != nil {
 		return errors.Join(n.failed(), fmt.Errorf("start raft: %w", err))
 	}
