@@ -19,6 +19,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -31,15 +32,17 @@ func main() {
 		}
 		return
 	}
-	var o options
+	o := options{clients: []int{1, 16, 64, 256}}
 	flag.StringVar(&o.orchd, "orchd", "", "the orchd program to measure")
 	flag.DurationVar(&o.round, "round", 5*time.Second, "how long each round takes")
+	flag.Func("clients", "how many clients at a time, with commas between: 1,16,64,256", o.setClients)
 	flag.IntVar(&o.rounds, "rounds", 3, "how many rounds for each number of clients")
 	flag.IntVar(&o.kills, "kills", 40, "how many times the leader is killed")
 	flag.IntVar(&o.fleet, "fleet", 0, "measure the inventory, with so many nodes, instead of virtual machines")
 	flag.StringVar(&o.guests, "guests", "", "measure what users wait for, as root, with real guests: all, or some of acks,list,virsh,hundred")
 	flag.StringVar(&o.etcd, "etcd", "", "compare with this etcd server; needs -puts")
 	flag.StringVar(&o.puts, "puts", "", "the program that loads etcd: test/compare")
+	flag.StringVar(&o.only, "only", "", "of those that are compared, this one alone: to look at it with a profiler")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -52,9 +55,11 @@ func main() {
 type options struct {
 	orchd         string
 	round         time.Duration
+	clients       []int // numbers of clients that work at a time
 	rounds, kills int
 	fleet         int    // nodes of the inventory; 0: VMs are measured instead
 	etcd, puts    string // programs to compare with; empty: no comparison
+	only          string // of those that are compared; empty: all
 	guests        string // parts of guestParts, or all; empty: creates are measured instead
 }
 
@@ -73,8 +78,18 @@ func (o options) command() string {
 	return "make bench"
 }
 
-// clientCounts are the loads that are measured.
-var clientCounts = []int{1, 16, 64, 256}
+// setClients reads numbers with commas between.
+func (o *options) setClients(list string) error {
+	o.clients = nil
+	for text := range strings.SplitSeq(list, ",") {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 {
+			return fmt.Errorf("%q is no number of clients", text)
+		}
+		o.clients = append(o.clients, n)
+	}
+	return nil
+}
 
 func bench(ctx context.Context, o options) error {
 	if o.guests != "" {
@@ -124,7 +139,7 @@ func bench(ctx context.Context, o options) error {
 func throughput(ctx context.Context, o options, peers *peers, raw *rawCluster) error {
 	fmt.Println("| clients | creates/s | p50 ms | p99 ms | raw proposals/s | p50 ms | p99 ms | ratio |")
 	fmt.Println("|---:|---:|---:|---:|---:|---:|---:|---:|")
-	for _, clients := range clientCounts {
+	for _, clients := range o.clients {
 		var creates, proposals []figures
 		for range o.rounds {
 			c, err := peers.load(ctx, clients, o.round)
