@@ -72,9 +72,9 @@ func (l *Loop) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		began := time.Now()
 		changed := l.look(ctx, &g)
-		// A look costs as much as there are VMs: at most a fifth of one
+		// A look costs as much as there are VMs: at most a tenth of one
 		// processor goes into looking.
-		l.rest(ctx, &g, changed, min(4*time.Since(began), time.Second))
+		l.rest(ctx, &g, changed, min(9*time.Since(began), time.Second))
 	}
 	return g.Wait()
 }
