@@ -138,7 +138,7 @@ func (t *table[T]) current(s *state, key string) (any, sum) {
 	if !ok {
 		return nil, sum{}
 	}
-	return it.row, it.sum
+	return &it.row, it.sum
 }
 
 func (t *table[T]) accountOf(row any) string {

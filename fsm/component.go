@@ -441,7 +441,7 @@ func picked[T any](tx *Txn, op, what string, t *table[T], c removal, keyOf func(
 		}
 		seen[key] = true
 		if it, ok := t.in(tx.state).rows.Get(key); ok {
-			rows = append(rows, it.row)
+			rows = append(rows, &it.row)
 		} else if err := absent(key); err != nil {
 			return nil, err
 		} else {

@@ -134,7 +134,7 @@ func (r Reader) ComponentEndpoint(name string) (smd.ComponentEndpoint, bool) {
 	if !ok {
 		return smd.ComponentEndpoint{}, false
 	}
-	return r.shownComponentEndpoint(it.row), true
+	return r.shownComponentEndpoint(&it.row), true
 }
 
 // ComponentEndpoints lists what endpoints said of components, in the order of

@@ -67,10 +67,10 @@ func (r Reader) Component(name string) (smd.Component, bool) {
 	it, _ := components.in(r.state).rows.Get(key)
 	n, _ := computeNodes.holder(r, "xname", key)
 	b, _ := bmcs.holder(r, "xname", key)
-	if it.row == nil && n == nil && b == nil {
+	if it == nil && n == nil && b == nil {
 		return smd.Component{}, false
 	}
-	return shownComponent(it.row, n, b), true
+	return shownComponent(it.orNil(), n, b), true
 }
 
 // ComponentByNID finds the component that has a NID.
@@ -92,7 +92,7 @@ func (r Reader) Components(after string) iter.Seq[smd.Component] {
 		boards := behind(bmcs.in(r.state).by["xname"], after)
 		for {
 			key := boards.before(nodes.before(rows.before("")))
-			if key == "" || !yield(shownComponent(rows.take(key).row, nodes.take(key), boards.take(key))) {
+			if key == "" || !yield(shownComponent(rows.take(key).orNil(), nodes.take(key), boards.take(key))) {
 				return
 			}
 		}

@@ -239,10 +239,10 @@ func (r Reader) EthernetInterface(id string) (smd.EthernetInterface, bool) {
 	key := inventory.MACKey(id)
 	it, _ := ethernetInterfaces.in(r.state).rows.Get(key)
 	n, _ := computeNodes.holder(r, "mac", key)
-	if it.row == nil && n == nil {
+	if it == nil && n == nil {
 		return smd.EthernetInterface{}, false
 	}
-	return shownInterface(key, it.row, n), true
+	return shownInterface(key, it.orNil(), n), true
 }
 
 // EthernetInterfaces lists interfaces by ID: those that were posted, and those of
@@ -253,7 +253,7 @@ func (r Reader) EthernetInterfaces(after string) iter.Seq[smd.EthernetInterface]
 		nodes := behind(computeNodes.in(r.state).by["mac"], after)
 		for {
 			key := nodes.before(rows.before(""))
-			if key == "" || !yield(shownInterface(key, rows.take(key).row, nodes.take(key))) {
+			if key == "" || !yield(shownInterface(key, rows.take(key).orNil(), nodes.take(key))) {
 				return
 			}
 		}

@@ -11,7 +11,7 @@ import (
 // nodeRow finds a node by id or xname.
 func (r Reader) nodeRow(ref string) (*computeNode, bool) {
 	if it, ok := computeNodes.in(r.state).rows.Get(ref); ok {
-		return it.row, true
+		return &it.row, true
 	}
 	return computeNodes.holder(r, "xname", xname.Canonical(ref))
 }

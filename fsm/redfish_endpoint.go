@@ -227,7 +227,7 @@ func (tx *Txn) dropEndpoint(key string) {
 
 // nodesBehind are the keys of the rows of nodes behind a controller.
 func (tx *Txn) nodesBehind(board string) (keys []string) {
-	components.in(tx.state).rows.Ascend(board+"n", func(key string, it item[component]) bool {
+	components.in(tx.state).rows.Ascend(board+"n", func(key string, it *item[component]) bool {
 		if !strings.HasPrefix(key, board+"n") {
 			return false
 		}
@@ -261,10 +261,10 @@ func (r Reader) RedfishEndpoint(name string) (smd.RedfishEndpoint, bool) {
 	key := xname.Canonical(name)
 	it, _ := redfishEndpoints.in(r.state).rows.Get(key)
 	b, _ := bmcs.holder(r, "xname", key)
-	if it.row == nil && b == nil {
+	if it == nil && b == nil {
 		return smd.RedfishEndpoint{}, false
 	}
-	return shownEndpoint(it.row, b), true
+	return shownEndpoint(it.orNil(), b), true
 }
 
 // EndpointPassword is the sealed password of an endpoint: that of its own row,
@@ -286,7 +286,7 @@ func (r Reader) RedfishEndpoints(after string) iter.Seq[smd.RedfishEndpoint] {
 		boards := behind(bmcs.in(r.state).by["xname"], after)
 		for {
 			key := boards.before(rows.before(""))
-			if key == "" || !yield(shownEndpoint(rows.take(key).row, boards.take(key))) {
+			if key == "" || !yield(shownEndpoint(rows.take(key).orNil(), boards.take(key))) {
 				return
 			}
 		}

@@ -203,7 +203,7 @@ func fleetHolds(t *testing.T, seed uint64, r Reader) {
 			t.Errorf("seed %d: %d rows are said to name address %x, %d do", seed, n.rows, addr, expected.rows)
 		}
 		if n.node != nil {
-			if it, ok := computeNodes.in(r.state).rows.Get(n.node.ID); !ok || it.row != n.node {
+			if it, ok := computeNodes.in(r.state).rows.Get(n.node.ID); !ok || &it.row != n.node {
 				t.Errorf("seed %d: address %x is said to be of a row that is no more", seed, addr)
 			}
 		}

@@ -52,29 +52,29 @@ func (c *comparison) namedElsewhere() map[string]int32 {
 
 // compareFolder finds what differs in one table.
 func (t *restorable[T]) compareFolder(c *comparison, f *snapshot.Folder) error {
-	return t.compare(c, snapshot.Prepared(t.codec, f, t.name, func(row *T) item[T] {
+	return t.compare(c, snapshot.Prepared(t.codec, f, t.name, func(row *T) *item[T] {
 		canonicalize(row)
 		t.presentSecrets(c.Reader, row)
-		return item[T]{row, rowSum(t.name, row)}
+		return &item[T]{*row, rowSum(t.name, row)}
 	}))
 }
 
 // compare walks the rows of then, which come in the order of their keys, beside
 // those of now.
-func (t *restorable[T]) compare(c *comparison, then iter.Seq2[item[T], error]) error {
+func (t *restorable[T]) compare(c *comparison, then iter.Seq2[*item[T], error]) error {
 	now, last := behind(t.in(c.state).rows, ""), ""
 	p := packing[T]{to: tableRestore{Name: t.name}, counts: api.TableDifference{Table: t.name}}
 	for is, err := range then {
 		if err != nil {
 			return err
 		}
-		key := t.key(is.row)
+		key := t.key(&is.row)
 		if key <= last {
 			return fmt.Errorf("table %s: the row %q comes behind %q", t.name, key, last)
 		}
 		last = key
 		for at := now.before(key); at != key; at = now.before(key) {
-			if err := t.touch(c, &p, at, now.take(at), item[T]{}); err != nil {
+			if err := t.touch(c, &p, at, now.take(at), nil); err != nil {
 				return err
 			}
 		}
@@ -83,7 +83,7 @@ func (t *restorable[T]) compare(c *comparison, then iter.Seq2[item[T], error]) e
 		}
 	}
 	for at := now.before(""); at != ""; at = now.before("") {
-		if err := t.touch(c, &p, at, now.take(at), item[T]{}); err != nil {
+		if err := t.touch(c, &p, at, now.take(at), nil); err != nil {
 			return err
 		}
 	}
@@ -92,30 +92,30 @@ func (t *restorable[T]) compare(c *comparison, then iter.Seq2[item[T], error]) e
 
 // touch notes what is to become of a row, if anything: from was, as it is now, to
 // is. Either may be none.
-func (t *restorable[T]) touch(c *comparison, p *packing[T], key string, was, is item[T]) error {
-	if t.alike(was, is) || t.stays(c.Reader, was.row) || t.stays(c.Reader, is.row) {
+func (t *restorable[T]) touch(c *comparison, p *packing[T], key string, was, is *item[T]) error {
+	if t.alike(was, is) || t.stays(c.Reader, was.orNil()) || t.stays(c.Reader, is.orNil()) {
 		return nil
 	}
-	change := rowRestore[T]{Row: is.row}
-	if is.row == nil {
+	change := rowRestore[T]{Row: is.orNil()}
+	if is == nil {
 		change.Key = key
 	}
-	if was.row != nil {
+	if was != nil {
 		change.Was = was.sum.bytes()
 	}
 	if t.names != nil {
-		c.before.enter(t.names(was.row), nil)
-		c.after.enter(t.names(is.row), nil)
+		c.before.enter(t.names(was.orNil()), nil)
+		c.after.enter(t.names(is.orNil()), nil)
 	}
 	return p.add(change)
 }
 
 // alike tells whether two rows mean the same.
-func (t *restorable[T]) alike(a, b item[T]) bool {
-	if a.row == nil || b.row == nil {
-		return a.row == b.row
+func (t *restorable[T]) alike(a, b *item[T]) bool {
+	if a == nil || b == nil {
+		return a == b
 	}
-	return a.sum == b.sum || t.unstamped(a.row) == t.unstamped(b.row)
+	return a.sum == b.sum || t.unstamped(&a.row) == t.unstamped(&b.row)
 }
 
 // unstamped is the hash of a row but for its version and the time of its last change.

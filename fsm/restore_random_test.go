@@ -66,7 +66,7 @@ type checkedTable interface {
 // apart counts what makes b of a, by the rows themselves.
 func (t *restorable[T]) apart(a, b *state) api.TableDifference {
 	d := api.TableDifference{Table: t.name}
-	t.in(a).rows.Scan(func(key string, it item[T]) bool {
+	t.in(a).rows.Scan(func(key string, it *item[T]) bool {
 		if is, there := t.in(b).rows.Get(key); !there {
 			d.Delete++
 		} else if is.sum != it.sum {
@@ -74,7 +74,7 @@ func (t *restorable[T]) apart(a, b *state) api.TableDifference {
 		}
 		return true
 	})
-	t.in(b).rows.Scan(func(key string, _ item[T]) bool {
+	t.in(b).rows.Scan(func(key string, _ *item[T]) bool {
 		if _, there := t.in(a).rows.Get(key); !there {
 			d.Create++
 		}
@@ -86,9 +86,9 @@ func (t *restorable[T]) apart(a, b *state) api.TableDifference {
 // strangers are the keys of rows that are not in both, or are not alike, and should be.
 func (t *restorable[T]) strangers(now Reader, a, b *state) (keys []string) {
 	for _, pair := range [][2]*state{{a, b}, {b, a}} {
-		t.in(pair[0]).rows.Scan(func(key string, it item[T]) bool {
+		t.in(pair[0]).rows.Scan(func(key string, it *item[T]) bool {
 			is, there := t.in(pair[1]).rows.Get(key)
-			if !t.stays(now, it.row) && (!there || t.unstamped(is.row) != t.unstamped(it.row)) {
+			if !t.stays(now, &it.row) && (!there || t.unstamped(&is.row) != t.unstamped(&it.row)) {
 				keys = append(keys, key)
 			}
 			return true
@@ -99,8 +99,8 @@ func (t *restorable[T]) strangers(now Reader, a, b *state) (keys []string) {
 
 // outdated complains of rows that changed and whose stamps do not show it.
 func (t *restorable[T]) outdated(test *testing.T, before, then, now *state) {
-	t.in(now).rows.Scan(func(key string, it item[T]) bool {
-		version, updated := t.stamps(it.row)
+	t.in(now).rows.Scan(func(key string, it *item[T]) bool {
+		version, updated := t.stamps(&it.row)
 		was, there := t.in(before).rows.Get(key)
 		if there && was.sum == it.sum {
 			return true
@@ -110,7 +110,7 @@ func (t *restorable[T]) outdated(test *testing.T, before, then, now *state) {
 			if !there || version == nil {
 				continue
 			}
-			if had, _ := t.stamps(old.row); *version <= *had {
+			if had, _ := t.stamps(&old.row); *version <= *had {
 				test.Errorf("%s %q was put back under version %d, and had version %d", t.name, key, *version, *had)
 			}
 		}
@@ -325,8 +325,8 @@ func changesStay(t *testing.T, seen, before, now *state) {
 }
 
 func (t *restorable[T]) changesStay(test *testing.T, seen, before, now *state) {
-	changed := map[string]item[T]{}
-	t.in(before).rows.Scan(func(key string, it item[T]) bool {
+	changed := map[string]*item[T]{}
+	t.in(before).rows.Scan(func(key string, it *item[T]) bool {
 		if was, there := t.in(seen).rows.Get(key); !there || was.sum != it.sum {
 			changed[key] = it
 		}

@@ -72,7 +72,7 @@ func (b *tableRollback[T]) unchanged(tx *Txn) error {
 		if there != (len(b.rows[k].Was) > 0) || there && !bytes.Equal(is.sum.bytes(), b.rows[k].Was) {
 			return refusedRestore(fmt.Sprintf("the row %q of %s is no longer what it was", key, b.name))
 		}
-		b.was[k] = is.row
+		b.was[k] = is.orNil()
 	}
 	return nil
 }
@@ -155,7 +155,7 @@ func (b *tableRollback[T]) fitting(tx *Txn) error {
 		var is *T
 		if b.rows[k].Row != nil {
 			it, _ := b.in(tx.state).rows.Get(b.keyOf(k))
-			is = it.row
+			is = it.orNil()
 		}
 		if err := b.fits(tx, b.was[k], is); err != nil {
 			return refusedRestore(fmt.Sprintf("the row %q of %s: %s", b.keyOf(k), b.name, refusal(err).Msg))

@@ -39,7 +39,7 @@ func (t *table[T]) shownRow(s *state, key string) (PublicRow, bool) {
 	if !ok {
 		return PublicRow{}, false
 	}
-	return t.shown(it.row), true
+	return t.shown(&it.row), true
 }
 
 func (t *table[T]) publicRows(s *state) iter.Seq[PublicRow] {

@@ -41,9 +41,11 @@ type table[T any] struct {
 	hasJSON bool // pieces of JSON may be in a row
 }
 
-// item is a row in the store with its hash, so that taking it out costs no encoding.
+// item is a row in the store with its hash, so that taking it out costs no encoding. Trees
+// hold pointers: what is copied of them on write is small, and the compiler makes one
+// B-tree for all kinds of rows.
 type item[T any] struct {
-	row *T
+	row T
 	sum sum
 }
 
@@ -54,7 +56,7 @@ const degree = 16
 // tree is the rows of one table in one state. Once published it never changes;
 // watch is closed when another takes its place.
 type tree[T any] struct {
-	rows  *btree.Map[string, item[T]]
+	rows  *btree.Map[string, *item[T]]
 	by    map[string]*btree.Map[string, *T] // by and many: value, zero byte, key; unique: value
 	watch chan struct{}
 }
@@ -92,7 +94,7 @@ func (t *table[T]) number(pos int) {
 func (t *table[T]) label() string { return t.name }
 
 func (t *table[T]) empty() anyTree {
-	e := &tree[T]{rows: btree.NewMap[string, item[T]](degree), by: map[string]*btree.Map[string, *T]{}, watch: make(chan struct{})}
+	e := &tree[T]{rows: btree.NewMap[string, *item[T]](degree), by: map[string]*btree.Map[string, *T]{}, watch: make(chan struct{})}
 	for name := range t.by {
 		e.by[name] = btree.NewMap[string, *T](degree)
 	}
@@ -125,7 +127,7 @@ func (t *table[T]) one(r Reader, key string) (T, bool) {
 		var none T
 		return none, false
 	}
-	return *it.row, true
+	return it.row, true
 }
 
 // with finds the first row, in key order, whose index has that value.
@@ -165,8 +167,8 @@ func (t *table[T]) each(r Reader, after string) iter.Seq[T] {
 
 func (t *table[T]) rowsAfter(s *state, after string) iter.Seq[*T] {
 	return func(yield func(*T) bool) {
-		t.in(s).rows.Ascend(after, func(key string, it item[T]) bool {
-			return key == after && after != "" || yield(it.row)
+		t.in(s).rows.Ascend(after, func(key string, it *item[T]) bool {
+			return key == after && after != "" || yield(&it.row)
 		})
 	}
 }
@@ -176,40 +178,50 @@ func (t *table[T]) size(s *state) int { return t.in(s).rows.Len() }
 // put stores a row in its canonical form, in place of the one with its key. The
 // slices and maps in it become the store's own: nobody changes them any more.
 func (t *table[T]) put(tx *Txn, row T) T {
-	canonicalize(&row)
-	t.noteStale(tx, &row)
-	key := t.key(&row)
+	it := &item[T]{row: row}
+	canonicalize(&it.row)
+	t.noteStale(tx, &it.row)
+	key := t.key(&it.row)
 	if key == "" {
 		panic("fsm: a row of " + t.name + " has no key")
 	}
-	sum, size := hashedRow(t.name, &row)
-	was := t.before(key, t.set(tx, key, item[T]{&row, sum}))
+	var size int
+	it.sum, size = hashedRow(t.name, &it.row)
+	was := t.before(key, t.set(tx, key, it))
 	was.size = size
 	tx.changes = append(tx.changes, was)
-	return row
+	return it.row
 }
 
-// set puts an item in place of what has its key, which it gives.
-func (t *table[T]) set(tx *Txn, key string, it item[T]) (old item[T]) {
+// set puts an item in place of what has its key, which it gives; nil where nothing had it.
+func (t *table[T]) set(tx *Txn, key string, it *item[T]) (old *item[T]) {
 	s, e := tx.state, tx.changing(t.pos).(*tree[T])
 	old, replaced := e.rows.Set(key, it)
 	if replaced {
 		t.forget(s, e, key, old)
 	}
-	t.enter(e, key, it.row)
+	t.enter(e, key, &it.row)
 	s.sum = s.sum.plus(it.sum)
 	if t.derived != nil {
-		t.derived(&s.sums, old.row, it.row)
+		t.derived(&s.sums, old.orNil(), &it.row)
 	}
 	return old
 }
 
+// orNil is the row, nil where there is none.
+func (it *item[T]) orNil() *T {
+	if it == nil {
+		return nil
+	}
+	return &it.row
+}
+
 // before is how a row was, so that it can be restored.
-func (t *table[T]) before(key string, old item[T]) rowBefore {
-	if old.row == nil {
+func (t *table[T]) before(key string, old *item[T]) rowBefore {
+	if old == nil {
 		return rowBefore{table: t, key: key}
 	}
-	return rowBefore{table: t, key: key, row: old.row, sum: old.sum}
+	return rowBefore{table: t, key: key, row: &old.row, sum: old.sum}
 }
 
 // restore makes a row what it was.
@@ -218,7 +230,7 @@ func (t *table[T]) restore(tx *Txn, was rowBefore) {
 		t.delete(tx, was.key)
 		return
 	}
-	t.set(tx, was.key, item[T]{was.row.(*T), was.sum})
+	t.set(tx, was.key, &item[T]{*was.row.(*T), was.sum})
 }
 
 // enter puts a row into the indexes.
@@ -241,19 +253,19 @@ func (t *table[T]) enter(e *tree[T], key string, row *T) {
 }
 
 // forget takes an old row out of the indexes and the hash.
-func (t *table[T]) forget(s *state, e *tree[T], key string, old item[T]) {
+func (t *table[T]) forget(s *state, e *tree[T], key string, old *item[T]) {
 	for name, of := range t.by {
-		if value := of(old.row); value != "" {
+		if value := of(&old.row); value != "" {
 			e.by[name].Delete(value + "\x00" + key)
 		}
 	}
 	for name, of := range t.unique {
-		for _, value := range of(old.row) {
+		for _, value := range of(&old.row) {
 			e.by[name].Delete(value)
 		}
 	}
 	for name, of := range t.many {
-		for _, value := range of(old.row) {
+		for _, value := range of(&old.row) {
 			e.by[name].Delete(value + "\x00" + key)
 		}
 	}
@@ -268,14 +280,14 @@ func (t *table[T]) remove(tx *Txn, key string) {
 }
 
 // delete takes out what has that key, and gives it.
-func (t *table[T]) delete(tx *Txn, key string) (old item[T], ok bool) {
+func (t *table[T]) delete(tx *Txn, key string) (old *item[T], ok bool) {
 	e := tx.changing(t.pos).(*tree[T])
 	if old, ok = e.rows.Delete(key); !ok {
 		return old, false
 	}
 	t.forget(tx.state, e, key, old)
 	if t.derived != nil {
-		t.derived(&tx.state.sums, old.row, nil)
+		t.derived(&tx.state.sums, &old.row, nil)
 	}
 	return old, true
 }
@@ -288,15 +300,15 @@ func (t *table[T]) find(s *state, key string) (any, bool) {
 	if !ok {
 		return nil, false
 	}
-	return it.row, true
+	return &it.row, true
 }
 
 // content is the table on its way into a snapshot of that state.
 func (t *table[T]) content(s *state) snapshot.Table {
 	if t.large {
 		return t.codec.Large(t.name, func(from string, yield func(string, *T, snapshot.Hash) bool) {
-			t.in(s).rows.Ascend(from, func(key string, it item[T]) bool {
-				return yield(key, it.row, snapshot.Hash{Hi: it.sum.hi, Lo: it.sum.lo})
+			t.in(s).rows.Ascend(from, func(key string, it *item[T]) bool {
+				return yield(key, &it.row, snapshot.Hash{Hi: it.sum.hi, Lo: it.sum.lo})
 			})
 		})
 	}
@@ -309,24 +321,24 @@ func (t *table[T]) content(s *state) snapshot.Table {
 // order of their keys, each once.
 func (t *table[T]) load(s *state, folder *snapshot.Folder) error {
 	e, last := t.in(s), ""
-	items := snapshot.Prepared(t.codec, folder, t.name, func(row *T) item[T] {
+	items := snapshot.Prepared(t.codec, folder, t.name, func(row *T) *item[T] {
 		canonicalize(row)
-		return item[T]{row, rowSum(t.name, row)}
+		return &item[T]{*row, rowSum(t.name, row)}
 	})
 	for it, err := range items {
 		if err != nil {
 			return err
 		}
-		key := t.key(it.row)
+		key := t.key(&it.row)
 		if key <= last {
 			return fmt.Errorf("table %s: the row %q comes behind %q", t.name, key, last)
 		}
 		last = key
 		e.rows.Load(key, it)
-		t.enter(e, key, it.row)
+		t.enter(e, key, &it.row)
 		s.sum = s.sum.plus(it.sum)
 		if t.derived != nil {
-			t.derived(&s.sums, nil, it.row)
+			t.derived(&s.sums, nil, &it.row)
 		}
 	}
 	return nil
