@@ -26,8 +26,10 @@ type audience struct {
 }
 
 type listener struct {
-	failures int  // messages of entries in a row that did not get through
-	heard    bell // rings when a message got through
+	failures int    // messages of entries in a row that did not get through
+	through  uint64 // messages of entries that got through
+	heard    bell   // rings when a message got through
+	offer    offer  // of leadership, the last one
 }
 
 // of is what is known of a peer.
@@ -56,6 +58,7 @@ func (a *audience) got(l *listener, entries bool) {
 	a.mu.Lock()
 	if entries {
 		l.failures = 0
+		l.through++
 	}
 	a.mu.Unlock()
 	l.heard.ring()

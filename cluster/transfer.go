@@ -96,9 +96,14 @@ func (n *Node) stepAside(ctx context.Context, to string) error {
 	if err != nil {
 		return err
 	}
+	if term, leads := n.leads(); !leads {
+		return nil
+	} else if !n.audience().claim(raft.ServerID(heir), term) {
+		return api.Errorf(api.Unavailable, transferOp, "leadership stays where it is: %s", n.stillAsked(heir))
+	}
 	asked := make(chan error, 1)
 	go func() {
-		asked <- n.await(ctx, n.raft.LeadershipTransferToServer(raft.ServerID(heir), raft.ServerAddress(heir)))
+		asked <- n.offerTo(ctx, raft.ServerID(heir))
 	}()
 	for {
 		turned := n.turn.wait()
@@ -116,6 +121,20 @@ func (n *Node) stepAside(ctx context.Context, to string) error {
 			return api.Errorf(api.Unavailable, transferOp, "no other peer took over leadership: %w", ctx.Err())
 		}
 	}
+}
+
+// offerTo has raft hand leadership to a voter, and waits until that is done or given up.
+func (n *Node) offerTo(ctx context.Context, heir raft.ServerID) error {
+	err := n.await(ctx, n.raft.LeadershipTransferToServer(heir, raft.ServerAddress(heir)))
+	if errors.Is(err, raft.ErrLeadershipTransferInProgress) {
+		n.audience().given(heir) // raft has not asked it anything
+	}
+	return err
+}
+
+// stillAsked says why leadership is not offered to a voter once more.
+func (n *Node) stillAsked(id string) string {
+	return fmt.Sprintf("voter %s was asked a moment ago, and has not caught up since; try again in a few seconds", n.nameOf(id))
 }
 
 // heir is the voter that is to lead next: to or, where that is empty, the one
@@ -147,6 +166,8 @@ func (n *Node) heir(ctx context.Context, to string) (string, error) {
 			kind, why = api.Conflict, fmt.Sprintf("voter %s does not answer; start it, or mend the network", n.nameOf(id))
 		case c.Applied+nearEntries < have:
 			kind, why = api.Unavailable, fmt.Sprintf("voter %s is %d entries behind; try again when it has caught up", n.nameOf(id), have-c.Applied)
+		case n.audience().waits(raft.ServerID(id), n.raft.CurrentTerm()):
+			kind, why = api.Unavailable, n.stillAsked(id)
 		case to != "" && hindered != "":
 			kind, why = api.Conflict, fmt.Sprintf("voter %s should not lead: %s", n.nameOf(id), hindered)
 		case better(id):
