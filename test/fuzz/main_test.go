@@ -62,3 +62,21 @@ func TestRunner(t *testing.T) {
 		t.Error("that there is no such target is not said")
 	}
 }
+
+// TestTimeWasUp: what is no finding of a target's is one only as long as nothing else is said.
+func TestTimeWasUp(t *testing.T) {
+	const race = "fuzz: elapsed: 8s, execs: 14289 (2515/sec), new interesting: 12 (total: 277)\n--- FAIL: FuzzDecodeBMC (8.54s)\n    context deadline exceeded\nFAIL\n"
+	for said, want := range map[string]bool{
+		race: true,
+		strings.Replace(race, "context", "m_test.go:9: context", 1):                                        false,
+		race + "    Failing input written to testdata/fuzz/FuzzDecodeBMC/07ab\n":                           false,
+		"panic: test timed out after 10m\nFAIL\n":                                                          false,
+		strings.Replace(race, "    context deadline exceeded\n", "    fuzzing process hung or died\n", 1):  false,
+		strings.Replace(race, "exceeded\n", "exceeded\n    m_test.go:12: more than two bytes\n", 1):        false,
+		strings.Replace(race, "--- FAIL: FuzzDecodeBMC", "--- PASS: FuzzOther (1s)\n--- FAIL: FuzzOne", 1): true,
+	} {
+		if got := timeWasUp([]byte(said)); got != want {
+			t.Errorf("%t, want %t: %s", got, want, said)
+		}
+	}
+}
