@@ -13,6 +13,8 @@ type entry struct {
 	commands [][]byte
 	answers  []any
 	hash     string // of the state behind it
+	behind   uint64 // index of the state before it
+	by       string // who applied it first
 }
 
 // journal is what was applied, by any peer: the log as it was committed.
@@ -30,9 +32,13 @@ func newJournal(w *world) *journal { return &journal{world: w, entries: map[uint
 func (j *journal) applied(by *host, e entry) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.gapLocked(by, e)
 	first, known := j.entries[e.index]
 	if !known {
-		j.entries[e.index] = &e
+		e.by = by.name
+		if j.entries[e.index] = &e; e.index < j.last {
+			j.world.violation("%s applied entry %d first, when another peer was at %d: that one has left it out", by.name, e.index, j.last)
+		}
 		j.last = max(j.last, e.index)
 		return
 	}
@@ -44,6 +50,15 @@ func (j *journal) applied(by *host, e entry) {
 		j.world.violation("%s applied another entry %d than a peer before it", by.name, e.index)
 	} else if first.hash != e.hash {
 		j.world.violation("%s has the state hash %s at index %d, another peer %s", by.name, e.hash, e.index, first.hash)
+	}
+}
+
+// gapLocked: nobody leaves an entry out.
+func (j *journal) gapLocked(by *host, e entry) {
+	for i := e.behind + 1; i < e.index; i++ {
+		if missing := j.entries[i]; missing != nil {
+			j.world.violation("%s applied entry %d to the state of %d: it has left out %d, which %s applied", by.name, e.index, e.behind, i, missing.by)
+		}
 	}
 }
 
