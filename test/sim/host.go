@@ -82,6 +82,11 @@ func (h *host) thaw(ctx context.Context) error {
 	thawed := h.thawed
 	h.mu.Unlock()
 	select {
+	case <-thawed: // nearly always: a context makes its channel when it is first asked for it
+		return nil
+	default:
+	}
+	select {
 	case <-thawed:
 		return nil
 	case <-ctx.Done():
@@ -312,7 +317,7 @@ type replica struct {
 func (r *replica) ApplyAll(index uint64, at time.Time, commands [][]byte) []any {
 	behind := r.Index()
 	answers := r.Machine.ApplyAll(index, at, commands)
-	r.life.host.world.journal.applied(r.life.host, entry{index: index, at: at, commands: commands, hash: r.Read().Hash(), answers: answers, behind: behind})
+	r.life.host.world.journal.applied(r.life.host, entry{index: index, at: at, commands: commands, hash: r.Read().Hash(), now: r.Time(), answers: answers, behind: behind})
 	return answers
 }
 

@@ -12,9 +12,10 @@ type entry struct {
 	at       time.Time
 	commands [][]byte
 	answers  []any
-	hash     string // of the state behind it
-	behind   uint64 // index of the state before it
-	by       string // who applied it first
+	hash     string    // of the state behind it
+	now      time.Time // that state's own, which is in no hash
+	behind   uint64    // index of the state before it
+	by       string    // who applied it first
 }
 
 // journal is what was applied, by any peer: the log as it was committed.
@@ -49,7 +50,10 @@ func (j *journal) applied(by *host, e entry) {
 	if !same {
 		j.world.violation("%s applied another entry %d than a peer before it", by.name, e.index)
 	} else if first.hash != e.hash {
-		j.world.violation("%s has the state hash %s at index %d, another peer %s", by.name, e.hash, e.index, first.hash)
+		j.world.violation("%s has the state hash %s at index %d, %s had %s", by.name, e.hash, e.index, first.by, first.hash)
+	}
+	if same && !first.now.Equal(e.now) {
+		j.world.violation("%s is at %s in the state of index %d, %s was at %s", by.name, e.now, e.index, first.by, first.now)
 	}
 }
 
