@@ -153,6 +153,9 @@ const peerDialTime = 5 * time.Second
 
 // newClient reaches peers by id: https://<peer id>/peer/...
 func (n *Node) newClient() *http.Client {
+	if n.cfg.PeerTransport != nil {
+		return &http.Client{Transport: knownPeers{n.book, n.cfg.PeerTransport}}
+	}
 	return &http.Client{Transport: peerTransport{&http.Transport{
 		Protocols: onlyHTTP2(),
 		HTTP2:     &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingWait},
@@ -175,6 +178,28 @@ func (t peerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
 	r.URL.Scheme = "http" // TLS is the hall's
 	return t.Transport.RoundTrip(r)
+}
+
+// knownPeers sends requests to peers of this cluster only, as the hall dials nobody else.
+type knownPeers struct {
+	book *book
+	http.RoundTripper
+}
+
+// RoundTrip sends a request for https://<peer id>/...
+func (t knownPeers) RoundTrip(r *http.Request) (*http.Response, error) {
+	if _, ok := t.book.find(r.URL.Host); !ok {
+		return nil, fmt.Errorf("call peer %s: it does not belong to this cluster, or not any more", r.URL.Host)
+	}
+	return t.RoundTripper.RoundTrip(r)
+}
+
+// ServePeer answers a request of another peer that came by Config.PeerTransport, which vouches for who that is.
+func (n *Node) ServePeer(w http.ResponseWriter, r *http.Request, from string) {
+	ctx, cancel := context.WithCancel(context.WithValue(r.Context(), callerKey{}, from))
+	defer cancel()
+	defer context.AfterFunc(n.ctx, cancel)()
+	n.server.Handler.ServeHTTP(w, r.WithContext(ctx))
 }
 
 // Client reaches other peers: https://<peer id>/peer/... goes to exactly that

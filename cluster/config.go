@@ -54,6 +54,7 @@ type Config struct {
 	Now             func() time.Time                                                     // the clock that stamps entries and tells how old words of others are
 	Dial            func(ctx context.Context, network, address string) (net.Conn, error) // default: net.Dialer
 	RaftTransport   raft.Transport                                                       // default: TLS streams on the raft port
+	PeerTransport   http.RoundTripper                                                    // carries requests for https://PEER ID/peer/..., to that peer's ServePeer; default: HTTP/2 inside TLS on the raft port
 	GossipTransport memberlist.Transport                                                 // default: Ports.Gossip and Ports.Packets; no gossip without those
 }
 

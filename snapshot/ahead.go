@@ -3,6 +3,7 @@ package snapshot
 import (
 	"fmt"
 	"iter"
+	"slices"
 	"sync"
 )
 
@@ -30,7 +31,7 @@ func Prepared[T, V any](c *Codec[T], f *Folder, table string, prepare func(*T) V
 		stop := make(chan struct{})
 		defer close(stop)
 
-		waiting := f.entries(table)
+		waiting := slices.DeleteFunc(f.entries(table), c.isBlank)
 		var open []<-chan decoded[V]
 		for len(waiting)+len(open) > 0 {
 			for ; len(open) < partReaders && len(waiting) > 0; waiting = waiting[1:] {

@@ -32,6 +32,7 @@ type Codec[T any] struct {
 	leaves  []*leaf
 	schema  *schema.GroupNode
 	batches sync.Pool // of *batch, so that the parts of one snapshot share their buffers
+	blank   func() (blank, error)
 }
 
 // NewCodec compiles a codec for T, a struct. The types of its fields become:
@@ -65,6 +66,7 @@ func NewCodec[T any]() (*Codec[T], error) {
 	}
 	codec := &Codec[T]{root: root, leaves: c.leaves, schema: group.(*schema.GroupNode)}
 	codec.batches.New = func() any { return newBatch(codec.leaves) }
+	codec.blank = sync.OnceValues(codec.newBlank)
 	return codec, nil
 }
 
@@ -91,16 +93,22 @@ func MustCodec[T any]() *Codec[T] {
 // in memory is one row group: at most 8,192 rows or, where rows are large, the
 // rows that reach 32 MiB. Times are cut to microseconds.
 func (c *Codec[T]) Write(w io.Writer, rows iter.Seq[*T]) (n int64, err error) {
-	out, err := newFileWriter(w, c.schema)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = cmp.Or(out.out.err, err) }()
+	var out *fileWriter // from the first row on
+	defer func() {
+		if out != nil {
+			err = cmp.Or(out.out.err, err)
+		}
+	}()
 	defer recovered(&err)
 	b := c.batches.Get().(*batch)
 	defer func() { b.reset(); c.batches.Put(b) }()
 
 	for row := range rows {
+		if out == nil {
+			if out, err = newFileWriter(w, c.schema); err != nil {
+				return 0, err
+			}
+		}
 		if err := c.root.shred(b.columns, unsafe.Pointer(row), 0); err != nil {
 			return n, fmt.Errorf("row %d: %w", n, err)
 		}
@@ -110,6 +118,9 @@ func (c *Codec[T]) Write(w io.Writer, rows iter.Seq[*T]) (n int64, err error) {
 				return n, err
 			}
 		}
+	}
+	if out == nil {
+		return 0, c.writeBlank(w)
 	}
 	if b.rows > 0 {
 		if err := b.flush(out); err != nil {

@@ -6,6 +6,7 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -57,12 +58,10 @@ type File struct {
 	Content string `json:"content,omitempty"`
 }
 
-// Table is the table that the file is part of.
+// Table is the table that the file is part of, for a path of the form that manifests list.
 func (f File) Table() string {
-	if m := pathForm.FindStringSubmatch(f.Path); m != nil {
-		return m[1]
-	}
-	return ""
+	folder, _, _ := strings.Cut(f.Path, "/")
+	return strings.TrimSuffix(folder, ".parquet")
 }
 
 func (m *Manifest) seal() *string { return &m.Sum }

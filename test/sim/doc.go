@@ -23,7 +23,8 @@
 //
 // Not everything of a paused process can be paused: raft's own timers go on. Freezing
 // holds its network, its disk, its clock, its hypervisor and what it is about to
-// propose. Gossip is off: hosts are ranked as if it had said nothing.
+// propose. Gossip is off: hosts are ranked as if it had said nothing. In three worlds of four
+// the peers' requests to each other go without HTTP/2 and TLS (lane.go).
 //
 // Start with Run (run.go).
 package sim

@@ -82,6 +82,11 @@ func (h *host) thaw(ctx context.Context) error {
 	thawed := h.thawed
 	h.mu.Unlock()
 	select {
+	case <-thawed: // nearly always: a context makes its channel when it is first asked for it
+		return nil
+	default:
+	}
+	select {
 	case <-thawed:
 		return nil
 	case <-ctx.Done():
@@ -166,6 +171,15 @@ func (h *host) start() {
 	h.world.work.Go(func() { l.run() })
 }
 
+// config is the configuration of this life's node.
+func (l *life) config(ports *cluster.Ports) cluster.Config {
+	c := l.host.config(l.number, ports, l.rafts)
+	if !l.host.world.shape.wired {
+		c.PeerTransport = &lane{l}
+	}
+	return c
+}
+
 // run is the process.
 func (l *life) run() {
 	h := l.host
@@ -198,7 +212,7 @@ func (l *life) run() {
 func (l *life) serve() error {
 	h := l.host
 	ports := &cluster.Ports{Raft: h.world.net.listen(h.addresses().Raft)}
-	l.rafts = h.world.rafts.join(h, h.id())
+	l.rafts = h.world.rafts.join(l)
 	defer l.rafts.Close()
 	sink := h.events.keep(l)
 	l.machine.KeepChanges(sink.end())
@@ -208,7 +222,7 @@ func (l *life) serve() error {
 	defer l.unwrite()
 	p, err := peer.Assemble(l.ctx, peer.Parts{
 		Config:     peer.Config{Name: h.name, DataDir: filepath.Join(h.disk.dir, "none"), Now: h.now, Driver: api.DriverSim, RaftProfile: h.world.shape.profile},
-		Cluster:    h.config(l.number, ports, l.rafts),
+		Cluster:    l.config(ports),
 		Machine:    l.machine,
 		Replica:    &replica{l.machine, l},
 		Hold:       l.hold,
@@ -301,8 +315,9 @@ type replica struct {
 
 // ApplyAll applies an entry and shows what became of it.
 func (r *replica) ApplyAll(index uint64, at time.Time, commands [][]byte) []any {
+	behind := r.Index()
 	answers := r.Machine.ApplyAll(index, at, commands)
-	r.life.host.world.journal.applied(r.life.host, entry{index: index, at: at, commands: commands, hash: r.Read().Hash(), answers: answers})
+	r.life.host.world.journal.applied(r.life.host, entry{index: index, at: at, commands: commands, hash: r.Read().Hash(), now: r.Time(), answers: answers, behind: behind})
 	return answers
 }
 

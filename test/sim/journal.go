@@ -12,7 +12,10 @@ type entry struct {
 	at       time.Time
 	commands [][]byte
 	answers  []any
-	hash     string // of the state behind it
+	hash     string    // of the state behind it
+	now      time.Time // that state's own, which is in no hash
+	behind   uint64    // index of the state before it
+	by       string    // who applied it first
 }
 
 // journal is what was applied, by any peer: the log as it was committed.
@@ -30,9 +33,13 @@ func newJournal(w *world) *journal { return &journal{world: w, entries: map[uint
 func (j *journal) applied(by *host, e entry) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.gapLocked(by, e)
 	first, known := j.entries[e.index]
 	if !known {
-		j.entries[e.index] = &e
+		e.by = by.name
+		if j.entries[e.index] = &e; e.index < j.last {
+			j.world.violation("%s applied entry %d first, when another peer was at %d: that one has left it out", by.name, e.index, j.last)
+		}
 		j.last = max(j.last, e.index)
 		return
 	}
@@ -43,7 +50,19 @@ func (j *journal) applied(by *host, e entry) {
 	if !same {
 		j.world.violation("%s applied another entry %d than a peer before it", by.name, e.index)
 	} else if first.hash != e.hash {
-		j.world.violation("%s has the state hash %s at index %d, another peer %s", by.name, e.hash, e.index, first.hash)
+		j.world.violation("%s has the state hash %s at index %d, %s had %s", by.name, e.hash, e.index, first.by, first.hash)
+	}
+	if same && !first.now.Equal(e.now) {
+		j.world.violation("%s is at %s in the state of index %d, %s was at %s", by.name, e.now, e.index, first.by, first.now)
+	}
+}
+
+// gapLocked: nobody leaves an entry out.
+func (j *journal) gapLocked(by *host, e entry) {
+	for i := e.behind + 1; i < e.index; i++ {
+		if missing := j.entries[i]; missing != nil {
+			j.world.violation("%s applied entry %d to the state of %d: it has left out %d, which %s applied", by.name, e.index, e.behind, i, missing.by)
+		}
 	}
 }
 

@@ -251,17 +251,18 @@ func (n *network) dial(ctx context.Context, from, address string) (net.Conn, err
 	}
 }
 
-// stream is one direction of a connection.
+// stream is one direction of a connection. One goroutine at a time reads it.
 type stream struct {
-	net *network
-	way way
+	net     *network
+	way     way
+	changed chan struct{} // holds a token when there is something to look at for whoever reads
 
-	mu      sync.Mutex
-	chunks  []chunk
-	last    time.Time // when the last chunk may be there
-	ended   bool      // the writer has closed it; what was written still arrives
-	broken  bool      // nothing more is read or written
-	changed chan struct{}
+	mu     sync.Mutex
+	chunks []chunk
+	last   time.Time // when the last chunk may be there
+	until  time.Time // when a read must end; zero: never
+	ended  bool      // the writer has closed it; what was written still arrives
+	broken bool      // nothing more is read or written
 }
 
 type chunk struct {
@@ -270,12 +271,14 @@ type chunk struct {
 }
 
 func newStream(n *network, w way) *stream {
-	return &stream{net: n, way: w, changed: make(chan struct{})}
+	return &stream{net: n, way: w, changed: make(chan struct{}, 1)}
 }
 
-func (s *stream) turnLocked() {
-	close(s.changed)
-	s.changed = make(chan struct{})
+func (s *stream) turn() {
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
 }
 
 var errReset = errors.New("connection reset by peer")
@@ -293,7 +296,7 @@ func (s *stream) write(b []byte) (int, error) {
 	}
 	s.last = at
 	s.chunks = append(s.chunks, chunk{at, append([]byte(nil), b...)})
-	s.turnLocked()
+	s.turn()
 	return len(b), nil
 }
 
@@ -303,45 +306,34 @@ func (s *stream) end(broken bool) {
 	defer s.mu.Unlock()
 	s.ended = true
 	s.broken = s.broken || broken
-	s.turnLocked()
+	s.turn()
 }
 
-func (s *stream) read(b []byte, d *deadline) (int, error) {
+// readBy sets when a read must end.
+func (s *stream) readBy(t time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.until = t
+	s.turn()
+}
+
+func (s *stream) read(b []byte) (int, error) {
 	for {
 		open, turned := s.net.open(s.way)
-		s.mu.Lock()
-		changed := s.changed
-		var wait <-chan time.Time
-		var timer *time.Timer
-		switch {
-		case s.broken:
-			s.mu.Unlock()
-			return 0, errReset
-		case len(s.chunks) > 0 && open:
-			if pause := time.Until(s.chunks[0].at); pause > 0 {
-				timer = time.NewTimer(pause)
-				wait = timer.C
-				break
-			}
-			n := copy(b, s.chunks[0].data)
-			if s.chunks[0].data = s.chunks[0].data[n:]; len(s.chunks[0].data) == 0 {
-				s.chunks = s.chunks[1:]
-			}
-			s.mu.Unlock()
-			return n, nil
-		case len(s.chunks) == 0 && s.ended && open:
-			s.mu.Unlock()
-			return 0, net.ErrClosed // read as an end: TLS's own goodbye came before, or it did not
+		n, wake, err := s.take(b, open)
+		if n > 0 || err != nil {
+			return n, err
 		}
-		s.mu.Unlock()
-		passed, reset := d.wait()
+		var timer *time.Timer
+		var woken <-chan time.Time
+		if !wake.IsZero() {
+			timer = time.NewTimer(time.Until(wake))
+			woken = timer.C
+		}
 		select {
-		case <-changed:
+		case <-s.changed:
 		case <-turned:
-		case <-wait:
-		case <-passed:
-			return 0, os.ErrDeadlineExceeded
-		case <-reset:
+		case <-woken:
 		}
 		if timer != nil {
 			timer.Stop()
@@ -349,38 +341,33 @@ func (s *stream) read(b []byte, d *deadline) (int, error) {
 	}
 }
 
-// deadline is when a read must end.
-type deadline struct {
-	mu     sync.Mutex
-	timer  *time.Timer
-	passed chan struct{}
-	reset  chan struct{}
-}
-
-func (d *deadline) set(t time.Time) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.timer != nil {
-		d.timer.Stop()
-		d.timer = nil
+// take gives what has arrived. Where that is nothing, and no error, there may be something at wake; zero: not by itself.
+func (s *stream) take(b []byte, open bool) (n int, wake time.Time, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	switch {
+	case s.broken:
+		return 0, wake, errReset
+	case len(s.chunks) > 0 && open:
+		if wake = s.chunks[0].at; wake.After(now) {
+			break
+		}
+		n = copy(b, s.chunks[0].data)
+		if s.chunks[0].data = s.chunks[0].data[n:]; len(s.chunks[0].data) == 0 {
+			s.chunks = s.chunks[1:]
+		}
+		return n, wake, nil
+	case len(s.chunks) == 0 && s.ended && open:
+		return 0, wake, net.ErrClosed // read as an end: TLS's own goodbye came before, or it did not
 	}
-	passed := make(chan struct{})
-	d.passed = passed
-	close(d.reset)
-	d.reset = make(chan struct{})
-	switch pause := time.Until(t); {
-	case t.IsZero():
-	case pause <= 0:
-		close(passed)
-	default:
-		d.timer = time.AfterFunc(pause, func() { close(passed) })
+	if !s.until.IsZero() && !s.until.After(now) {
+		return 0, wake, os.ErrDeadlineExceeded
 	}
-}
-
-func (d *deadline) wait() (passed, reset <-chan struct{}) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.passed, d.reset
+	if wake.IsZero() || !s.until.IsZero() && s.until.Before(wake) {
+		wake = s.until
+	}
+	return 0, wake, nil
 }
 
 // conn is one end of a connection.
@@ -388,17 +375,10 @@ type conn struct {
 	net           *network
 	in, out       *stream
 	local, remote addr
-	readBy        deadline
 	once          sync.Once
-	init          sync.Once
 }
 
-func (c *conn) deadline() *deadline {
-	c.init.Do(func() { c.readBy.passed, c.readBy.reset = make(chan struct{}), make(chan struct{}) })
-	return &c.readBy
-}
-
-func (c *conn) Read(b []byte) (int, error)  { return c.in.read(b, c.deadline()) }
+func (c *conn) Read(b []byte) (int, error)  { return c.in.read(b) }
 func (c *conn) Write(b []byte) (int, error) { return c.out.write(b) }
 
 func (c *conn) Close() error {
@@ -408,13 +388,12 @@ func (c *conn) Close() error {
 		c.net.mu.Unlock()
 		c.out.end(false)
 		c.in.end(true)
-		c.deadline().set(time.Time{})
 	})
 	return nil
 }
 
 func (c *conn) LocalAddr() net.Addr               { return c.local }
 func (c *conn) RemoteAddr() net.Addr              { return c.remote }
-func (c *conn) SetReadDeadline(t time.Time) error { c.deadline().set(t); return nil }
+func (c *conn) SetReadDeadline(t time.Time) error { c.in.readBy(t); return nil }
 func (c *conn) SetWriteDeadline(time.Time) error  { return nil } // a write waits for nothing
 func (c *conn) SetDeadline(t time.Time) error     { return c.SetReadDeadline(t) }

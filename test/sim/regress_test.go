@@ -36,7 +36,7 @@ func TestRegress(t *testing.T) {
 		}
 		t.Run(fields[0], func(t *testing.T) {
 			t.Parallel()
-			judge(t, Run(t, Options{Seed: seed, Length: length, MayBeVoid: true}))
+			judge(t, Run(t, Options{Seed: seed, Length: length, MayBeVoid: true, Wired: true}))
 		})
 	}
 }

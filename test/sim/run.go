@@ -25,6 +25,8 @@ type Options struct {
 	Log    *slog.Logger  // of the peers; nil: dropped
 	// MayBeVoid lets a run pass that had fewer effective faults or writes than a run of its length must have.
 	MayBeVoid bool
+	// Wired has the peers' requests go by HTTP/2 inside TLS, whatever the seed says.
+	Wired bool
 }
 
 // What an hour must have to count.
@@ -81,6 +83,7 @@ func bubble(t *testing.T, o Options, dir string) (w *world) {
 	}()
 	synctest.Test(t, func(*testing.T) {
 		w = newWorld(o.Seed, dir, o.Log)
+		w.shape.wired = w.shape.wired || o.Wired
 		w.live(o.Length)
 	})
 	return w

@@ -31,6 +31,7 @@ type exchange struct {
 type transport struct {
 	at   *exchange
 	host *host
+	life *life
 	id   raft.ServerID
 	rpcs chan raft.RPC
 
@@ -47,13 +48,20 @@ var (
 	_ raft.WithClose   = (*transport)(nil)
 )
 
-func (x *exchange) join(h *host, id string) *transport {
-	t := &transport{at: x, host: h, id: raft.ServerID(id), rpcs: make(chan raft.RPC)}
+func (x *exchange) join(l *life) *transport {
+	t := &transport{at: x, host: l.host, life: l, id: raft.ServerID(l.host.id()), rpcs: make(chan raft.RPC)}
 	t.ctx, t.close = context.WithCancel(context.Background())
 	x.mu.Lock()
 	x.peers[t.id] = t
 	x.mu.Unlock()
 	return t
+}
+
+// peer is the transport of a peer that runs; nil without one.
+func (x *exchange) peer(id string) *transport {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.peers[raft.ServerID(id)]
 }
 
 // Close ends what is under way.
@@ -134,9 +142,7 @@ func (t *transport) InstallSnapshot(id raft.ServerID, _ raft.ServerAddress, q *r
 func send[Answer any](t *transport, id raft.ServerID, limit time.Duration, question any, answer *Answer, data io.Reader) error {
 	ctx, cancel := context.WithTimeout(t.ctx, limit)
 	defer cancel()
-	t.at.mu.Lock()
-	to := t.at.peers[id]
-	t.at.mu.Unlock()
+	to := t.at.peer(string(id))
 	if err := t.stalled(); err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/anishathalye/porcupine"
 
+	"github.com/orchd/orchd/api"
 	"github.com/orchd/orchd/fsm"
 	"github.com/orchd/orchd/snapshot"
 	"github.com/orchd/orchd/test/model"
@@ -118,10 +119,15 @@ func (v *verdict) writes() {
 		switch {
 		case one.outcome == done && !v.commands[one.index][one.command]:
 			v.world.violation("%s %s of %s was acknowledged at index %d, where its command %s is not", one.what, one.object+one.value, one.client, one.index, one.command)
-		case one.outcome == refused && one.refusal != "no_capacity" && one.refusal != "too_many" && v.succeeded(one.request) && !one.twin:
+		case one.outcome == refused && !passing(one.refusal) && v.succeeded(one.request) && !one.twin:
 			v.world.violation("%s %s of %s was refused (%s) and yet done", one.what, one.object+one.value, one.client, one.refusal)
 		}
 	}
+}
+
+// passing tells whether a refusal is none to remember: the same request may be done a moment later.
+func passing(refusal string) bool {
+	return refusal == api.NoCapacity.Code() || refusal == api.TooMany.Code()
 }
 
 func (v *verdict) succeeded(request string) bool {
@@ -232,7 +238,7 @@ func (v *verdict) registers() {
 		}
 		op := porcupine.Operation{Input: input{ifVersion: one.ifVersion, value: one.value}, Call: one.call, Return: one.ret, Output: output{}}
 		switch {
-		case one.outcome == refused && one.refusal == "precondition":
+		case one.outcome == refused && one.refusal == api.Precondition.Code():
 			op.Output = output{refused: true}
 		case one.outcome == refused, one.outcome != done && !v.succeeded(one.request):
 			continue

@@ -24,6 +24,7 @@ type shape struct {
 	commit    time.Duration // how long a follower that nobody asks may not know what is committed
 	spread    time.Duration // clocks are so far apart at the beginning
 	vcpus     int64
+	wired     bool // requests among peers go by HTTP/2 inside TLS, as they do outside of here
 }
 
 // world is one cluster, its hosts and all that befalls them.
@@ -193,6 +194,7 @@ func draw(rng *rand.Rand) shape {
 	if rng.IntN(5) == 0 { // whoever was away for a moment is sent a snapshot
 		s.threshold, s.trailing, s.interval = uint64(20+rng.IntN(20)), uint64(2+rng.IntN(4)), 2*time.Second
 	}
+	s.wired = rng.IntN(4) == 0
 	return s
 }
 
