@@ -14,6 +14,7 @@ type groups struct {
 	most int // groups under way at once
 	// carry takes a group where it goes and gives the verdict on each command.
 	carry func(commands [][]byte) []verdict
+	over  <-chan struct{} // closed when nobody is to wait any more; nil: never
 
 	mu       sync.Mutex
 	waiting  []*proposal // oldest first
@@ -38,8 +39,8 @@ type verdict struct {
 const maxGroup = 256
 
 // submit waits for the verdicts on commands, which keep their order. When ctx
-// ends before, those that have not left are taken back; the outcome of the others
-// is unknown.
+// ends before, or it is over, those that have not left are taken back; the outcome
+// of the others is unknown.
 func (g *groups) submit(ctx context.Context, commands ...[]byte) []verdict {
 	mine := make([]*proposal, len(commands))
 	for i, c := range commands {
@@ -59,6 +60,9 @@ func (g *groups) submit(ctx context.Context, commands ...[]byte) []verdict {
 		case <-ctx.Done():
 			g.withdraw(p)
 			verdicts[i] = verdict{err: ctx.Err()}
+		case <-g.over:
+			g.withdraw(p)
+			verdicts[i] = verdict{err: context.Canceled}
 		}
 	}
 	return verdicts
