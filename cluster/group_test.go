@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -378,5 +379,37 @@ func TestPeerThatStopsTellsWhoWaits(t *testing.T) {
 	leader.machine.hold.Unlock()
 	for _, err := range append(firstErr, errs...) {
 		wantKind(t, err, api.Unavailable)
+	}
+}
+
+// TestLeaderGathers has some wait and others come back, a moment after they were answered:
+// they go together where the group before was of many, and one by one where it was small.
+func TestLeaderGathers(t *testing.T) {
+	const took = 4 * time.Millisecond
+	for _, c := range []struct {
+		gathers bool
+		first   int
+		want    []int
+	}{{true, gatherFrom, []int{gatherFrom, 2}}, {true, gatherFrom - 1, []int{gatherFrom - 1, 1, 1}}, {false, gatherFrom, []int{gatherFrom, 1, 1}}} {
+		synctest.Test(t, func(t *testing.T) {
+			var sizes []int
+			g := &groups{most: 1, gathers: c.gathers, carry: func(commands [][]byte) []verdict {
+				sizes = append(sizes, len(commands))
+				time.Sleep(took)
+				return make([]verdict, len(commands))
+			}}
+			var others sync.WaitGroup
+			for _, at := range []time.Duration{took / 2, took + took/4} { // while the first are under way, and behind them
+				others.Go(func() {
+					time.Sleep(at)
+					g.submit(t.Context(), []byte("other"))
+				})
+			}
+			g.submit(t.Context(), slices.Repeat([][]byte{[]byte("first")}, c.first)...)
+			others.Wait()
+			if !slices.Equal(sizes, c.want) {
+				t.Errorf("gathers %v, %d at first: groups of %d, want %d", c.gathers, c.first, sizes, c.want)
+			}
+		})
 	}
 }

@@ -102,8 +102,9 @@ func Open(ctx context.Context, cfg Config, machine Machine, roster Roster, log *
 	n.able, n.disable = context.WithCancel(n.ctx)
 	n.replica = &replica{machine: machine, log: log, fail: n.fail}
 	n.replica.whole.Store(machine.Index())
-	n.groups.most, n.groups.carry = maxEntriesUnderway, n.writeEntry
-	n.forwards.most, n.forwards.carry = maxForwardsUnderway, n.forward
+	n.groups.most, n.groups.carry, n.groups.over = maxEntriesUnderway, n.writeEntry, n.able.Done()
+	n.groups.gathers = true
+	n.forwards.most, n.forwards.carry, n.forwards.over = maxForwardsUnderway, n.forward, n.able.Done()
 	n.large = make(chan struct{}, largeAtOnce)
 	n.reads, n.proofs = newRounds(n, n.askIndex), newRounds(n, n.proveIndex)
 	if err := n.open(); err != nil {

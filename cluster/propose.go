@@ -48,13 +48,14 @@ func (n *Node) Propose(ctx context.Context, command []byte) ([]byte, error) {
 	}
 	limited, cancel := context.WithTimeout(ctx, n.cfg.ProposeTimeout)
 	defer cancel()
-	defer context.AfterFunc(n.able, cancel)()
 	if len(command) >= largeCommand {
 		select {
 		case n.large <- struct{}{}:
 			defer func() { <-n.large }()
 		case <-limited.Done():
 			return nil, n.gaveUp(ctx, errors.New("too many large changes are under way"))
+		case <-n.able.Done():
+			return nil, n.gaveUp(ctx, errors.New("this peer stops"))
 		}
 	}
 	for {
@@ -71,7 +72,7 @@ func (n *Node) Propose(ctx context.Context, command []byte) ([]byte, error) {
 		case <-time.After(retryPause):
 		case <-limited.Done():
 			return nil, n.gaveUp(ctx, err)
-		case <-n.ctx.Done():
+		case <-n.able.Done():
 			return nil, n.gaveUp(ctx, err)
 		}
 	}

@@ -36,7 +36,7 @@ func (n *Node) ReadIndex(ctx context.Context) error {
 		began := n.cfg.Now()
 		index, err := n.reads.join(limited)
 		if err == nil {
-			err = n.replica.await(limited, index)
+			err = n.replica.await(limited, n.ctx.Done(), index)
 		}
 		if err == nil {
 			n.contacts.confirmed(began)
@@ -170,17 +170,19 @@ const awaitTime = 10 * time.Second
 // *api.Error of kind Unavailable if ctx ends first, after 10 s, and when this peer
 // stops: what was written is not in doubt by that.
 func (n *Node) Await(ctx context.Context, index uint64) error {
+	if n.replica.whole.Load() >= index {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, awaitTime)
 	defer cancel()
-	defer context.AfterFunc(n.ctx, cancel)()
-	if err := n.replica.await(ctx, index); err != nil {
+	if err := n.replica.await(ctx, n.ctx.Done(), index); err != nil {
 		return api.Errorf(api.Unavailable, "cluster.await", "this peer does not have entry %d of the log yet: the change itself is made, ask again or ask another peer: %w", index, err)
 	}
 	return nil
 }
 
-// await waits until the machine has applied index.
-func (r *replica) await(ctx context.Context, index uint64) error {
+// await waits until the machine has applied index, or until over is closed.
+func (r *replica) await(ctx context.Context, over <-chan struct{}, index uint64) error {
 	for {
 		applied := r.applied.wait()
 		if r.whole.Load() >= index {
@@ -190,6 +192,8 @@ func (r *replica) await(ctx context.Context, index uint64) error {
 		case <-applied:
 		case <-ctx.Done():
 			return fmt.Errorf("this peer has applied entry %d, %d is needed: %w", r.whole.Load(), index, ctx.Err())
+		case <-over:
+			return fmt.Errorf("this peer has applied entry %d, %d is needed: %w", r.whole.Load(), index, context.Canceled)
 		}
 	}
 }

@@ -51,8 +51,11 @@ func (a *addresses) copied() addresses {
 // for a BMC. What is no address is nothing.
 func (a *addresses) enter(list []string, node *computeNode) {
 	for _, addr := range parsedOnce(list) {
-		n := a.at(addr)
-		a.set(addr, naming{n.rows + 1, node})
+		n := naming{1, node}
+		if was := a.set(addr, n); was.rows > 0 { // seldom, so that one search of the tree does for most
+			n.rows += was.rows
+			a.set(addr, n)
+		}
 	}
 }
 
@@ -94,20 +97,25 @@ func (a *addresses) at(addr netip.Addr) (n naming) {
 	return found.naming
 }
 
-func (a *addresses) set(addr netip.Addr, n naming) {
+// set notes how an address is named, and tells how it was.
+func (a *addresses) set(addr netip.Addr, n naming) (was naming) {
+	var was6 naming6
 	switch {
 	case addr.Is4() && n.rows == 0:
-		a.v4.Delete(number4(addr))
+		was, _ = a.v4.Delete(number4(addr))
+		return was
 	case addr.Is4():
-		a.v4.Set(number4(addr), n)
+		was, _ = a.v4.Set(number4(addr), n)
+		return was
 	case n.rows == 0:
-		a.v6.Delete(naming6{addr: addr})
+		was6, _ = a.v6.Delete(naming6{addr: addr})
 	default:
 		if a.v6 == nil {
 			a.v6 = btree.NewBTreeGOptions(func(x, y naming6) bool { return x.addr.Less(y.addr) }, btree.Options{NoLocks: true})
 		}
-		a.v6.Set(naming6{addr, n})
+		was6, _ = a.v6.Set(naming6{addr, n})
 	}
+	return was6.naming
 }
 
 // number4 is an IPv4 address as a number.

@@ -103,7 +103,11 @@ func (w *changeWriter) flush() {
 
 // changes are those of the batch as they are kept.
 func (b *changeBatch) changes() []snapshot.Change {
-	var out []snapshot.Change
+	rows := uint64(0)
+	for i := range b.entries {
+		rows += b.entries[i].count()
+	}
+	out := make([]snapshot.Change, 0, rows)
 	for _, e := range b.entries {
 		n := e.before
 		for _, c := range e.commands {

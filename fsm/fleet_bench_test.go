@@ -139,6 +139,39 @@ func BenchmarkApplyNodes(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/500, "ns/node")
 }
 
+// BenchmarkApplyPosts applies entries of twenty nodes that were posted one by one: the
+// share of each peer where many clients post.
+func BenchmarkApplyPosts(b *testing.B) {
+	const posts = 20
+	m := New()
+	m.KeepChanges(0)
+	m.changes.limit = 1 << 40 // nobody takes them
+	w := NewWriter(nil, nil, unsealed{})
+	index, nodes := uint64(0), sampleNodes(0, 400_000)
+	for b.Loop() {
+		b.StopTimer()
+		commands := make([][]byte, posts)
+		for i := range commands {
+			write, err := w.nodeWrite(&nodes[int(index)*posts+i])
+			if err != nil {
+				b.Fatal(err)
+			}
+			commands[i], err = encode(Meta{Type: createNodes, V: 1, ID: uuid.NewString(), Actor: admin}, nodesCreate{Nodes: []nodeWrite{write}})
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+		index++
+		b.StartTimer()
+		for _, r := range m.ApplyAll(index, epoch0, commands) {
+			if err := r.(Result).Err; err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/posts, "ns/node")
+}
+
 // BenchmarkShowNodes reads every node as an answer shows it, and encodes it.
 func BenchmarkShowNodes(b *testing.B) {
 	d := &direct{m: New()}

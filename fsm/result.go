@@ -39,15 +39,27 @@ type wireResult struct {
 // MarshalBinary writes the result for the peer that proposed the command.
 func (r Result) MarshalBinary() ([]byte, error) {
 	w := wireResult{Index: r.Index, Table: r.Table, Key: r.Key, Replayed: r.Replayed, Err: r.Err, Command: r.Command, Count: r.Count, Version: r.Version}
-	if r.Object != nil {
-		b, err := encoding.Marshal(r.Object)
-		if err != nil {
-			return nil, fmt.Errorf("answer about %s %s: %w", r.Table, r.Key, err)
-		}
-		w.Object = b
+	var err error
+	if w.Object, err = r.wireObject(); err != nil {
+		return nil, fmt.Errorf("answer about %s %s: %w", r.Table, r.Key, err)
 	}
 	return encoding.Marshal(w)
 }
+
+// wireObject is the row as it is sent; nil when there is none. Of a node only that it
+// is there: who wrote it looks it up in the tables of its own peer, with its BMC.
+func (r Result) wireObject() ([]byte, error) {
+	switch r.Object.(type) {
+	case nil:
+		return nil, nil
+	case *computeNode:
+		return emptyRow, nil
+	}
+	return encoding.Marshal(r.Object)
+}
+
+// emptyRow is a row without any field, in CBOR.
+var emptyRow = must(encoding.Marshal(struct{}{}))
 
 // answerOf makes the result of a command that was just applied, or refused.
 func answerOf(tx *Txn, about object, err error) Result {

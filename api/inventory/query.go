@@ -23,13 +23,14 @@ type DeletedNode struct {
 // one, all zero, or broadcast.
 func MACKey(mac string) string {
 	var key [12]byte
-	n := 0
+	n, same := 0, true
 	for i := range len(mac) {
 		c := mac[i]
 		switch {
 		case c >= '0' && c <= '9' || c >= 'a' && c <= 'f':
 		case c >= 'A' && c <= 'F':
 			c += 'a' - 'A'
+			same = false
 		case c == ':' || c == '-' || c == '.' || c == ' ':
 			continue
 		default:
@@ -41,10 +42,13 @@ func MACKey(mac string) string {
 		key[n] = c
 		n++
 	}
-	if k := string(key[:]); n == len(key) && k != "000000000000" && k != "ffffffffffff" {
-		return k
+	switch {
+	case n < len(key) || string(key[:]) == "000000000000" || string(key[:]) == "ffffffffffff":
+		return ""
+	case same && len(mac) == len(key): // it is a key already: no other string is made
+		return mac
 	}
-	return ""
+	return string(key[:])
 }
 
 // Colons writes a MACKey as clients look for it: in pairs with colons between.

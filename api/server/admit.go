@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
-	"io"
 	"net/http"
 	"net/url"
 	"time"
@@ -109,7 +108,7 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, in intake) (_ *ht
 		if err != nil {
 			return r, release, err
 		}
-		r.Body = io.NopCloser(bytes.NewReader(body))
+		r.Body = heldBody{bytes.NewReader(body), body}
 		r.Header.Set("Content-Type", "application/json") // whatever it was called: curl -d says it is a form
 	}
 	return r.WithContext(api.WithCaller(r.Context(), caller)), release, nil

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +14,7 @@ import (
 
 const (
 	maxBodies = 512 << 20 // bytes of request bodies in memory at once
-	firstRead = 4 << 10   // bytes that a body gets at first
+	firstRead = 1 << 10   // bytes that a body gets at first
 )
 
 // bodies counts the bytes of request bodies that are in memory. Without a bound in
@@ -70,6 +71,14 @@ func (b *bodies) read(r io.Reader) (body []byte, release func(), err error) {
 		}
 	}
 }
+
+// heldBody is a body that is in memory: who wants it whole takes it without a copy.
+type heldBody struct {
+	*bytes.Reader
+	all []byte
+}
+
+func (heldBody) Close() error { return nil }
 
 // readBody takes the body of a request into memory. Only for that long there is a
 // deadline on reading: net/http watches for a client that leaves by reading too, and a

@@ -58,11 +58,19 @@ func (s *Server) viewFor(r *http.Request) (View, Head, error) {
 
 // bodyOf is the body of a request, which admission has read.
 func bodyOf(r *http.Request) ([]byte, error) {
-	body, err := io.ReadAll(r.Body)
+	body, err := wholeOf(r.Body)
 	if err == nil && len(body) == 0 {
 		err = malformed("the body is empty")
 	}
 	return body, err
+}
+
+// wholeOf is all of a body.
+func wholeOf(body io.ReadCloser) ([]byte, error) {
+	if held, ok := body.(heldBody); ok {
+		return held.all, nil
+	}
+	return io.ReadAll(body)
 }
 
 // decoded is the object in a body.

@@ -350,7 +350,13 @@ func (k inventoryKind[T]) answerAs(w http.ResponseWriter, status int, head Head,
 	_, version := k.head(&object)
 	head.ETag = cmp.Or(head.ETag, etag(version))
 	head.addTo(w.Header())
-	return writeJSON(w, status, object)
+	if k.append == nil {
+		return writeJSON(w, status, object)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(k.append(make([]byte, 0, 1<<10), &object), '\n')) // the client has gone
+	return nil
 }
 
 func (k inventoryKind[T]) id(object T) string {
