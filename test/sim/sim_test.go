@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -106,7 +107,8 @@ func judge(t *testing.T, r Report) {
 	t.Errorf("trace: %s; again: SEED=%d HOURS=%.4f go test ./test/sim -run TestAgain -count=1", path, r.Seed, r.Length.Hours())
 }
 
-// TestAgain runs one seed for HOURS as one run, TIMES times over.
+// TestAgain runs one seed for HOURS as one run, TIMES times over or until one fails. SIM_LOG is
+// a file for what the peers log in the last of them.
 func TestAgain(t *testing.T) {
 	if os.Getenv("TIMES") == "" && os.Getenv("SEED") == "" {
 		return // TestSim runs
@@ -121,8 +123,23 @@ func TestAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range times {
-		judge(t, Run(t, Options{Seed: seed, Length: time.Duration(hours * float64(time.Hour)), MayBeVoid: true}))
+		again(t, Options{Seed: seed, Length: time.Duration(hours * float64(time.Hour)), MayBeVoid: true})
+		if t.Failed() {
+			return
+		}
 	}
+}
+
+func again(t *testing.T, o Options) {
+	if path := os.Getenv("SIM_LOG"); path != "" {
+		f, err := os.Create(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		o.Log = slog.New(slog.NewTextHandler(f, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	judge(t, Run(t, o))
 }
 
 func sum(t *testing.T, reports <-chan Report, took time.Duration) {

@@ -85,8 +85,11 @@ func (m *marks) wait(ctx context.Context, index uint64) error {
 		err, done := m.done[index]
 		change := m.change
 		m.mu.Unlock()
+		if done && err != nil {
+			return api.Errorf(api.Unavailable, "snapshot.take", "the state at index %d is marked, but this peer could not write it; look at its disk, or ask another peer, which writes its own: %w", index, err)
+		}
 		if done {
-			return err
+			return nil
 		}
 		select {
 		case <-change:
