@@ -73,6 +73,9 @@ type newsTransport struct {
 	standsBack func() bool                              // this peer leaves the lead to others
 	sends      func(to raft.ServerID, term uint64) bool // this peer leads that term, and that other is to get its entries
 	settle     func(*raft.AppendEntriesRequest) *raft.AppendEntriesRequest
+	follows    func(*raft.AppendEntriesRequest) *raft.AppendEntriesResponse // to a heartbeat that changes nothing; nil to any other
+	beats      heartbeats
+	late       chan raft.RPC // heartbeats that raft's loop is to answer
 	audience   audience
 	ended      <-chan struct{} // closed when the node ends
 }
@@ -85,10 +88,11 @@ type told struct {
 
 // newNewsTransport lasts as long as ctx.
 func newNewsTransport(ctx context.Context, t raftTransport, standsBack func() bool, sends func(to raft.ServerID, term uint64) bool,
-	settle func(*raft.AppendEntriesRequest) *raft.AppendEntriesRequest) *newsTransport {
+	settle func(*raft.AppendEntriesRequest) *raft.AppendEntriesRequest, follows func(*raft.AppendEntriesRequest) *raft.AppendEntriesResponse) *newsTransport {
 	return &newsTransport{
 		raftTransport: t, rpcs: make(chan raft.RPC), wake: make(chan struct{}, 1),
-		standsBack: standsBack, sends: sends, settle: settle, ended: ctx.Done(),
+		standsBack: standsBack, sends: sends, settle: settle, follows: follows, ended: ctx.Done(),
+		beats: heartbeats{wake: make(chan struct{}, 1)}, late: make(chan raft.RPC, lateHeartbeats),
 	}
 }
 
@@ -141,6 +145,12 @@ func (t *newsTransport) run(ctx context.Context, ripe func(told) (ready, moot bo
 		case rpc = <-t.raftTransport.Consumer():
 			if q, entries := rpc.Command.(*raft.AppendEntriesRequest); entries {
 				rpc.Command = t.settle(q)
+			}
+		case rpc = <-t.late:
+		case <-t.beats.wake:
+			var there bool
+			if rpc, there = t.beats.heard(); !there {
+				continue
 			}
 		case <-t.wake:
 			m := t.latest.Load()

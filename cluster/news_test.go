@@ -170,7 +170,7 @@ func TestNewsWaitsForItsEntry(t *testing.T) {
 	_, inner := raft.NewInmemTransport("me")
 	var mu sync.Mutex
 	have := uint64(4)
-	nt := newNewsTransport(t.Context(), inner, nil, nil, asItIs)
+	nt := newNewsTransport(t.Context(), inner, nil, nil, asItIs, followsNobody)
 	ctx, cancel := context.WithCancel(t.Context())
 	var all sync.WaitGroup
 	all.Go(func() {

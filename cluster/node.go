@@ -193,7 +193,7 @@ func (n *Node) startRaft() (err error) {
 		n.transport = n.newTransport()
 	}
 	if t, able := n.transport.(raftTransport); able {
-		n.news = newNewsTransport(n.ctx, t, n.standsBack, n.sends, n.settle)
+		n.news = newNewsTransport(n.ctx, t, n.standsBack, n.sends, n.settle, n.follows)
 		n.transport, n.stores.logs.stored = n.news, n.news.look
 	}
 	n.start(func() { n.drain(changes) })

@@ -53,7 +53,7 @@ func refusesAfterTwoOffers(t *testing.T) (refuses bool) {
 				inner[name].Connect(other, inner[other])
 			}
 			holds[name] = &stuck{raftTransport: inner[name], free: make(chan struct{})}
-			news[name] = newNewsTransport(ctx, holds[name], func() bool { return false }, func(raft.ServerID, uint64) bool { return false }, asItIs)
+			news[name] = newNewsTransport(ctx, holds[name], func() bool { return false }, func(raft.ServerID, uint64) bool { return false }, asItIs, followsNobody)
 			all.Go(func() { news[name].run(ctx, func(told) (ready, moot bool) { return false, true }) })
 			cfg := raft.DefaultConfig()
 			cfg.LocalID, cfg.Logger = raft.ServerID(name), hclog.NewNullLogger()

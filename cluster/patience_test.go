@@ -57,7 +57,7 @@ func behindAfter(t *testing.T, away time.Duration, hasty bool) (waited time.Dura
 			var r *raft.Raft
 			nt := newNewsTransport(ctx, inner[name], func() bool { return false }, func(_ raft.ServerID, term uint64) bool {
 				return r.State() == raft.Leader && r.CurrentTerm() == term
-			}, asItIs)
+			}, asItIs, followsNobody)
 			nt.audience.hasty = hasty
 			all.Go(func() { nt.run(ctx, func(told) (ready, moot bool) { return false, true }) })
 			cfg := raft.DefaultConfig()

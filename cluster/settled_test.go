@@ -17,6 +17,9 @@ import (
 // asItIs is what a transport makes of a message that it leaves alone.
 func asItIs(q *raft.AppendEntriesRequest) *raft.AppendEntriesRequest { return q }
 
+// followsNobody leaves every heartbeat to raft's loop.
+func followsNobody(*raft.AppendEntriesRequest) *raft.AppendEntriesResponse { return nil }
+
 // ofTerm are the entries from first to last, of one term.
 func ofTerm(first, last, term uint64) (logs []*raft.Log) {
 	for i := first; i <= last; i++ {
@@ -87,7 +90,7 @@ func newFollower(t *testing.T, settles bool) *follower {
 	store := raft.NewInmemStore()
 	f := &follower{t, &journal{LogStore: store, stable: store}, leader}
 	var r *raft.Raft
-	nt := newNewsTransport(ctx, inner, func() bool { return true }, nil, asItIs)
+	nt := newNewsTransport(ctx, inner, func() bool { return true }, nil, asItIs, followsNobody)
 	var snapshots raft.SnapshotStore = raft.NewInmemSnapshotStore()
 	if settles {
 		snapshots = strictSnapshots{snapshots, f.log}
