@@ -69,8 +69,5 @@ func (n *Node) follows(q *raft.AppendEntriesRequest) *raft.AppendEntriesResponse
 	if term != q.Term || n.raft.State() != raft.Follower {
 		return nil
 	}
-	return &raft.AppendEntriesResponse{
-		RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(n.id), Addr: n.transport.EncodePeer(raft.ServerID(n.id), raft.ServerAddress(n.id))},
-		Term:      term, LastLog: n.raft.LastIndex(), Success: true,
-	}
+	return &raft.AppendEntriesResponse{RPCHeader: n.header(), Term: term, LastLog: n.raft.LastIndex(), Success: true}
 }

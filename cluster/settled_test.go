@@ -94,9 +94,11 @@ func newFollower(t *testing.T, settles bool) *follower {
 	var snapshots raft.SnapshotStore = raft.NewInmemSnapshotStore()
 	if settles {
 		snapshots = strictSnapshots{snapshots, f.log}
-		nt.settle = func(q *raft.AppendEntriesRequest) *raft.AppendEntriesRequest {
-			return (&Node{raft: r, stores: &stores{logs: f.log}}).settle(q)
+		node := func() *Node {
+			return &Node{id: "me", raft: r, transport: inner, stores: &stores{logs: f.log, snapshots: snapshots}}
 		}
+		nt.settle = func(q *raft.AppendEntriesRequest) *raft.AppendEntriesRequest { return node().settle(q) }
+		nt.ballot = func(rpc *raft.RPC) bool { return node().ballot(rpc) }
 	}
 	cfg := raft.DefaultConfig()
 	cfg.LocalID, cfg.Logger = "me", hclog.NewNullLogger()
