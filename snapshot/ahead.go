@@ -3,7 +3,6 @@ package snapshot
 import (
 	"fmt"
 	"iter"
-	"slices"
 	"sync"
 )
 
@@ -31,7 +30,12 @@ func Prepared[T, V any](c *Codec[T], f *Folder, table string, prepare func(*T) V
 		stop := make(chan struct{})
 		defer close(stop)
 
-		waiting := slices.DeleteFunc(f.entries(table), c.isBlank)
+		waiting, err := c.filled(f, table)
+		if err != nil {
+			var none V
+			yield(none, err)
+			return
+		}
 		var open []<-chan decoded[V]
 		for len(waiting)+len(open) > 0 {
 			for ; len(open) < partReaders && len(waiting) > 0; waiting = waiting[1:] {

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 )
 
 // blank is the file of a codec that has no rows. It is always the same, and most tables of a
@@ -42,4 +45,29 @@ func (c *Codec[T]) isBlank(entry File) bool {
 	}
 	b, err := c.blank()
 	return err == nil && entry.Bytes == int64(len(b.data)) && entry.SHA256 == b.sum
+}
+
+// filled are a table's files of a verified folder but for those without rows, which must be
+// there all the same: a folder from which a file was taken since is not whole.
+func (c *Codec[T]) filled(f *Folder, table string) (filled []File, err error) {
+	for _, entry := range f.entries(table) {
+		if !c.isBlank(entry) {
+			filled = append(filled, entry)
+		} else if err := f.present(entry); err != nil {
+			return nil, err
+		}
+	}
+	return filled, nil
+}
+
+// present refuses when a file is not there, or not of its size any more.
+func (f *Folder) present(entry File) error {
+	info, err := os.Stat(filepath.Join(f.path, filepath.FromSlash(entry.Path)))
+	if err == nil && info.Size() != entry.Bytes {
+		err = fmt.Errorf("%d bytes, the manifest says %d", info.Size(), entry.Bytes)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", entry.Path, err)
+	}
+	return nil
 }

@@ -2,6 +2,8 @@ package snapshot
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -47,4 +49,27 @@ func TestBlankIsKnownByItsSum(t *testing.T) {
 	if _, err := collect(thingCodec.Rows(f, "things")); err == nil || !strings.Contains(err.Error(), "3 rows, the manifest says 0") {
 		t.Errorf("got %v", err)
 	}
+}
+
+// TestBlankFileMustBeThere: a folder from which it was taken, or cut, is not whole.
+func TestBlankFileMustBeThere(t *testing.T) {
+	f, err := OpenFolder(mark(t, openMarks(t, t.TempDir()), content(7, 0)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(f.Path(), filepath.FromSlash(f.entries("things")[0].Path))
+	broken := func(what string) {
+		t.Helper()
+		if _, err := collect(thingCodec.Rows(f, "things")); err == nil || !strings.Contains(err.Error(), "things") {
+			t.Errorf("%s: got %v", what, err)
+		}
+	}
+	if err := os.Truncate(path, 3); err != nil {
+		t.Fatal(err)
+	}
+	broken("cut")
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	broken("taken")
 }
