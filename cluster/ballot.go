@@ -9,8 +9,8 @@ import (
 // Raft refuses its vote to whoever is no voter in its own newest configuration. That may be an
 // old one: where a change of voters reached its new voters but for one, that one refused the
 // others, they refused it because its log is older, and nobody led any more while everybody
-// ran. In Raft a vote is given by the log alone (Ongaro's thesis, 4.2.2: a server may need
-// to vote for a candidate that is not part of its current configuration); whose votes count is
+// ran. In Raft a vote is given by the log alone (Ongaro's thesis, 4.1: a server votes also
+// for a candidate that is not part of its newest configuration); whose votes count is
 // the candidate's affair. That keeps it safe: raft stores one vote a term, and has still to find
 // the candidate's log no older than its own.
 
