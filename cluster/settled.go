@@ -19,8 +19,8 @@ import (
 // peer's that is known to be committed, 0 for none; termOf gives the term of an entry
 // of its log. The message itself is left as it is: its sender may use it again.
 //
-// No message makes more committed than what it speaks of (5.3 there: "the index of last new
-// entry"); raft would take the end of its log, of which a leader's next message may take something off.
+// No message makes more committed than what it speaks of (Figure 3.1 there: the index of the last new
+// entry); raft would take the end of its log, of which a leader's next message may take something off.
 func settle(q *raft.AppendEntriesRequest, committed uint64, termOf func(index uint64) (term uint64, have bool)) *raft.AppendEntriesRequest {
 	m := *q
 	end := q.PrevLogEntry + uint64(len(q.Entries))
