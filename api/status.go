@@ -27,7 +27,7 @@ type HostReport struct {
 
 // Warning is something a person should know, and what to do about it.
 type Warning struct {
-	Code   string `json:"code" doc:"A stable word: peer-silent, no-leader, refused, no-spare-voter, double-vm, clock-off, driver-down, overcommitted, level-held-back, hash-differs, snapshot-failed, changes-lost"`
+	Code   string `json:"code" doc:"A stable word: peer-silent, peer-stuck, no-leader, refused, no-spare-voter, double-vm, clock-off, driver-down, overcommitted, level-held-back, hash-differs, snapshot-failed, changes-lost"`
 	Peer   string `json:"peer,omitempty"`
 	VM     string `json:"vm,omitempty"`
 	Detail string `json:"detail" doc:"What is wrong"`

@@ -331,6 +331,8 @@ func (s *simulation) store(after map[uint64]*raft.Log, first, n uint64) {
 // TestPowerMayGoAtAnyStep takes steps as raft does, loses power at each write and
 // each sync in them, and compares with what was acknowledged: all of it is there,
 // of the step in hand all or nothing, and nothing else.
+//
+//race:out
 func TestPowerMayGoAtAnyStep(t *testing.T) {
 	start := rand.Uint64()
 	for seed := start; seed < start+8; seed++ {
@@ -349,6 +351,8 @@ func TestPowerMayGoAtAnyStep(t *testing.T) {
 // TestFlippedBitIsNoticed: wherever a bit of the files flips, the log is refused
 // or what it gives was stored. What may be missing then is the last batch: it
 // looks like one that a crash tore.
+//
+//race:out
 func TestFlippedBitIsNoticed(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)

@@ -80,6 +80,8 @@ func (a *ahead) holds(t *testing.T, want map[uint64]*raft.Log, first, last uint6
 // TestLogSurvivesKillsAtAnyStep appends and deletes as raft does, in sizes from
 // an empty entry to one that goes straight to bolt, and looks after each step
 // at what a kill would leave.
+//
+//race:out
 func TestLogSurvivesKillsAtAnyStep(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -290,4 +291,18 @@ func TestCallsEndWithTheNode(t *testing.T) {
 		t.Error("the call was answered")
 	}
 	leader.machine.hold.Unlock()
+}
+
+// TestNoMemberIsNotForbidden: what a peer asks for others fails in a way that lets them ask
+// again; the leader may not have applied yet that it joined.
+func TestNoMemberIsNotForbidden(t *testing.T) {
+	err := &api.Error{}
+	must(t, json.Unmarshal(encodeError(errRemoved), err))
+	wantKind(t, noMember(err), api.Unavailable)
+	if !retryable(noMember(err)) {
+		t.Errorf("%v is not tried again", noMember(err))
+	}
+	if other := api.Errorf(api.TooLarge, "x", "too large"); noMember(other) != error(other) {
+		t.Errorf("another error became %v", noMember(other))
+	}
 }

@@ -155,6 +155,8 @@ func filledLog(t *testing.T) (dir string, want map[uint64]raft.Log) {
 // TestEveryPageOfBolt flips bits all over raft.db, or cuts it off there: it is refused
 // with a sentence, or gives exactly what was stored. Bolt itself would panic, or loop,
 // or forget the last commit.
+//
+//race:out
 func TestEveryPageOfBolt(t *testing.T) {
 	dir, want := filledLog(t)
 	good, err := os.ReadFile(boltPath(dir))

@@ -18,6 +18,9 @@ type Contact struct {
 	Offset      time.Duration   // its clock minus ours
 	Unreachable []string        // ids of the peers that it cannot reach
 	Report      json.RawMessage // what its Config.Report said
+	// StuckSince is since when it has applied nothing more, though it answers and lacks
+	// what is applied here; zero: it makes progress, lacks nothing, or does not answer.
+	StuckSince time.Time
 
 	near   int // answers in a row with almost all of the log applied
 	missed int // pings in a row without an answer
@@ -75,19 +78,25 @@ func (c *contacts) keep(members []Member) {
 	maps.DeleteFunc(c.sent, func(id string, _ sighting) bool { return gone(id) })
 }
 
-// heard records an answer to a ping that was sent at sent. near tells whether
-// the peer has applied almost everything.
-func (c *contacts) heard(id string, sent time.Time, a pingAnswer, near bool) {
+// heard records an answer to a ping that was sent at sent, when the machine here had
+// applied have.
+func (c *contacts) heard(id string, sent time.Time, a pingAnswer, have uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := c.now()
+	now, before := c.now(), c.peers[id]
 	contact := Contact{
 		HeardAt: now, Reachable: true, Applied: a.Applied, Term: a.Term,
 		Offset:      time.UnixMicro(a.Clock).Sub(sent.Add(now.Sub(sent) / 2)),
 		Unreachable: a.Unreachable, Report: a.Report,
 	}
-	if near {
-		contact.near = c.peers[id].near + 1
+	if a.Applied+nearEntries >= have {
+		contact.near = before.near + 1
+	}
+	if a.Applied < have {
+		contact.StuckSince = now
+		if a.Applied == before.Applied && !before.StuckSince.IsZero() {
+			contact.StuckSince = before.StuckSince
+		}
 	}
 	c.peers[id] = contact
 	c.sent[id] = sighting{sent, a.Term}
@@ -99,7 +108,7 @@ func (c *contacts) missed(id string, refused bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	contact := c.peers[id]
-	contact.Reachable, contact.Refused, contact.near = false, refused, 0
+	contact.Reachable, contact.Refused, contact.near, contact.StuckSince = false, refused, 0, time.Time{}
 	contact.missed++
 	c.peers[id] = contact
 }

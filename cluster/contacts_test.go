@@ -101,6 +101,63 @@ func TestPingsTellOfEachOther(t *testing.T) {
 	})
 }
 
+func TestStuckPeerIsTold(t *testing.T) {
+	h := newHouse(t, 3)
+	leader, stuck := h.leader(), h.followers()[0]
+	stuck.machine.hold.Lock()
+	if _, err := leader.Propose(t.Context(), set("a", "1")); err != nil {
+		t.Fatal(err)
+	}
+	var since time.Time
+	h.eventually(func() error {
+		c := leader.Contacts()[stuck.id]
+		if since = c.StuckSince; since.IsZero() || !c.HeardAt.After(since.Add(time.Second)) {
+			return fmt.Errorf("%s applies nothing, which is not told: %+v", stuck.identity.Name, c)
+		}
+		return nil
+	})
+	if c := leader.Contacts()[h.followers()[1].id]; !c.StuckSince.IsZero() {
+		t.Errorf("a peer that lacks nothing is stuck since %v", c.StuckSince)
+	}
+	stuck.machine.hold.Unlock()
+	h.eventually(func() error {
+		if c := leader.Contacts()[stuck.id]; !c.StuckSince.IsZero() || c.Applied < leader.machine.Index() {
+			return fmt.Errorf("%s has applied what it lacked, and is said to be stuck: %+v", stuck.identity.Name, c)
+		}
+		return nil
+	})
+}
+
+func TestStuckIsWhoAnswersAndLacksSomething(t *testing.T) {
+	now := after(0)
+	c := newContacts(func() time.Time { return now })
+	for i, s := range []struct {
+		what          string
+		applied, have uint64 // 0 and 0: no answer
+		stuck         bool
+	}{
+		{"lacks one", 9, 10, true}, {"the same", 9, 11, true}, {"progress", 10, 12, true}, {"nothing lacks", 12, 12, false},
+		{"lacks something again", 12, 13, true}, {"no answer", 0, 0, false}, {"an answer again", 12, 13, true},
+	} {
+		now = after(i)
+		if s.have == 0 {
+			c.missed("b", false)
+		} else {
+			c.heard("b", now, pingAnswer{Applied: s.applied}, s.have)
+		}
+		if got := c.all()["b"].StuckSince; got.IsZero() == s.stuck {
+			t.Errorf("%s: stuck since %v", s.what, got)
+		}
+	}
+	if got := c.all()["b"].StuckSince; !got.Equal(after(6)) {
+		t.Errorf("stuck since %v, want since the last answer, %v", got, after(6))
+	}
+	c.heard("b", after(7), pingAnswer{Applied: 12}, 14)
+	if got := c.all()["b"].StuckSince; !got.Equal(after(6)) {
+		t.Errorf("without progress stuck since %v, want still %v", got, after(6))
+	}
+}
+
 func TestLeaderWithAWrongClockHandsOver(t *testing.T) {
 	ahead := map[string]bool{} // by name; read when a peer's configuration is made
 	ahead["h1"] = true

@@ -96,6 +96,8 @@ func TestIdentityLiesInItsFiles(t *testing.T) {
 
 // TestAlteredIdentity: wherever a byte of its files flips, an identity is refused with the
 // file's name, or is the one that was saved. A file that has no checksum yet is read.
+//
+//race:out
 func TestAlteredIdentity(t *testing.T) {
 	h := emptyHouse(t)
 	dir := t.TempDir()

@@ -16,13 +16,13 @@ import (
 // stuck is a transport whose messages of entries to one peer wait while it is held.
 type stuck struct {
 	raftTransport
-	to   raft.ServerID
+	to   raft.ServerID // set before held
 	held atomic.Bool
 	free chan struct{} // closed when it is held no more
 }
 
 func (s *stuck) AppendEntries(id raft.ServerID, target raft.ServerAddress, q *raft.AppendEntriesRequest, a *raft.AppendEntriesResponse) error {
-	if id == s.to && s.held.Load() && !isHeartbeat(q) {
+	if s.held.Load() && id == s.to && !isHeartbeat(q) {
 		<-s.free
 		return errors.New("it was held")
 	}
@@ -53,8 +53,9 @@ func refusesAfterTwoOffers(t *testing.T) (refuses bool) {
 				inner[name].Connect(other, inner[other])
 			}
 			holds[name] = &stuck{raftTransport: inner[name], free: make(chan struct{})}
-			news[name] = newNewsTransport(ctx, holds[name], func() bool { return false }, func(raft.ServerID, uint64) bool { return false }, asItIs, followsNobody)
-			all.Go(func() { news[name].run(ctx, func(told) (ready, moot bool) { return false, true }) })
+			n := newNewsTransport(ctx, holds[name], func() bool { return false }, func(raft.ServerID, uint64) bool { return false }, asItIs, followsNobody)
+			news[name] = n
+			all.Go(func() { n.run(ctx, func(told) (ready, moot bool) { return false, true }) })
 			cfg := raft.DefaultConfig()
 			cfg.LocalID, cfg.Logger = raft.ServerID(name), hclog.NewNullLogger()
 			cfg.HeartbeatTimeout, cfg.ElectionTimeout, cfg.LeaderLeaseTimeout = time.Second/2, time.Second/2, time.Second/2

@@ -106,7 +106,7 @@ func (n *Node) ping(id string) {
 		n.contacts.missed(id, refused(err))
 		return
 	}
-	n.contacts.heard(id, sent, a, a.Applied+nearEntries >= have)
+	n.contacts.heard(id, sent, a, have)
 	if a.Leader && a.Term == n.raft.CurrentTerm() {
 		n.contacts.promised(sent, a.Applied, n.replica.whole.Load())
 	}

@@ -157,7 +157,7 @@ func (n *Node) forward(commands [][]byte) []verdict {
 	defer cancel()
 	answer, err := n.calls.call(ctx, leader, askPropose, frame)
 	if err != nil {
-		return all(len(commands), verdict{err: err})
+		return all(len(commands), verdict{err: noMember(err)})
 	}
 	m, answer, err := decodeNews(answer)
 	if err != nil {
@@ -172,6 +172,16 @@ func (n *Node) forward(commands [][]byte) []verdict {
 		return all(len(commands), verdict{err: err})
 	}
 	return verdicts
+}
+
+// noMember is what who asks this peer for something is told of the leader's refusal to talk
+// to it: nobody is forbidden anything. It was removed, and another peer must be asked; or it
+// has just joined, which the leader has not applied yet, and hears better in a moment.
+func noMember(err error) error {
+	if !api.IsKind(err, api.Forbidden) {
+		return err
+	}
+	return api.Errorf(api.Unavailable, "cluster.call", "the leader does not know this peer as a member; ask another peer: %v", err)
 }
 
 // answerPropose takes a group that another peer passes on. It goes no further from here.

@@ -8,6 +8,26 @@ import (
 	"github.com/hashicorp/raft"
 )
 
+// LogRange is the first and the last index in a stopped peer's log; 0 and 0 when it is empty.
+func LogRange(dataDir string) (first, last uint64, err error) {
+	files, err := openFiles(dataDir, nil)
+	if err != nil {
+		return 0, 0, fmt.Errorf("read log: %w", err)
+	}
+	defer func() { err = errors.Join(err, files.close()) }()
+	return rangeOf(files.logs)
+}
+
+func rangeOf(logs raft.LogStore) (first, last uint64, err error) {
+	if first, err = logs.FirstIndex(); err == nil {
+		last, err = logs.LastIndex()
+	}
+	if err != nil {
+		return 0, 0, fmt.Errorf("read log: %w", err)
+	}
+	return first, last, nil
+}
+
 // ReadLog walks through the commands in a stopped peer's log, oldest first: for
 // looking into what happened. Entries that were never committed may stand at its end.
 func ReadLog(dataDir string, each func(index uint64, n int, at time.Time, command []byte) error) (err error) {
@@ -16,17 +36,12 @@ func ReadLog(dataDir string, each func(index uint64, n int, at time.Time, comman
 		return fmt.Errorf("read log: %w", err)
 	}
 	defer func() { err = errors.Join(err, files.close()) }()
-	logs := files.logs
-	first, err := logs.FirstIndex()
+	first, last, err := rangeOf(files.logs)
 	if err != nil {
-		return fmt.Errorf("read log: %w", err)
-	}
-	last, err := logs.LastIndex()
-	if err != nil {
-		return fmt.Errorf("read log: %w", err)
+		return err
 	}
 	for index := first; index <= last && index > 0; index++ {
-		if err := readEntry(logs, index, each); err != nil {
+		if err := readEntry(files.logs, index, each); err != nil {
 			return fmt.Errorf("read log entry %d: %w", index, err)
 		}
 	}

@@ -19,6 +19,8 @@ type addresses struct {
 	// leased are the stretches without a gap that leases hold, of both families, by
 	// their first address: to look for a free one must not mean to walk all that are held.
 	leased *btree.BTreeG[stretch]
+	// gathered is what rows name while a state is loaded; nil otherwise.
+	gathered *gathered
 }
 
 // stretch is all addresses from first to last.
@@ -52,6 +54,10 @@ func (a *addresses) copied() addresses {
 func (a *addresses) enter(list []string, node *computeNode) {
 	for _, addr := range parsedOnce(list) {
 		n := naming{1, node}
+		if a.gathered != nil {
+			a.gathered.add(addr, n)
+			continue
+		}
 		if was := a.set(addr, n); was.rows > 0 { // seldom, so that one search of the tree does for most
 			n.rows += was.rows
 			a.set(addr, n)
@@ -111,11 +117,15 @@ func (a *addresses) set(addr netip.Addr, n naming) (was naming) {
 		was6, _ = a.v6.Delete(naming6{addr: addr})
 	default:
 		if a.v6 == nil {
-			a.v6 = btree.NewBTreeGOptions(func(x, y naming6) bool { return x.addr.Less(y.addr) }, btree.Options{NoLocks: true})
+			a.v6 = newV6()
 		}
 		was6, _ = a.v6.Set(naming6{addr, n})
 	}
 	return was6.naming
+}
+
+func newV6() *btree.BTreeG[naming6] {
+	return btree.NewBTreeGOptions(func(x, y naming6) bool { return x.addr.Less(y.addr) }, btree.Options{NoLocks: true})
 }
 
 // number4 is an IPv4 address as a number.
@@ -126,6 +136,7 @@ func number4(addr netip.Addr) uint32 {
 
 // hold notes that a lease holds an address.
 func (a *addresses) hold(addr netip.Addr) {
+	a.settle()
 	n := a.at(addr)
 	n.rows++
 	a.set(addr, n)

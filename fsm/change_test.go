@@ -74,6 +74,8 @@ func nth(changes []snapshot.Change, i int) string {
 
 // TestChangesMakeTheState: the rows that the changes of a log leave are those of
 // the state, secrets included, and every change is one.
+//
+//race:out
 func TestChangesMakeTheState(t *testing.T) {
 	verbs := map[string]int{}
 	for seed := range uint64(12) {
@@ -170,6 +172,8 @@ func (t *table[T]) roundTrip(test *testing.T, rng *rand.Rand) {
 }
 
 // TestRowsRoundTrip: whatever a row holds, the JSON of it gives the same row.
+//
+//race:out
 func TestRowsRoundTrip(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for _, table := range tables {

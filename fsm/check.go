@@ -20,7 +20,7 @@ func CheckFolder(f *snapshot.Folder) api.SnapshotCheck {
 	var total sum
 	for _, t := range tables {
 		s := emptyState()
-		if err := t.load(s, f); err != nil {
+		if err := loadTables(s, f, t); err != nil {
 			wrong("table %s: %v", t.label(), err)
 			continue
 		}

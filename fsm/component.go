@@ -195,7 +195,7 @@ func sameNID(a, b *int64) bool { return a == b || a != nil && b != nil && *a == 
 
 // newNID is the NID after the highest in use.
 func (tx *Txn) newNID(op string) (*int64, error) {
-	_, highest, any := components.in(tx.state).by["nid"].Max()
+	_, highest, any := components.index(tx.state, "nid").Max()
 	switch {
 	case !any:
 		return new(int64(1)), nil
@@ -257,7 +257,7 @@ func (tx *Txn) territory(op, name string) error {
 		return err
 	}
 	var err error
-	collections.in(tx.state).by["node"].Ascend(node+"n", func(at string, c *collection) bool {
+	collections.index(tx.state, "node").Ascend(node+"n", func(at string, c *collection) bool {
 		if !strings.HasPrefix(at, node+"n") {
 			return false
 		}

@@ -338,6 +338,8 @@ func TestTenancyOfComponents(t *testing.T) {
 }
 
 // A post that is too large for a log entry goes in chunks.
+//
+//race:out
 func TestManyComponents(t *testing.T) {
 	m := newRoom(t)
 	d, err := m.PutComponents(asAdmin(), manyComponents(60_000), false)

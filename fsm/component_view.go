@@ -88,8 +88,8 @@ func (r Reader) Components(after string) iter.Seq[smd.Component] {
 	return func(yield func(smd.Component) bool) {
 		after := xname.Canonical(after)
 		rows := behind(components.in(r.state).rows, after)
-		nodes := behind(computeNodes.in(r.state).by["xname"], after)
-		boards := behind(bmcs.in(r.state).by["xname"], after)
+		nodes := behind(computeNodes.index(r.state, "xname"), after)
+		boards := behind(bmcs.index(r.state, "xname"), after)
 		for {
 			key := boards.before(nodes.before(rows.before("")))
 			if key == "" || !yield(shownComponent(rows.take(key).orNil(), nodes.take(key), boards.take(key))) {

@@ -250,7 +250,7 @@ func (r Reader) EthernetInterface(id string) (smd.EthernetInterface, bool) {
 func (r Reader) EthernetInterfaces(after string) iter.Seq[smd.EthernetInterface] {
 	return func(yield func(smd.EthernetInterface) bool) {
 		rows := behind(ethernetInterfaces.in(r.state).rows, after)
-		nodes := behind(computeNodes.in(r.state).by["mac"], after)
+		nodes := behind(computeNodes.index(r.state, "mac"), after)
 		for {
 			key := nodes.before(rows.before(""))
 			if key == "" || !yield(shownInterface(key, rows.take(key).orNil(), nodes.take(key))) {

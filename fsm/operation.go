@@ -88,7 +88,7 @@ func endOperations(tx *Txn, vm string, state api.OpState, why string) {
 // oldOperations are up to limit operations that finished long ago, or are more
 // than are kept, oldest first.
 func oldOperations(r Reader, now time.Time, limit int) (ids []string) {
-	finished := operations.in(r.state).by["finished"]
+	finished := operations.index(r.state, "finished")
 	surplus := finished.Len() - keptOperations
 	finished.Scan(func(_ string, o *api.Operation) bool {
 		if len(ids) == limit || (len(ids) >= surplus && now.Sub(o.FinishedAt) <= operationLife) {

@@ -53,6 +53,8 @@ func recordRead(t *testing.T, r Reader) recordedRead {
 
 // TestOverlayGivesRecordedReads: any earlier state, with the changes since, gives
 // to the byte what a read of that moment gave; so does nothing, with all changes.
+//
+//race:out
 func TestOverlayGivesRecordedReads(t *testing.T) {
 	differ := map[string]int{}
 	for seed := range uint64(16) {

@@ -127,6 +127,8 @@ func (s *scribe) unface(t *testing.T) []byte {
 
 // TestStateManagerViews compares what is merged from trees with what is gathered
 // from rows without any order, in many states.
+//
+//race:out
 func TestStateManagerViews(t *testing.T) {
 	shown := 0
 	for seed := range uint64(25) {

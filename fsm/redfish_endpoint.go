@@ -283,7 +283,7 @@ func (r Reader) RedfishEndpoints(after string) iter.Seq[smd.RedfishEndpoint] {
 	return func(yield func(smd.RedfishEndpoint) bool) {
 		after := xname.Canonical(after)
 		rows := behind(redfishEndpoints.in(r.state).rows, after)
-		boards := behind(bmcs.in(r.state).by["xname"], after)
+		boards := behind(bmcs.index(r.state, "xname"), after)
 		for {
 			key := boards.before(rows.before(""))
 			if key == "" || !yield(shownEndpoint(rows.take(key).orNil(), boards.take(key))) {

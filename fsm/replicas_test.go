@@ -20,6 +20,8 @@ import (
 // TestReplicasAgree is the test that guards the house: one log, two machines,
 // one of them through a snapshot half way. What they say of changes is the same,
 // but for those that the snapshot stands for.
+//
+//race:out
 func TestReplicasAgree(t *testing.T) {
 	accepted := map[Type]int{}
 	for seed := range uint64(120) {
@@ -93,6 +95,8 @@ func seldom(accepted map[Type]int) (types []Type) {
 
 // TestEntriesAppliedWhole: the commands of an entry, applied in one step, give
 // what they give one by one, those that are refused among them.
+//
+//race:out
 func TestEntriesAppliedWhole(t *testing.T) {
 	refused := 0
 	for seed := range uint64(10) {
@@ -324,9 +328,9 @@ func (t *table[T]) indexFault(s *state) error {
 	for row := range t.rowsAfter(s, "") {
 		t.enter(want, t.key(row), row)
 	}
-	for name, ix := range is.by {
-		if got, expected := ix.Keys(), want.by[name].Keys(); !slices.Equal(got, expected) {
-			return fmt.Errorf("index %s of %s has %q, its rows give %q", name, t.name, got, expected)
+	for i, ix := range is.by {
+		if got, expected := ix.Keys(), want.by[i].Keys(); !slices.Equal(got, expected) {
+			return fmt.Errorf("index %s of %s has %q, its rows give %q", t.indexes[i].name, t.name, got, expected)
 		}
 	}
 	return nil

@@ -247,6 +247,8 @@ func TestRollback(t *testing.T) {
 
 // TestRollbackMeetsChanges: what changes between the comparison and the rollback
 // either has nothing to do with it, and stays, or nothing is rolled back.
+//
+//race:out
 func TestRollbackMeetsChanges(t *testing.T) {
 	accepted, refused := 0, map[string]int{}
 	for seed := range uint64(15) {

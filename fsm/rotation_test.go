@@ -281,6 +281,8 @@ func (v *vault) opens(seed uint64) (n int) {
 // TestEverySealedValueOpens: writes, batches and steps are applied in any order, late,
 // and twice, by leaders that saw another state; no value is ever without its key, and
 // once all is quiet every rotation comes to its end.
+//
+//race:out
 func TestEverySealedValueOpens(t *testing.T) {
 	values, rotated, late := 0, 0, 0
 	for seed := range uint64(60) {

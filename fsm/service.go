@@ -142,9 +142,16 @@ func inheritStore(tx *Txn, op string, s *api.Service, old api.Service) error {
 	return storeFits(tx.Reader, op, s.Store, storeSize{})
 }
 
+type serviceRemoval struct {
+	ID      string  `cbor:"1,keyasint"`
+	IfAlias *string `cbor:"2,keyasint,omitempty"`
+}
+
 // applyRemoveService forgets a service, and its values when no other has its store. One
-// that is not there was removed before.
-func applyRemoveService(tx *Txn, c serviceID) (object, error) {
+// that is not there was removed before. Who says which alias it is to have, none or one,
+// is refused when it has another: what was left over when somebody looked may have
+// taken the place of another since, with its values.
+func applyRemoveService(tx *Txn, c serviceRemoval) (object, error) {
 	const op = "service.remove"
 	s, there := services.one(tx.Reader, c.ID)
 	if !there {
@@ -153,6 +160,9 @@ func applyRemoveService(tx *Txn, c serviceID) (object, error) {
 	}
 	if err := tx.hosts(op, s.Scope); err != nil {
 		return nothing, err
+	}
+	if c.IfAlias != nil && s.Alias != *c.IfAlias {
+		return nothing, api.Errorf(api.Precondition, op, "service %s has the alias %q now, and was to be removed with %q", s.ID, s.Alias, *c.IfAlias)
 	}
 	dropService(tx, s)
 	return nothing, nil
@@ -227,8 +237,9 @@ func (w *Writer) MoveAlias(ctx context.Context, id string) (Done[api.Service], e
 	return propose[api.Service](ctx, w, moveAlias, serviceID{id})
 }
 
-// RemoveService forgets a service; one that is not there is no error.
-func (w *Writer) RemoveService(ctx context.Context, id string) error {
-	_, err := propose[struct{}](ctx, w, removeService, serviceID{id})
+// RemoveService forgets a service that has an alias, or none; one that is not there is
+// no error. It fails with Precondition when the service has another alias by now.
+func (w *Writer) RemoveService(ctx context.Context, id, alias string) error {
+	_, err := propose[struct{}](ctx, w, removeService, serviceRemoval{id, &alias})
 	return err
 }

@@ -84,7 +84,9 @@ func TestServiceTakesThePlaceOfAnother(t *testing.T) {
 	if l.service(two).Version != version {
 		t.Error("an alias that is there already was moved")
 	}
-	l.must(a, removeService, serviceID{one})
+	left := ""
+	l.refused(api.Precondition, ActorOfPeer("b"), removeService, serviceRemoval{two, &left}) // as it was while the new one was made
+	l.must(a, removeService, serviceRemoval{one, &left})
 	if got := l.values(one); got != "names=old root=new" {
 		t.Errorf("with the old one went values of the new one: %q is left", got)
 	}

@@ -109,10 +109,8 @@ func load(folder *snapshot.Folder) (*state, error) {
 	}
 	s := emptyState()
 	s.index, s.now = manifest.Index, canonicalTime(manifest.Time)
-	for _, t := range tables {
-		if err := t.load(s, folder); err != nil {
-			return nil, fmt.Errorf("restore: %w", err)
-		}
+	if err := loadTables(s, folder, tables...); err != nil {
+		return nil, fmt.Errorf("restore: %w", err)
 	}
 	if got := s.sum.String(); got != manifest.StateHash && !planted.Is(planted.ChecksumSkipped) {
 		return nil, fmt.Errorf("restore: the rows of the snapshot at index %d hash to %s, its manifest says %s", s.index, got, manifest.StateHash)

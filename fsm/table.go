@@ -1,7 +1,6 @@
 package fsm
 
 import (
-	"fmt"
 	"io"
 	"iter"
 	"reflect"
@@ -38,7 +37,8 @@ type table[T any] struct {
 
 	pos     int
 	codec   *snapshot.Codec[T]
-	hasJSON bool // pieces of JSON may be in a row
+	indexes []index[T] // by, unique and many, by name
+	hasJSON bool       // pieces of JSON may be in a row
 }
 
 // item is a row in the store with its hash, so that taking it out costs no encoding. Trees
@@ -57,8 +57,9 @@ const degree = 16
 // watch is closed when another takes its place.
 type tree[T any] struct {
 	rows  *btree.Map[string, *item[T]]
-	by    map[string]*btree.Map[string, *T] // by and many: value, zero byte, key; unique: value
+	by    []*btree.Map[string, *T] // one for each of the table's indexes
 	watch chan struct{}
+	plan  snapshot.Plan // of a large table: how snapshots cut it
 }
 
 // anyTable is a table whose row type does not matter.
@@ -69,7 +70,7 @@ type anyTable interface {
 	empty() anyTree
 	find(s *state, key string) (any, bool)
 	content(s *state) snapshot.Table
-	load(s *state, folder *snapshot.Folder) error
+	load(s *state, folder *snapshot.Folder, b *building) error
 	restore(tx *Txn, was rowBefore)
 	rehash(s *state) sum
 	size(s *state) int
@@ -88,29 +89,24 @@ type anyTree interface {
 func (t *table[T]) number(pos int) {
 	t.pos = pos
 	t.codec = snapshot.MustCodec[T]()
+	t.indexes = indexesOf(t)
 	t.hasJSON = typeHolds(reflect.TypeFor[T](), objectType) || typeHolds(reflect.TypeFor[T](), rawJSONType)
 }
 
 func (t *table[T]) label() string { return t.name }
 
 func (t *table[T]) empty() anyTree {
-	e := &tree[T]{rows: btree.NewMap[string, *item[T]](degree), by: map[string]*btree.Map[string, *T]{}, watch: make(chan struct{})}
-	for name := range t.by {
-		e.by[name] = btree.NewMap[string, *T](degree)
-	}
-	for name := range t.unique {
-		e.by[name] = btree.NewMap[string, *T](degree)
-	}
-	for name := range t.many {
-		e.by[name] = btree.NewMap[string, *T](degree)
+	e := &tree[T]{rows: btree.NewMap[string, *item[T]](degree), by: make([]*btree.Map[string, *T], len(t.indexes)), watch: make(chan struct{})}
+	for i := range e.by {
+		e.by[i] = btree.NewMap[string, *T](degree)
 	}
 	return e
 }
 
 func (e *tree[T]) copied() anyTree {
-	c := &tree[T]{rows: e.rows.Copy(), by: make(map[string]*btree.Map[string, *T], len(e.by)), watch: make(chan struct{})}
-	for name, ix := range e.by {
-		c.by[name] = ix.Copy()
+	c := &tree[T]{rows: e.rows.Copy(), by: make([]*btree.Map[string, *T], len(e.by)), watch: make(chan struct{})}
+	for i, ix := range e.by {
+		c.by[i] = ix.Copy()
 	}
 	return c
 }
@@ -143,7 +139,7 @@ func (t *table[T]) with(r Reader, index, value string) (T, bool) {
 func (t *table[T]) all(r Reader, index, value string) iter.Seq[T] {
 	from := value + "\x00"
 	return func(yield func(T) bool) {
-		t.in(r.state).by[index].Ascend(from, func(at string, row *T) bool {
+		t.index(r.state, index).Ascend(from, func(at string, row *T) bool {
 			return strings.HasPrefix(at, from) && yield(*row)
 		})
 	}
@@ -151,7 +147,7 @@ func (t *table[T]) all(r Reader, index, value string) iter.Seq[T] {
 
 // holder finds the row that has that value in a unique index.
 func (t *table[T]) holder(r Reader, index, value string) (*T, bool) {
-	return t.in(r.state).by[index].Get(value)
+	return t.index(r.state, index).Get(value)
 }
 
 // each lists all rows in key order, beginning after the key after.
@@ -198,9 +194,11 @@ func (t *table[T]) set(tx *Txn, key string, it *item[T]) (old *item[T]) {
 	s, e := tx.state, tx.changing(t.pos).(*tree[T])
 	old, replaced := e.rows.Set(key, it)
 	if replaced {
-		t.forget(s, e, key, old)
+		t.reenter(e, key, &old.row, &it.row)
+		s.sum = s.sum.minus(old.sum)
+	} else {
+		t.enter(e, key, &it.row)
 	}
-	t.enter(e, key, &it.row)
 	s.sum = s.sum.plus(it.sum)
 	if t.derived != nil {
 		t.derived(&s.sums, old.orNil(), &it.row)
@@ -233,45 +231,6 @@ func (t *table[T]) restore(tx *Txn, was rowBefore) {
 	t.set(tx, was.key, &item[T]{*was.row.(*T), was.sum})
 }
 
-// enter puts a row into the indexes.
-func (t *table[T]) enter(e *tree[T], key string, row *T) {
-	for name, of := range t.by {
-		if value := of(row); value != "" {
-			e.by[name].Set(value+"\x00"+key, row)
-		}
-	}
-	for name, of := range t.unique {
-		for _, value := range of(row) {
-			e.by[name].Set(value, row)
-		}
-	}
-	for name, of := range t.many {
-		for _, value := range of(row) {
-			e.by[name].Set(value+"\x00"+key, row)
-		}
-	}
-}
-
-// forget takes an old row out of the indexes and the hash.
-func (t *table[T]) forget(s *state, e *tree[T], key string, old *item[T]) {
-	for name, of := range t.by {
-		if value := of(&old.row); value != "" {
-			e.by[name].Delete(value + "\x00" + key)
-		}
-	}
-	for name, of := range t.unique {
-		for _, value := range of(&old.row) {
-			e.by[name].Delete(value)
-		}
-	}
-	for name, of := range t.many {
-		for _, value := range of(&old.row) {
-			e.by[name].Delete(value + "\x00" + key)
-		}
-	}
-	s.sum = s.sum.minus(old.sum)
-}
-
 // remove deletes the row with that key, if there is one.
 func (t *table[T]) remove(tx *Txn, key string) {
 	if old, ok := t.delete(tx, key); ok {
@@ -285,7 +244,8 @@ func (t *table[T]) delete(tx *Txn, key string) (old *item[T], ok bool) {
 	if old, ok = e.rows.Delete(key); !ok {
 		return old, false
 	}
-	t.forget(tx.state, e, key, old)
+	t.leave(e, key, &old.row)
+	tx.state.sum = tx.state.sum.minus(old.sum)
 	if t.derived != nil {
 		t.derived(&tx.state.sums, &old.row, nil)
 	}
@@ -306,42 +266,16 @@ func (t *table[T]) find(s *state, key string) (any, bool) {
 // content is the table on its way into a snapshot of that state.
 func (t *table[T]) content(s *state) snapshot.Table {
 	if t.large {
+		e := t.in(s) // states in which the table is the same share it, and so its plan
 		return t.codec.Large(t.name, func(from string, yield func(string, *T, snapshot.Hash) bool) {
-			t.in(s).rows.Ascend(from, func(key string, it *item[T]) bool {
+			e.rows.Ascend(from, func(key string, it *item[T]) bool {
 				return yield(key, &it.row, snapshot.Hash{Hi: it.sum.hi, Lo: it.sum.lo})
 			})
-		})
+		}).Planned(&e.plan)
 	}
 	return snapshot.Table{Name: t.name, Write: func(w io.Writer) (int64, error) {
 		return t.codec.Write(w, t.rowsAfter(s, ""))
 	}}
-}
-
-// load fills the table of a fresh state from a snapshot folder. Rows come in the
-// order of their keys, each once.
-func (t *table[T]) load(s *state, folder *snapshot.Folder) error {
-	e, last := t.in(s), ""
-	items := snapshot.Prepared(t.codec, folder, t.name, func(row *T) *item[T] {
-		canonicalize(row)
-		return &item[T]{*row, rowSum(t.name, row)}
-	})
-	for it, err := range items {
-		if err != nil {
-			return err
-		}
-		key := t.key(&it.row)
-		if key <= last {
-			return fmt.Errorf("table %s: the row %q comes behind %q", t.name, key, last)
-		}
-		last = key
-		e.rows.Load(key, it)
-		t.enter(e, key, &it.row)
-		s.sum = s.sum.plus(it.sum)
-		if t.derived != nil {
-			t.derived(&s.sums, nil, &it.row)
-		}
-	}
-	return nil
 }
 
 // rehash computes the hash of all rows anew.

@@ -83,6 +83,8 @@ func TestWriteChangesRefuses(t *testing.T) {
 }
 
 // TestWriteChangesTellsOfAFullDisk: arrow drops errors of its sink in several places; none may be lost.
+//
+//race:out
 func TestWriteChangesTellsOfAFullDisk(t *testing.T) {
 	full := errors.New("no space left")
 	changes := truths(Range{1, 5})
@@ -101,6 +103,8 @@ func TestWriteChangesTellsOfAFullDisk(t *testing.T) {
 }
 
 // TestReadChangesNoticesEveryFlip: each byte altered, each cut, each byte more.
+//
+//race:out
 func TestReadChangesNoticesEveryFlip(t *testing.T) {
 	data := writeChanges(t, truths(Range{1, 5}))
 	for i := range data {

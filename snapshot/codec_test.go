@@ -191,6 +191,7 @@ func mapOf[K comparable, V any](k *rapid.Generator[K], v *rapid.Generator[V]) *r
 	return rapid.OneOf(rapid.Just(map[K]V(nil)), rapid.MapOfN(k, v, 0, 4))
 }
 
+//race:out
 func TestCodecRoundTrip(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		rows := rapid.SliceOfN(rapid.Custom(drawWide), 0, 12).Draw(rt, "rows")

@@ -3,6 +3,7 @@ package snapshot
 import (
 	"io"
 	"iter"
+	"sync"
 	"time"
 )
 
@@ -50,6 +51,22 @@ func (c *Codec[T]) Large(name string, source Source[T]) Table {
 	}}
 }
 
+// Plan keeps how a table that never changes is cut into parts, once somebody had to
+// know. The zero Plan knows nothing.
+type Plan struct {
+	mu    sync.Mutex
+	parts []part
+}
+
+// Planned is a large table of which p is the plan: who writes it again need not walk
+// its rows, unless there is more to write than before. p must be of these rows alone.
+func (t Table) Planned(p *Plan) Table {
+	known := *t.large
+	known.known = p
+	t.large = &known
+	return t
+}
+
 // firstRows are the rows of a part.
 func firstRows[T any](source Source[T], p part) iter.Seq[*T] {
 	return func(yield func(*T) bool) {
@@ -69,4 +86,5 @@ type large struct {
 	layout string // the columns: rows in another layout are another part
 	keys   iter.Seq2[string, Hash]
 	write  func(w io.Writer, p part) (rows int64, err error)
+	known  *Plan // nil: it is planned each time
 }

@@ -77,6 +77,8 @@ func inParts(t *testing.T) string {
 
 // TestFolderEveryByte flips one bit of each byte, and cuts at each length, of each file of a small folder:
 // its manifest, a small table, and the parts of a large one.
+//
+//race:out
 func TestFolderEveryByte(t *testing.T) {
 	path := inParts(t)
 	files := filesBelow(t, path)

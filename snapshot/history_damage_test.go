@@ -29,6 +29,8 @@ func missing(t testing.TB, h *History, after api.Position) Range {
 
 // TestHistoryNoticesEveryFlip alters each byte of a folder, and cuts its files in
 // many places (TestReadChangesNoticesEveryFlip in all). What was altered is named and gone, the rest stays right.
+//
+//race:out
 func TestHistoryNoticesEveryFlip(t *testing.T) {
 	dir := t.TempDir()
 	historyOf(t, dir, Range{1, 3}, Range{4, 4}).Close()

@@ -102,6 +102,8 @@ func TestImportRefuses(t *testing.T) {
 }
 
 // TestImportKeepsWhatItHas: what came before a cut stays, so that a long import gets on.
+//
+//race:out
 func TestImportKeepsWhatItHas(t *testing.T) {
 	var changes []Change
 	for index := uint64(1); index <= 50; index++ {

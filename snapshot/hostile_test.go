@@ -45,6 +45,8 @@ func readsOrFails(data []byte) {
 }
 
 // TestReadHostile alters every byte of a file in several ways, and cuts it everywhere.
+//
+//race:out
 func TestReadHostile(t *testing.T) {
 	data := write(t, shapesCodec, shapesRows)
 	rng := rand.New(rand.NewPCG(1, 2))

@@ -42,6 +42,19 @@ type windowRow struct {
 // it only where they are that row or take its place, about once in 5,000 times,
 // and a few parts later the old ends are met again.
 func (l *large) plan() []part {
+	if l.known == nil {
+		return l.cut()
+	}
+	l.known.mu.Lock()
+	defer l.known.mu.Unlock()
+	if l.known.parts == nil {
+		l.known.parts = l.cut()
+	}
+	return l.known.parts
+}
+
+// cut is plan where nothing is known.
+func (l *large) cut() []part {
 	var out []part
 	var w window // grows with the table: many of the large ones have few rows, or none
 	for key, hash := range l.keys {

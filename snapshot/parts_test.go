@@ -88,6 +88,8 @@ func TestPlanBounds(t *testing.T) {
 }
 
 // TestPlanIsStable makes small changes, one after another, and counts the parts that each made new.
+//
+//race:out
 func TestPlanIsStable(t *testing.T) {
 	const rows, changes = 80_000, 80
 	rng := rand.New(rand.NewPCG(1, 2))
@@ -119,6 +121,8 @@ func TestPlanIsStable(t *testing.T) {
 }
 
 // TestPlanMeetsAgain: a whole cabinet more, and a few parts behind it all ends are where they were.
+//
+//race:out
 func TestPlanMeetsAgain(t *testing.T) {
 	const cabinets = 10
 	total, all := 0, nodeKeys(100_000)
@@ -203,6 +207,7 @@ func TestSamePartsEverywhere(t *testing.T) {
 	}
 }
 
+//race:out
 func TestPartsHarmed(t *testing.T) {
 	part := func(dir string, n int) string { return filepath.Join(dir, partPath("nodes", n)) }
 	for name, c := range map[string]struct {
@@ -360,5 +365,31 @@ func TestStoreSharesNothing(t *testing.T) {
 	b := persist(t, s, 1, 20, largeState(20, things(manyThings)))
 	if got := shared(inodes(t, filepath.Join(s.dir, a)), inodes(t, filepath.Join(s.dir, b))); got != 0 {
 		t.Errorf("%d parts are in both", got)
+	}
+}
+
+// TestPlanned: of a table that does not change the rows are walked for the first plan only,
+// and the second is the same.
+func TestPlanned(t *testing.T) {
+	walks := 0
+	var known Plan
+	table := thingCodec.Large("things", func(_ string, yield func(string, *thing, Hash) bool) {
+		walks++
+		yield("a", &thing{ID: "a"}, Hash{1, 2})
+	})
+	planned := table.Planned(&known)
+	want := table.large.plan()
+	walks = 0
+	for range 2 {
+		if got := planned.large.plan(); !slices.Equal(got, want) {
+			t.Errorf("the plan is %v, want %v", got, want)
+		}
+	}
+	if walks != 1 {
+		t.Errorf("the rows were walked %d times", walks)
+	}
+	table.large.plan()
+	if walks != 2 {
+		t.Errorf("a table of which no plan is kept was not walked")
 	}
 }

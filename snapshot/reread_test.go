@@ -231,6 +231,8 @@ func contentsOf(t testing.TB, dir string) string {
 }
 
 // TestRereadEveryByte flips bytes all over two snapshots that share a part, and cuts their files. Each time it is found and mended.
+//
+//race:out
 func TestRereadEveryByte(t *testing.T) {
 	m, other := openMarks(t, t.TempDir()), openMarks(t, t.TempDir())
 	for index := range uint64(2) {

@@ -116,6 +116,8 @@ func TestRetention(t *testing.T) {
 
 // TestRetentionOverYears takes a snapshot every hour for more than a year and deletes as a peer would:
 // what is left is what would be left if nothing had ever been deleted before.
+//
+//race:out
 func TestRetentionOverYears(t *testing.T) {
 	r := Retention{24, 30, 12}
 	start := time.Date(2026, 1, 15, 10, 30, 0, 0, time.FixedZone("far", -11*60*60))

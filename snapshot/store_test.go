@@ -106,6 +106,8 @@ func TestStoreKeepsWhatIsRead(t *testing.T) {
 // TestStoreEveryByte alters each byte of each file of the newest snapshot, raft.json too, and cuts
 // the file there: it is refused by Open, left out by List with a warning that names it, and
 // told by Usable; the one before is used.
+//
+//race:out
 func TestStoreEveryByte(t *testing.T) {
 	log, said := testLog(t)
 	s, err := OpenStore(t.TempDir(), log)

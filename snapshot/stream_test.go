@@ -71,6 +71,8 @@ func TestStreamRoundTrip(t *testing.T) {
 // TestStreamEveryByte flips each byte of a stream, and cuts it everywhere. What
 // is not noticed (tar has bytes that mean nothing) did no harm: the folder is the
 // same. Nothing is left of what was.
+//
+//race:out
 func TestStreamEveryByte(t *testing.T) {
 	c := content(18, 1)
 	c.Tables = c.Tables[1:]
@@ -164,6 +166,8 @@ func TestStreamRefuses(t *testing.T) {
 }
 
 // TestStreamOfParts: many parts arrive, and what the receiver needs for it does not grow with them.
+//
+//race:out
 func TestStreamOfParts(t *testing.T) {
 	from, to := openStore(t, t.TempDir()), openStore(t, t.TempDir())
 	rows := benchNodes(3 * maxPart)

@@ -321,8 +321,8 @@ func (w *world) MoveAlias(ctx context.Context, service string) (api.Service, err
 	return done.Object, err
 }
 
-func (w *world) RemoveService(ctx context.Context, service string) error {
-	return w.writer.RemoveService(asPeer(ctx), service)
+func (w *world) RemoveService(ctx context.Context, service, alias string) error {
+	return w.writer.RemoveService(asPeer(ctx), service, alias)
 }
 
 func (w *world) DeploySpell(ctx context.Context, d api.SpellDeploy) (api.Spell, error) {

@@ -107,6 +107,9 @@ func (d *Deployer) attempt(ctx context.Context, name string) (failed *api.Deploy
 		if err == nil {
 			err = a.take(ctx, s)
 		}
+		if s.do == removeService && api.IsKind(err, api.Precondition) {
+			return nil, nil // another peer has been at it meanwhile, perhaps gave it the alias: look again
+		}
 		if err != nil {
 			return a.fail(ctx, s, err), err
 		}
@@ -140,7 +143,7 @@ func (a *attempt) take(ctx context.Context, s step) (err error) {
 	case removeSpell:
 		err = c.RemoveSpell(ctx, s.id)
 	case removeService:
-		err = c.RemoveService(ctx, s.id)
+		err = c.RemoveService(ctx, s.id, s.has)
 	case refuse:
 		return errors.New(s.reason)
 	}

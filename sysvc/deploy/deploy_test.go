@@ -11,6 +11,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 	"testing/synctest"
@@ -94,7 +95,7 @@ func compiles(context.Context, pack.Package) error { return nil }
 func begin(t *testing.T, p *peer, change func(*deploy.Config), packages ...pack.Package) life {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	p.dead, p.die = false, cancel
+	p.dead, p.die, p.wants = false, cancel, len(packages) > 0
 	cfg := deploy.Config{Cluster: p, Modules: shelf{}, Call: p.call, Check: compiles, Wanted: packages, Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
 	if change != nil {
 		change(&cfg)
@@ -268,14 +269,20 @@ func TestCodeThatDoesNotCompile(t *testing.T) {
 		after(time.Minute)
 		l.end()
 		wrong, before := errors.New("service names: names.star:2:1: got newline, want ':'"), b.written()
+		var mended atomic.Bool
 		l = begin(t, b.peer("a"), func(c *deploy.Config) {
-			c.Check = func(context.Context, pack.Package) error { return wrong }
+			c.Check = func(context.Context, pack.Package) error {
+				if mended.Load() {
+					return nil
+				}
+				return wrong
+			}
 		}, with(t, old, "two"))
 		after(time.Second / 2)
 		<-l.Done()
 		wantWrites(t, b, before, "a: row names 1.0.0 updated 0 deploying", "a: row names 1.0.0 failed 0 (1) "+wrong.Error())
 		wantServices(t, b, "a", "helper", `names {"root":"one"}`)
-		wrong = nil
+		mended.Store(true)
 		after(time.Minute)
 		wantServices(t, b, "a", "helper", `names {"root":"two"}`)
 	})

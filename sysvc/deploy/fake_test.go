@@ -93,6 +93,7 @@ type book struct {
 	down    map[string]bool // peers that are away
 	calls   []string        // calls of functions, "alias or new alias.function"
 	failing map[string]bool // functions that fail
+	robbed  []string        // removals by a peer that wants the package, of who had the alias: its values may go with it
 }
 
 func newBook(peers ...string) *book {
@@ -161,6 +162,7 @@ type peer struct {
 	pause func()     // before each write and each fresh read; nil: none
 	lag   func() int // how many writes its view is behind, at most; nil: none
 	seen  int        // writes that it knows of at least
+	wants bool       // it enables packages
 }
 
 func (b *book) peer(id string) *peer { return &peer{book: b, id: id, left: -1} }
@@ -289,11 +291,17 @@ func (p *peer) MoveAlias(ctx context.Context, id string) (row api.Service, err e
 	return row, err
 }
 
-func (p *peer) RemoveService(ctx context.Context, id string) error {
+func (p *peer) RemoveService(ctx context.Context, id, alias string) error {
 	return p.write(ctx, func(t *tables) (string, error) {
 		s, there := t.services[id]
 		if !there {
 			return "", nil
+		}
+		if s.Alias != alias {
+			return "", api.Errorf(api.Precondition, "service", "alias %q, not %q", s.Alias, alias)
+		}
+		if s.Alias != "" && p.wants {
+			p.robbed = append(p.robbed, p.id+" removes "+s.Package+"/"+s.Alias)
 		}
 		delete(t.services, id)
 		return "remove service " + s.Package + "/" + cmp.Or(s.Alias, "("+s.Wanted+")"), nil

@@ -291,6 +291,9 @@ func (s *story) check(seed uint64, began, calm int) {
 	if wrote := s.b.writes[calm:]; len(wrote) > 0 {
 		s.t.Errorf("after ten minutes still: %q", wrote)
 	}
+	if len(s.b.robbed) > 0 {
+		s.t.Errorf("an alias was taken from who answered: %q", s.b.robbed)
+	}
 	if wrote := calm - began; wrote > 60 {
 		s.t.Errorf("%d writes until all was calm", wrote)
 	}

@@ -35,6 +35,7 @@ type step struct {
 	pkg    string
 	alias  string         // create, move, cast
 	id     string         // create: of one that is there; what to remove
+	has    string         // remove-service: the alias that it has by then; with another one it stays
 	reason string         // refuse
 	row    api.Deployment // announce, report: all but the times
 }
@@ -230,7 +231,8 @@ func (m matter) work() []step {
 		}
 		rest = append(rest, m.step(cast, s.Alias, ""))
 	}
-	rest = append(rest, m.removals(m.doomed(stays))...)
+	services, spells := m.doomed(stays)
+	rest = append(rest, m.removals(services, spells, news)...)
 
 	steps := append(creates, early...)
 	if m.mustInit(news) {
@@ -335,13 +337,18 @@ func (m matter) doomed(stays map[string]bool) (services []api.Service, spells []
 	return services, spells
 }
 
-// removals: spells first, so that none calls a service that is gone.
-func (m matter) removals(services []api.Service, spells []api.Spell) (steps []step) {
+// removals: spells first, so that none calls a service that is gone. Some aliases have
+// been given to new services by then.
+func (m matter) removals(services []api.Service, spells []api.Spell, given map[string]bool) (steps []step) {
 	for _, s := range spells {
 		steps = append(steps, m.step(removeSpell, s.Alias, s.ID))
 	}
 	for _, s := range services {
-		steps = append(steps, m.step(removeService, s.Alias, s.ID))
+		gone := m.step(removeService, s.Alias, s.ID)
+		if gone.has = s.Alias; s.Scope == m.want.scope && given[s.Alias] {
+			gone.has = ""
+		}
+		steps = append(steps, gone)
 	}
 	return steps
 }
@@ -363,7 +370,7 @@ func (m matter) unwanted() []step {
 		if len(m.p.services)+len(m.p.spells) > len(services)+len(spells) {
 			row.Note = m.blocked()
 		}
-		return append(m.removals(services, spells), m.say(row)...)
+		return append(m.removals(services, spells, nil), m.say(row)...)
 	}
 }
 

@@ -72,7 +72,8 @@ type Deployer interface {
 	// MoveAlias gives a service the alias that it was made for; who had it has none
 	// then, and its store is the new one's. Conflict: a spell has it.
 	MoveAlias(ctx context.Context, service string) (api.Service, error)
-	RemoveService(ctx context.Context, service string) error // NotFound is no error
+	// RemoveService fails with Precondition when the service has another alias than is said. NotFound is no error.
+	RemoveService(ctx context.Context, service, alias string) error
 	DeploySpell(ctx context.Context, d api.SpellDeploy) (api.Spell, error)
 	RemoveSpell(ctx context.Context, spell string) error
 	ReportDeployment(ctx context.Context, d api.Deployment) error // an equal one writes nothing

@@ -52,6 +52,7 @@ var attacks = []attack{
 	{name: "load a file", script: "load('/etc/passwd', 'x')\ndef f():\n    pass", says: []string{"no Starlark module"}},
 }
 
+//race:out
 func TestAttacksOfStarlark(t *testing.T) {
 	for _, a := range attacks {
 		t.Run(a.name, func(t *testing.T) {
@@ -63,6 +64,7 @@ func TestAttacksOfStarlark(t *testing.T) {
 	}
 }
 
+//race:out
 func TestAttacksOfWASM(t *testing.T) {
 	b := newPool(t, func(c *Config) { c.Workers = 1 })
 	p := b.wasm(t, attackFolder)

@@ -32,6 +32,8 @@ func TestHello(t *testing.T) {
 }
 
 // All that a module in Go can do. It is compiled once, which takes its time.
+//
+//race:out
 func TestModuleInGo(t *testing.T) {
 	b := newPool(t, func(c *Config) { c.Workers = 1 })
 	p := b.wasm(t, exampleFolder)

@@ -2,10 +2,11 @@ package chaos
 
 import "testing"
 
-// Of the MINUTES that are asked for, guests get a third.
+// Of the MINUTES that are asked for, peers in a network get a half and guests a third.
 const (
-	shareOfPeers  = 2.0 / 3
-	shareOfGuests = 1 - shareOfPeers
+	shareOfPeers  = 1.0 / 2
+	shareOfGuests = 1.0 / 3
+	shareOfPower  = 1 - shareOfPeers - shareOfGuests
 )
 
 // TestChaos is a run of SEED, with simulated guests.
@@ -18,5 +19,13 @@ func TestChaos(t *testing.T) {
 func TestChaosOfGuests(t *testing.T) {
 	o := fromEnv(t, shareOfGuests)
 	o.guests = true
+	do(t, o)
+}
+
+// TestChaosOfPower is a run with disks that forget what was not synced when power goes,
+// of one peer or of all at once.
+func TestChaosOfPower(t *testing.T) {
+	o := fromEnv(t, shareOfPower)
+	o.power = true
 	do(t, o)
 }

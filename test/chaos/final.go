@@ -94,15 +94,13 @@ func (r *run) agree() (at uint64, hash string, err error) {
 
 // judge applies the log again and holds the history against it.
 func (r *run) judge(ops []history.Operation, at uint64, hash string) (history.Summary, error) {
-	var whole *replayed
-	var err error
-	for _, h := range r.members() {
-		if whole, err = replay(h.DataDir(), at); err == nil {
-			break
-		}
-	}
+	log, err := r.wholeLog()
 	if err != nil {
-		return history.Summary{}, fmt.Errorf("no peer has a log that can be applied again: %w", err)
+		return history.Summary{}, err
+	}
+	whole, err := replay(log, at)
+	if err != nil {
+		return history.Summary{}, err
 	}
 	if at != 0 && whole.hashes[at] != hash {
 		err = fmt.Errorf("the log gives state hash %s at index %d, the peers have %s", whole.hashes[at], at, hash)

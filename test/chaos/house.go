@@ -34,12 +34,16 @@ type house struct {
 	snapshots atomic.Int64 // looked at
 }
 
-// form makes a cluster of n peers that keep their whole log.
-func form(t *testing.T, n int, options ...lab.Option) *house {
+// form makes a cluster of n peers that keep their whole log; before they begin, hosts
+// are made ready.
+func form(t *testing.T, n int, ready func(*lab.Lab) error, options ...lab.Option) *house {
 	t.Helper()
 	options = append(options, lab.With("raft.trailing_logs = 100000000", `snapshot.interval = "0"`, "system_services.enable = []"))
 	c := &house{Lab: lab.Start(t, n, options...), t: t, recorder: history.NewRecorder(),
 		clients: map[*lab.Host]*http.Client{}}
+	if err := ready(c.Lab); err != nil {
+		t.Fatal(err)
+	}
 	c.Form()
 	text := c.Host(0).CLI("token", "create", "--role", "admin", "--ttl", "24h", "-o", "json")
 	c.token = ask.Decode[api.NewToken](t, ask.Answer{Body: []byte(text)}).Token

@@ -88,6 +88,8 @@ var faults = []fault{
 	{"F11 swapped", swapped},
 	{"F11 old backup", oldBackup},
 	{"F13 join race", joinRace},
+	{"F13 one voter and back", oneVoterAndBack},
+	{"F13 left behind", leftBehind},
 	{"F14 transfers", transferStorm},
 	{"F19 flood", flood},
 	{"F19 slow clients", slowClients},

@@ -3,10 +3,9 @@ package chaos
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync"
-	"time"
 
-	"github.com/orchd/orchd/cluster"
 	"github.com/orchd/orchd/fsm"
 	"github.com/orchd/orchd/snapshot"
 	"github.com/orchd/orchd/test/history"
@@ -19,26 +18,14 @@ type replayed struct {
 	hashes map[uint64]string // of the state after the entries that were asked for
 }
 
-// replay applies the log of a stopped peer. It must be whole, which it is on a peer
-// that was never sent a snapshot.
-func replay(dataDir string, wanted ...uint64) (*replayed, error) {
+// replay applies a log from its first entry.
+func replay(whole wholeLog, wanted ...uint64) (*replayed, error) {
 	m, sink := fsm.New(), newGatherer()
 	m.KeepChanges(0)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go m.WriteChanges(ctx, sink)
-	r := &replayed{hashes: map[uint64]string{}}
-	owners := owners{}
-	group := entry{}
-	var first uint64
-	apply := func() error {
-		if len(group.commands) == 0 {
-			return nil
-		}
-		m.ApplyAll(group.index, group.at, group.commands)
-		r.last = group.index
-		return owners.look(group.index, m.Read())
-	}
+	r, owners := &replayed{hashes: map[uint64]string{}}, owners{}
 	// An entry that holds no command changes nothing: the state at an index is that
 	// after the last entry with a command up to it.
 	note := func(next uint64) {
@@ -48,39 +35,17 @@ func replay(dataDir string, wanted ...uint64) (*replayed, error) {
 			}
 		}
 	}
-	err := cluster.ReadLog(dataDir, func(index uint64, n int, at time.Time, command []byte) error {
-		if first == 0 {
-			first = index
+	for _, e := range whole {
+		note(e.index)
+		m.ApplyAll(e.index, e.at, e.commands)
+		r.last = e.index
+		if err := owners.look(e.index, m.Read()); err != nil {
+			return nil, err
 		}
-		if index != group.index {
-			if err := apply(); err != nil {
-				return err
-			}
-			note(index)
-			group = entry{index: index, at: at}
-		}
-		group.commands = append(group.commands, command)
-		return nil
-	})
-	if err == nil {
-		err = apply()
 	}
-	note(group.index + 1<<32)
-	if err != nil {
-		return nil, err
-	}
-	if first == 0 || first > 10 {
-		return nil, fmt.Errorf("the log in %s begins at entry %d: it is not whole", dataDir, first)
-	}
+	note(math.MaxUint64)
 	r.log = history.NewLog(sink.await(m.Index()))
 	return r, nil
-}
-
-// entry is an entry of the log.
-type entry struct {
-	index    uint64
-	at       time.Time
-	commands [][]byte
 }
 
 // owners remembers who owned which VM in which epoch.

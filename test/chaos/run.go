@@ -27,7 +27,8 @@ import (
 type run struct {
 	*house
 	seed  uint64
-	kept  string // where artifacts go
+	kept  string   // where artifacts go
+	logs  []string // folders with logs that were kept of peers which dropped them
 	story *os.File
 	work  sync.WaitGroup
 	ended context.CancelFunc // of the clients
@@ -48,6 +49,7 @@ type run struct {
 	joins      int
 	traps      int
 	watch      *watch // of guests; nil in a run without
+	power      *power // disks that forget; nil in a run without
 }
 
 // Limits of a run.
@@ -67,6 +69,7 @@ type options struct {
 	only    string
 	peers   int  // 0: 3 or 5, by seed
 	guests  bool // real libvirt and QEMU, and their faults
+	power   bool // disks that forget what was not synced, and power that goes
 }
 
 // fromEnv reads SEED, MINUTES, of which the run gets a share, and ONLY. Without a seed
@@ -112,6 +115,9 @@ func do(t *testing.T, o options) {
 	if o.guests {
 		n, deck, r.watch = 3, guestFaults, &watch{}
 	}
+	if o.power {
+		n, deck, r.power = 3, powerFaults, &power{}
+	}
 	steps, err := plan(deck, o.seed, int(o.minutes*60/2)+1, o.only)
 	if err != nil {
 		t.Fatal(err)
@@ -132,10 +138,15 @@ func do(t *testing.T, o options) {
 func (r *run) open(t *testing.T, o options, n int, steps []step) {
 	r.keep(t, o, steps)
 	settings := []lab.Option{lab.With(fmt.Sprintf("vmm.capacity.vcpus = %d", vcpusPerHost))}
-	if !o.guests {
+	ready := func(*lab.Lab) error { return nil }
+	switch {
+	case o.power:
+		settings, ready = append(settings, lab.Loopback), r.power.install
+		t.Cleanup(r.power.remove)
+	case !o.guests:
 		settings = append(settings, lab.Sim)
 	}
-	r.house = form(t, n, settings...)
+	r.house = form(t, n, ready, settings...)
 	if o.guests {
 		g := guest.Make(t)
 		r.must(http.StatusCreated, "POST", "/v1/images", api.ImageCreate{Name: guestImage, Kind: api.ImageKernel, Kernel: g.Kernel, Initrd: g.Initrd, Cmdline: "console=ttyS0"})

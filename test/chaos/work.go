@@ -66,10 +66,11 @@ func (w *worker) perform(o *history.Operation, r request, judge verdict) (decide
 	if w.rng.IntN(cancelOne) == 0 && o.Verb != history.Read {
 		time.AfterFunc(time.Duration(w.rng.IntN(8000))*time.Microsecond, cancel)
 	}
+	o.Outcome = history.Fail
 	if r.keyed && w.rng.IntN(doubleOne) == 0 {
 		go w.once(ctx, w.anyone(), r, headers)
+		o.Outcome = history.Unknown // until there is an answer that decides
 	}
-	o.Outcome = history.Fail
 	for first := true; first || r.keyed && ctx.Err() == nil; first = false {
 		at := w.anyone()
 		o.Peer = at.Name

@@ -20,6 +20,7 @@ import (
 type target struct {
 	pkg  string // import path
 	dir  string // of its package
+	deps []string
 	name string
 }
 
@@ -28,7 +29,7 @@ func (t target) String() string { return t.pkg + " " + t.name }
 // find reads the test files of packages for targets whose names match, in order of
 // package and file. To ask the compiled tests would take minutes to compile them all.
 func find(ctx context.Context, module string, packages []string, wanted *regexp.Regexp) (targets []target, err error) {
-	list := exec.CommandContext(ctx, "go", slices.Concat([]string{"list", "-json=ImportPath,Dir,TestGoFiles,XTestGoFiles"}, packages)...)
+	list := exec.CommandContext(ctx, "go", slices.Concat([]string{"list", "-json=ImportPath,Dir,Deps,TestGoFiles,XTestGoFiles"}, packages)...)
 	list.Dir = module
 	out, err := list.Output()
 	if err != nil {
@@ -39,8 +40,8 @@ func find(ctx context.Context, module string, packages []string, wanted *regexp.
 	}
 	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
 		var p struct {
-			ImportPath, Dir           string
-			TestGoFiles, XTestGoFiles []string
+			ImportPath, Dir                 string
+			Deps, TestGoFiles, XTestGoFiles []string
 		}
 		if err := d.Decode(&p); errors.Is(err, io.EOF) {
 			return targets, nil
@@ -54,7 +55,7 @@ func find(ctx context.Context, module string, packages []string, wanted *regexp.
 			}
 			for _, name := range names {
 				if wanted.MatchString(name) {
-					targets = append(targets, target{p.ImportPath, p.Dir, name})
+					targets = append(targets, target{p.ImportPath, p.Dir, p.Deps, name})
 				}
 			}
 		}

@@ -76,6 +76,12 @@ func run(ctx context.Context, args []string, out io.Writer) (ok bool, err error)
 	if err != nil {
 		return false, err
 	}
-	r := runner{module: *dir, bin: bin, cache: filepath.Join(cache, "fuzz"), each: *each, jobs: max(*jobs, 1), out: out, built: map[string]string{}}
+	began := time.Now()
+	programs, err := build(ctx, *dir, bin, targets)
+	if err != nil {
+		return false, err
+	}
+	fmt.Fprintf(out, "%d packages are built after %v\n", len(programs), time.Since(began).Round(time.Second))
+	r := runner{programs: programs, cache: filepath.Join(cache, "fuzz"), each: *each, jobs: max(*jobs, 1), out: out}
 	return r.all(ctx, targets), ctx.Err()
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -78,5 +79,33 @@ func TestTimeWasUp(t *testing.T) {
 		if got := timeWasUp([]byte(said)); got != want {
 			t.Errorf("%t, want %t: %s", got, want, said)
 		}
+	}
+}
+
+// TestNothingTried: a target that tried no input is a failure.
+func TestNothingTried(t *testing.T) {
+	for said, want := range map[string]bool{
+		"": false,
+		"fuzz: elapsed: 8s, gathering baseline coverage: 3/24 completed\nPASS\n":       false,
+		"fuzz: elapsed: 8s, execs: 0 (0/sec), new interesting: 0 (total: 24)\nPASS\n":  false,
+		"fuzz: elapsed: 8s, execs: 24 (8/sec), new interesting: 0 (total: 24)\nPASS\n": false,
+		"fuzz: elapsed: 8s, execs: 26 (8/sec), new interesting: 1 (total: 25)\nPASS\n": true,
+	} {
+		var out strings.Builder
+		r := runner{out: &out}
+		if got := r.tell(outcome{target: target{pkg: "m", name: "FuzzX"}, said: []byte(said)}); got != want {
+			t.Errorf("%t, want %t: %s", got, want, &out)
+		}
+	}
+}
+
+// TestBatches: what is made of the heavy package leaves it as it is; programs of one
+// name lie in different folders.
+func TestBatches(t *testing.T) {
+	got := batches([]target{{pkg: "m/fsm"}, {pkg: "m/a/x"}, {pkg: "m/b/x"}, {pkg: "m/b/x", name: "Other"}, {pkg: "m/peer", deps: []string{"m/a/x", "m/fsm"}}})
+	all, one := []string{"-gcflags=./...=-d=libfuzzer"}, []string{"-gcflags=m/peer=-d=libfuzzer"}
+	want := []batch{{all, []string{"m/a/x", "m/fsm"}}, {all, []string{"m/b/x"}}, {one, []string{"m/peer"}}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }

@@ -14,15 +14,11 @@ import (
 
 // runner runs targets, some side by side.
 type runner struct {
-	module string
-	bin    string // where test programs are built
-	cache  string // where go test keeps inputs of interest
-	each   time.Duration
-	jobs   int // targets that run at once
-	out    io.Writer
-
-	building sync.Mutex
-	built    map[string]string // by package
+	programs map[string]string // the tests, by package
+	cache    string            // where go test keeps inputs of interest
+	each     time.Duration
+	jobs     int // targets that run at once
+	out      io.Writer
 }
 
 // outcome is what became of a target.
@@ -86,11 +82,7 @@ const minimise = "50x"
 
 // one runs a target and gives what it said.
 func (r *runner) one(ctx context.Context, t target) ([]byte, error) {
-	program, err := r.build(ctx, t)
-	if err != nil {
-		return nil, err
-	}
-	fuzz := exec.CommandContext(ctx, program, "-test.run=^$", "-test.fuzz=^"+t.name+"$", "-test.fuzztime="+r.each.String(),
+	fuzz := exec.CommandContext(ctx, r.programs[t.pkg], "-test.run=^$", "-test.fuzz=^"+t.name+"$", "-test.fuzztime="+r.each.String(),
 		"-test.fuzzcachedir="+filepath.Join(r.cache, filepath.FromSlash(t.pkg)), "-test.parallel=1",
 		"-test.fuzzminimizetime="+minimise,
 		"-test.timeout="+(r.each+10*time.Minute).String())
@@ -108,32 +100,15 @@ func (r *runner) one(ctx context.Context, t target) ([]byte, error) {
 // the input down.
 func timeWasUp(said []byte) bool { return deadline.Match(said) && !written.Match(said) }
 
-// build builds the test program of a target's package, once, with what fuzzing needs
-// to see which way an input takes.
-func (r *runner) build(ctx context.Context, t target) (string, error) {
-	r.building.Lock()
-	defer r.building.Unlock()
-	if program, done := r.built[t.pkg]; done {
-		return program, nil
-	}
-	program := filepath.Join(r.bin, strconv.Itoa(len(r.built))+".test")
-	build := exec.CommandContext(ctx, "go", "test", "-c", "-fuzz=.", "-o", program, t.pkg)
-	build.Dir = r.module
-	if said, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build its tests: %w: %s", err, said)
-	}
-	r.built[t.pkg] = program
-	return program, nil
-}
-
 // Words of go test.
 var (
-	elapsed  = regexp.MustCompile(`fuzz: elapsed: [^,]*, execs: (\d+) [^,]*, new interesting: (\d+)`)
+	elapsed  = regexp.MustCompile(`fuzz: elapsed: [^,]*, execs: (\d+) [^,]*, new interesting: (\d+) \(total: (\d+)\)`)
 	deadline = regexp.MustCompile(`(?m)^--- FAIL: \w+ \([0-9.]+s\)\n +context deadline exceeded\nFAIL$`)
 	written  = regexp.MustCompile(`Failing input written to testdata/fuzz/(\S+)`)
 )
 
-// tried is how many inputs a target has tried, and how many took a way of their own.
+// tried is how many inputs a target has tried beside those that it was given, and how many
+// took a way of their own. Those given are counted by go test, too.
 func tried(said []byte) (inputs, interesting int) {
 	all := elapsed.FindAllSubmatch(said, -1)
 	if len(all) == 0 {
@@ -142,7 +117,8 @@ func tried(said []byte) (inputs, interesting int) {
 	last := all[len(all)-1]
 	inputs, _ = strconv.Atoi(string(last[1]))
 	interesting, _ = strconv.Atoi(string(last[2]))
-	return inputs, interesting
+	total, _ := strconv.Atoi(string(last[3]))
+	return max(inputs-(total-interesting), 0), interesting
 }
 
 // again says how to see a failure once more.

@@ -50,19 +50,26 @@ func (h *Host) JoinLine() []string {
 	return append([]string{"join"}, strings.Fields(line)...)
 }
 
-// Start starts orchd on a host that is enrolled. It does not wait: without the
-// others a peer is not ready.
-func (h *Host) Start() {
+// Start starts orchd on a host that is enrolled, with some more variables in its
+// environment. It does not wait: without the others a peer is not ready.
+func (h *Host) Start(environ ...string) {
 	h.t.Helper()
-	h.serve("serve")
+	h.spawnDaemon(environ, "serve")
 }
 
 func (h *Host) serve(args ...string) {
 	h.t.Helper()
+	h.spawnDaemon(nil, args...)
+}
+
+func (h *Host) spawnDaemon(environ []string, args ...string) {
+	h.t.Helper()
 	if h.orchd.running() {
 		h.t.Fatalf("%s: orchd runs already", h.Name)
 	}
-	p, err := h.spawn(filepath.Join(h.dir, "orchd.log"), h.daemon(args...))
+	cmd := h.daemon(args...)
+	cmd.Env = append(cmd.Env, environ...)
+	p, err := h.spawn(filepath.Join(h.dir, "orchd.log"), cmd)
 	if err != nil {
 		h.t.Fatalf("%s: start orchd: %v", h.Name, err)
 	}

@@ -84,6 +84,7 @@ func (p *Peer) over(address, method, path string, body any, token string) ask.An
 	return a
 }
 
+//race:out
 func TestJSONWebTokensSpeakOnTheInventory(t *testing.T) {
 	c := startWithJWT(t)
 	good := clientToken(t, jwtSecret, nil)
@@ -130,6 +131,7 @@ func TestJSONWebTokensSpeakOnTheInventory(t *testing.T) {
 	}
 }
 
+//race:out
 func TestJWTSecretsRotateAndStaySealed(t *testing.T) {
 	c := startWithJWT(t)
 	before, after := clientToken(t, jwtSecret, nil), clientToken(t, nextSecret, nil)
@@ -192,6 +194,7 @@ func holdsNot(t *testing.T, dir string, texts ...string) {
 	}
 }
 
+//race:out
 func TestNodesGetTheirOwnBootData(t *testing.T) {
 	c := startWithJWT(t)
 	good := clientToken(t, jwtSecret, nil)
@@ -234,6 +237,8 @@ func TestNodesGetTheirOwnBootData(t *testing.T) {
 }
 
 // TestOtherValuesAreSaid restarts a peer with other values than the cluster goes by.
+//
+//race:out
 func TestOtherValuesAreSaid(t *testing.T) {
 	c := Start(t, 1, func(_ int, c *peer.Config) {
 		c.Auth = fsm.AuthChange{JWTSecret: new(jwtSecret), AnonymousRead: new(true)}

@@ -11,6 +11,8 @@ import (
 )
 
 // TestBadInput: a 4xx that points at the field, nothing stored, the peer unharmed.
+//
+//race:out
 func TestBadInput(t *testing.T) {
 	c := Start(t, 1, nil)
 	h := c.Peers[0]
@@ -78,6 +80,8 @@ func pointsAt(p api.Problem, pointer string) bool {
 }
 
 // TestReplayedAnswer: the same key again gives the same VM, and says so.
+//
+//race:out
 func TestReplayedAnswer(t *testing.T) {
 	c := Start(t, 3, nil)
 	var first string
@@ -109,6 +113,8 @@ func TestReplayedAnswer(t *testing.T) {
 
 // TestReplayedWriteKeepsItsVersion: who repeats a write after somebody else has changed the
 // same object gets the ETag of what it made, and so overwrites nothing with it.
+//
+//race:out
 func TestReplayedWriteKeepsItsVersion(t *testing.T) {
 	c := Start(t, 3, nil)
 	node := func(description string) map[string]any {

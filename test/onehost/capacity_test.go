@@ -42,6 +42,8 @@ func wantStatuses(got, want map[string]api.HostStatus) error {
 
 // TestCapacityHostByHost: five peers, of which one is stopped, one answers
 // rubbish, one is full and one in trouble; and again without quorum.
+//
+//race:out
 func TestCapacityHostByHost(t *testing.T) {
 	c := Start(t, 6, func(i int, cfg *peer.Config) {
 		cfg.Capacity = api.Resources{VCPUs: 8, MemoryMiB: 8192, DiskGiB: 100}

@@ -51,6 +51,8 @@ func (p *Peer) nodes() []inventory.ComputeNode {
 
 // TestSampleFilesThroughEveryPeer: the sample files of node-orchestrator, by its
 // own client, a third of them through each peer: nothing lost, nothing doubled.
+//
+//race:out
 func TestSampleFilesThroughEveryPeer(t *testing.T) {
 	t.Parallel()
 	c := Start(t, 3, nil)
@@ -188,6 +190,8 @@ func TestArraysThroughTheLog(t *testing.T) {
 
 // TestSecretsOfTheFleetStaySealed: a password and user-data are in no answer but
 // the one that asks for them, and in no file of any peer.
+//
+//race:out
 func TestSecretsOfTheFleetStaySealed(t *testing.T) {
 	t.Parallel()
 	c := Start(t, 3, nil)

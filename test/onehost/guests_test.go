@@ -242,6 +242,8 @@ func TestCreateOutlivesLeaderAndOwner(t *testing.T) {
 }
 
 // TestSecretsOfGuestsStaySealed: what a user gave as user-data stands in no file of any peer.
+//
+//race:out
 func TestSecretsOfGuestsStaySealed(t *testing.T) {
 	const secret = "correct-horse-battery-staple"
 	c := Start(t, 2, nil)

@@ -177,6 +177,8 @@ func (p *Peer) changes(t *testing.T, to uint64) func(func(*snapshot.Change, erro
 }
 
 // TestEventsThatNobodyKeepsAreGone: 410 with the oldest index that is kept.
+//
+//race:out
 func TestEventsThatNobodyKeepsAreGone(t *testing.T) {
 	t.Parallel()
 	c := Start(t, 1, func(_ int, cfg *peer.Config) { cfg.TrailingLogs = 2 })
@@ -285,6 +287,8 @@ func TestDownloadsOfOneMoment(t *testing.T) {
 
 // TestWhoMaySeeTheTokens: the tables that tell who may do what are for admins, in
 // every form in which tables leave a peer; the rest is there for a viewer.
+//
+//race:out
 func TestWhoMaySeeTheTokens(t *testing.T) {
 	t.Parallel()
 	c := Start(t, 1, nil)
@@ -319,6 +323,8 @@ func TestWhoMaySeeTheTokens(t *testing.T) {
 }
 
 // TestSettingsHoldOnEveryPeer: what is patched at one peer is in force at all.
+//
+//race:out
 func TestSettingsHoldOnEveryPeer(t *testing.T) {
 	t.Parallel()
 	c := Start(t, 3, nil)

@@ -22,6 +22,8 @@ import (
 
 // TestJoinRefusals: what must not become a peer does not, is told why, and
 // leaves nothing behind.
+//
+//race:out
 func TestJoinRefusals(t *testing.T) {
 	c := Start(t, 2, nil)
 	first := c.Peers[0]
@@ -165,6 +167,8 @@ func peerID(t *testing.T, file string) string {
 }
 
 // TestFirstPeerLostForGood: with the first peer's disk gone a fourth can still join.
+//
+//race:out
 func TestFirstPeerLostForGood(t *testing.T) {
 	c := Start(t, 3, nil)
 	first := c.Peers[0]
@@ -214,6 +218,8 @@ func TestNewcomerIsSentASnapshot(t *testing.T) {
 }
 
 // TestAloneWithoutQuorum: a peer started alone serves what it had applied.
+//
+//race:out
 func TestAloneWithoutQuorum(t *testing.T) {
 	c := Start(t, 3, nil)
 	if a := c.Peers[0].Do("POST", "/v1/vms", ask.VM("one", 1, 64)); a.Status != 201 {
@@ -254,6 +260,8 @@ func TestAloneWithoutQuorum(t *testing.T) {
 
 // TestNewestSnapshotDamaged: with enough log the peer starts from the one
 // before; without, it says so and does not start.
+//
+//race:out
 func TestNewestSnapshotDamaged(t *testing.T) {
 	for _, trailing := range []uint64{10_000, 1} {
 		t.Run(fmt.Sprintf("trailing %d", trailing), func(t *testing.T) {
@@ -310,6 +318,8 @@ func damageNewest(t *testing.T, dir string) (name string) {
 }
 
 // TestWrongCredentials: who has none, or another cluster's, gets nowhere.
+//
+//race:out
 func TestWrongCredentials(t *testing.T) {
 	c, other := Start(t, 1, nil), Start(t, 1, nil)
 	h := c.Peers[0]

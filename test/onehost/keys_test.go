@@ -90,6 +90,8 @@ func (c *Cluster) allTake() {
 // TestAllClocksTwoYearsAhead: the cluster was off, and every clock comes up two years
 // ahead: every certificate has ended, and there is no leader who could renew one. The
 // peers elect, renew and serve, and say what happened. Then the clocks are set right.
+//
+//race:out
 func TestAllClocksTwoYearsAhead(t *testing.T) {
 	var clock bentClock
 	c := Start(t, 3, func(_ int, cfg *peer.Config) { cfg.Now = clock.now })
@@ -131,6 +133,8 @@ func TestAllClocksTwoYearsAhead(t *testing.T) {
 
 // TestOneClockTwoYearsAhead: a voter whose clock alone is wrong takes part, is named in
 // status, and does not stay leader.
+//
+//race:out
 func TestOneClockTwoYearsAhead(t *testing.T) {
 	var wrong bentClock
 	c := Start(t, 3, func(i int, cfg *peer.Config) {
@@ -160,6 +164,8 @@ func TestOneClockTwoYearsAhead(t *testing.T) {
 // TestKeysRotate replaces all keys of a cluster that is used meanwhile. Peers are
 // restarted at every step; what is sealed opens everywhere, and clients that trust the
 // old CA are served until it goes.
+//
+//race:out
 func TestKeysRotate(t *testing.T) {
 	var clock bentClock
 	c := Start(t, 3, func(_ int, cfg *peer.Config) { cfg.Now = clock.now })

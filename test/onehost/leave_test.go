@@ -55,6 +55,8 @@ func TestLeave(t *testing.T) {
 
 // TestLeaveThatWouldLoseTheQuorum: with one of three voters away, another may
 // not leave; nothing changes.
+//
+//race:out
 func TestLeaveThatWouldLoseTheQuorum(t *testing.T) {
 	c := Start(t, 3, nil)
 	away := c.Peers[2]
@@ -76,6 +78,8 @@ func TestLeaveThatWouldLoseTheQuorum(t *testing.T) {
 }
 
 // TestLastPeerMayNotLeave: that would be the end of the cluster.
+//
+//race:out
 func TestLastPeerMayNotLeave(t *testing.T) {
 	c := Start(t, 1, nil)
 	if a := c.Peers[0].Do("DELETE", "/v1/peers/h1", nil); a.Status != 409 {
@@ -100,6 +104,8 @@ func TestSnapshotAskedForAgain(t *testing.T) {
 
 // TestRemovedWhileAway: a peer that was removed while it was down, and is
 // started again, says what is the matter.
+//
+//race:out
 func TestRemovedWhileAway(t *testing.T) {
 	c := Start(t, 4, nil)
 	away := c.Peers[3]

@@ -25,6 +25,8 @@ import (
 // which the sealing key has been replaced, and a folder of a snapshot. A cluster made with
 // the keys has the old one's id and CA, takes the snapshot in, reads its secrets, and lets
 // other peers join, who read them too.
+//
+//race:out
 func TestClusterFromACopyOfTheKeys(t *testing.T) {
 	const password = "canary-of-the-bmc"
 	old := Start(t, 1, nil)

@@ -262,6 +262,8 @@ func TestRunawaySpells(t *testing.T) {
 
 // A deal becomes as many virtual machines as it asks for; one that is lost is replaced,
 // surplus goes newest first, and there are never more than it asks for.
+//
+//race:out
 func TestDeal(t *testing.T) {
 	c := Start(t, 3, withPackages(t, []string{"decider"}))
 	deployed(t, c)

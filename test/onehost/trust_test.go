@@ -87,6 +87,8 @@ func refused(t *testing.T, what string, err error, kind api.Kind, says string) {
 
 // TestJoinsThatMustBeSigned: whoever joins needs a signature with a key that weighs
 // enough when it is used, for itself; a refusal leaves its token good.
+//
+//race:out
 func TestJoinsThatMustBeSigned(t *testing.T) {
 	c := trusting(t, 2)
 	first, second := c.Peers[0], c.Peers[1]
@@ -128,6 +130,8 @@ func TestJoinsThatMustBeSigned(t *testing.T) {
 }
 
 // TestImagesThatMustBeSigned: the same of images, on any peer.
+//
+//race:out
 func TestImagesThatMustBeSigned(t *testing.T) {
 	c := trusting(t, 2)
 	sum := func(content string) string {
@@ -169,6 +173,8 @@ func TestImagesThatMustBeSigned(t *testing.T) {
 }
 
 // TestTrustWithoutItsPackage: while nobody can say what a key weighs, nobody gets in.
+//
+//race:out
 func TestTrustWithoutItsPackage(t *testing.T) {
 	c := Start(t, 1, withPackages(t, []string{"none"}))
 	patch(t, c, `{"trust":{"join_weight":1}}`)

@@ -271,13 +271,12 @@ func restarted(t *testing.T, h Host) {
 	woken := make(chan struct{}, 1000)
 	go h.Driver.Watch(ctx, func() { woken <- struct{}{} })
 	b := h.boot(t)
+	drain(woken) // before the restart: after it, the wake that is waited for may be among them
 	h.Restart(t)
-	for len(woken) > 0 {
-		<-woken
-	}
 	Eventually(t, func() error { _, err := h.Driver.List(t.Context()); return err })
 	wantPower(t, h, b, vmm.Running)
 	await(t, "a wake after the daemon came back", woken)
+	drain(woken)
 	must(t, "destroy", h.Driver.Destroy(t.Context(), b.Mark.VM))
 	await(t, "a wake for an event of the new daemon", woken)
 }
@@ -383,6 +382,12 @@ func wantKind(t *testing.T, what string, err error, want api.Kind) {
 	t.Helper()
 	if !api.IsKind(err, want) {
 		t.Errorf("%s: got %v, want %s", what, err, want.Code())
+	}
+}
+
+func drain(c <-chan struct{}) {
+	for len(c) > 0 {
+		<-c
 	}
 }
 

@@ -115,6 +115,9 @@ func whenSilent(v api.PeerView) string {
 // clockLimit is how far a peer's clock may be off before status says so.
 const clockLimit = 2 * time.Second
 
+// stuckAfter is how long a peer may apply nothing, while others go on, until status says so.
+const stuckAfter = 30 * time.Second
+
 func (p *Peer) peerWarnings(r fsm.Reader, v api.PeerView, add func(code, peer, vm, detail, action string)) {
 	if v.Health == "silent" {
 		role := "peer"
@@ -142,8 +145,13 @@ func (p *Peer) peerWarnings(r fsm.Reader, v api.PeerView, add func(code, peer, v
 	if v.Overcommitted {
 		add("overcommitted", v.Name, "", "more is promised there than it has", "delete VMs there, or raise its overcommit ratios")
 	}
-	if c := p.node.Contacts()[v.ID]; c.Offset.Abs() > clockLimit {
+	c := p.node.Contacts()[v.ID]
+	if c.Offset.Abs() > clockLimit {
 		add("clock-off", v.Name, "", fmt.Sprintf("its clock is %s off this peer's", c.Offset.Round(time.Millisecond)), "mend its time synchronisation")
+	}
+	if stuck := c.HeardAt.Sub(c.StuckSince); !c.StuckSince.IsZero() && stuck > stuckAfter {
+		add("peer-stuck", v.Name, "", fmt.Sprintf("it answers, and has applied nothing for %s though it lacks what this peer has", stuck.Round(time.Second)),
+			"if it is not being sent a large snapshot (its log says so), restart it: ssh "+v.Name+" systemctl restart orchd; if that does not help: orchd raft transfer-leader")
 	}
 	if index, ours, theirs := p.differs(v.ID); index > 0 {
 		add("hash-differs", v.Name, "", fmt.Sprintf("its state at index %d hashes to %s, this peer's to %s", index, theirs, ours), "stop it and join it anew with an empty data folder; keep the old one for the report of this bug")

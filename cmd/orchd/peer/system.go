@@ -88,8 +88,8 @@ func (s system) MoveAlias(ctx context.Context, service string) (api.Service, err
 	return wrote(ctx, s, done, err)
 }
 
-func (s system) RemoveService(ctx context.Context, service string) error {
-	return s.settled(ctx, unlessGone(s.writer.RemoveService(s.asPeer(ctx), service)))
+func (s system) RemoveService(ctx context.Context, service, alias string) error {
+	return s.settled(ctx, unlessGone(s.writer.RemoveService(s.asPeer(ctx), service, alias)))
 }
 
 func (s system) DeploySpell(ctx context.Context, d api.SpellDeploy) (api.Spell, error) {
