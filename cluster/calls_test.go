@@ -3,6 +3,7 @@ package cluster
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/tls"
 	"encoding/binary"
 	"encoding/json"
@@ -255,9 +256,12 @@ func TestStalledPeerTakesNoCalls(t *testing.T) {
 	leader, follower := h.leader(), h.followers()[0]
 	must(t, follower.ReadIndex(t.Context()))
 	follower.hall.setStalled(true)
-	if n := follower.callLines(true) + follower.callLines(false); n != 0 {
-		t.Errorf("%d connections are open", n)
-	}
+	eventually(t, func() error { // who is refused is given a moment to read why
+		if n := follower.callLines(true) + follower.callLines(false); n != 0 {
+			return fmt.Errorf("%d connections are open", n)
+		}
+		return nil
+	})
 	if _, err := leader.calls.call(within(t, 10*time.Second), follower.id, askTerm, nil); err == nil {
 		t.Error("it was called")
 	}
@@ -266,6 +270,26 @@ func TestStalledPeerTakesNoCalls(t *testing.T) {
 	}
 	follower.hall.setStalled(false)
 	must(t, follower.ReadIndex(t.Context()))
+}
+
+// TestStallClosesWhatIsJustDialled: a connection that was under way when the disk stopped
+// to answer would carry heartbeats all the while.
+func TestStallClosesWhatIsJustDialled(t *testing.T) {
+	type meanwhile struct{}
+	h := newHouse(t, 3, func(c *Config) {
+		dial := c.Dial
+		c.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			if happens, ok := ctx.Value(meanwhile{}).(func()); ok {
+				happens()
+			}
+			return dial(ctx, network, address)
+		}
+	})
+	leader, follower := h.leader(), h.followers()[0]
+	ctx := context.WithValue(within(t, 20*time.Second), meanwhile{}, func() { follower.hall.setStalled(true) })
+	if c, err := follower.hall.dial(ctx, leader.id, protoCall); !errors.Is(err, errStalled) {
+		t.Errorf("it dialled %v: %v, want %v", c, err, errStalled)
+	}
 }
 
 // TestCallsEndWithTheNode: nobody waits longer than that.

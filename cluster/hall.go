@@ -251,6 +251,10 @@ func (h *hall) dialAt(ctx context.Context, m Member, address, proto string) (net
 		c.Close()
 		return nil, fmt.Errorf("dial peer %s at %s: %w", m.Name, address, err)
 	}
+	if ofRaft(proto) && h.stalled.Load() { // it began while this was under way, and was not closed with the rest
+		c.Close()
+		return nil, errStalled
+	}
 	return c, nil
 }
 

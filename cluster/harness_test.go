@@ -364,7 +364,11 @@ func (p *peer) close() {
 func (h *house) enrol(p, via *peer) {
 	h.t.Helper()
 	m := p.member()
-	via.propose(command{ID: uuid.NewString(), Member: &m}.bytes())
+	row := command{ID: uuid.NewString(), Member: &m}.bytes()
+	h.eventually(func() error { // a test's own ProposeTimeout may be too short for the first election
+		_, err := via.Propose(h.t.Context(), row)
+		return err
+	})
 }
 
 // join adds a peer to the running cluster.

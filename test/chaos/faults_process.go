@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/orchd/orchd/api"
 	"github.com/orchd/orchd/test/lab"
 )
 
@@ -44,18 +46,48 @@ func killFollower(r *run, rng *rand.Rand) (string, error) {
 	return h.Name + ", a follower, ended", nil
 }
 
-// killMajority is F1: more than half are killed; the rest may acknowledge nothing.
+// killMajority is F1: more than half of those who vote are killed, and of all; the rest may
+// acknowledge nothing.
 func killMajority(r *run, rng *rand.Rand) (string, error) {
-	all := r.members()
-	rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	dead, rest := all[:len(all)/2+1], all[len(all)/2+1:]
+	dead := r.majority(rng)
+	if dead == nil {
+		return "", nil
+	}
 	for _, h := range dead {
 		h.Kill()
 	}
-	if took, err := r.firstWrite(1500*time.Millisecond, rest); err == nil {
-		return "", fmt.Errorf("a write was acknowledged after %v with %d of %d peers killed", took, len(dead), len(all))
+	all := len(r.members())
+	if took, err := r.firstWrite(1500*time.Millisecond, r.but(dead...)); err == nil {
+		return "", fmt.Errorf("a write was acknowledged after %v with %d of %d peers killed, a majority of the voters", took, len(dead), all)
 	}
-	return fmt.Sprintf("%d of %d ended", len(dead), len(all)), nil
+	return fmt.Sprintf("%d of %d ended", len(dead), all), nil
+}
+
+// majority are more than half of the voters and more than half of all peers; nil when
+// nobody leads.
+func (r *run) majority(rng *rand.Rand) []*lab.Host {
+	leader, _ := r.leader()
+	if leader == nil {
+		return nil
+	}
+	st, err := r.status(leader)
+	if err != nil {
+		return nil
+	}
+	votes := func(h *lab.Host) bool {
+		return slices.ContainsFunc(st.Peers, func(p api.PeerView) bool { return p.Name == h.Name && p.Voter })
+	}
+	all := r.members()
+	rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	var some, rest []*lab.Host
+	for _, h := range all {
+		if votes(h) && len(some) <= st.Voters/2 {
+			some = append(some, h)
+		} else {
+			rest = append(rest, h)
+		}
+	}
+	return append(some, rest[:max(0, len(all)/2+1-len(some))]...)
 }
 
 // killAll is F1: all are killed at once.

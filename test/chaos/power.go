@@ -100,9 +100,11 @@ func (r *run) without(hosts []*lab.Host, rng *rand.Rand) (string, error) {
 func powerOfAll(r *run, rng *rand.Rand) (string, error) { return r.without(r.members(), rng) }
 
 func powerOfMajority(r *run, rng *rand.Rand) (string, error) {
-	all := r.members()
-	rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	return r.without(all[:len(all)/2+1], rng)
+	all := r.majority(rng)
+	if all == nil {
+		return "", nil
+	}
+	return r.without(all, rng)
 }
 
 func powerOfLeader(r *run, rng *rand.Rand) (string, error) {
