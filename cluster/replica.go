@@ -145,16 +145,19 @@ func (r *replica) Restore(from io.ReadCloser) error {
 	if r.halted.Load() {
 		return errHalted
 	}
-	// raft counts what is read; the machine may know more of the store's own reader.
-	if w, ok := from.(raft.ReadCloserWrapper); ok {
-		from = w.WrappedReadCloser()
+	if err := takenOver(from, r.restoreLocked); err != nil {
+		return fmt.Errorf("restore snapshot: %w", err)
 	}
+	return nil
+}
+
+func (r *replica) restoreLocked(from io.ReadCloser) error {
 	if err := r.machine.Restore(from); err != nil {
 		if refusal, is := errors.AsType[*api.Error](err); is {
 			r.halted.Store(true)
 			r.fail(fmt.Errorf("the state of the other peers cannot be taken over: %w", refusal))
 		}
-		return fmt.Errorf("restore snapshot: %w", err)
+		return err
 	}
 	r.stamp.Store(0)
 	if m, dated := r.machine.(Dated); dated && !m.Time().IsZero() {

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"errors"
 	"fmt"
 	"io"
 
@@ -46,23 +45,44 @@ func (n *Node) settle(q *raft.AppendEntriesRequest) *raft.AppendEntriesRequest {
 	return settle(q, max(n.raft.CommitIndex(), n.raft.AppliedIndex()), n.stores.logs.termOf)
 }
 
-// strictSnapshots are the snapshots as raft sees them: once one has been opened, to be
-// restored, the log holds nothing that contradicts it.
+// strictSnapshots are the snapshots as raft sees them: once the state has been made from
+// one, the log holds nothing that contradicts it.
 type strictSnapshots struct {
 	raft.SnapshotStore
 	logs *journal
 }
 
-// Open makes the log agree with a snapshot before the state is made from it.
+// strictSnapshot is a snapshot that is read, and what is left to do when it has been.
+type strictSnapshot struct {
+	io.ReadCloser
+	agree func() error
+}
+
+// Open gives a strictSnapshot. Its entries stay in the log until the state has been made:
+// where that fails raft goes on from them.
 func (s strictSnapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 	meta, r, err := s.SnapshotStore.Open(id)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := s.logs.agree(meta.Index, meta.Term); err != nil {
-		return nil, nil, errors.Join(err, r.Close())
+	return meta, &strictSnapshot{r, func() error { return s.logs.agree(meta.Index, meta.Term) }}, nil
+}
+
+// takenOver restores from a snapshot that raft has opened, and makes the log agree with
+// it then. Where the log cannot be changed the state is newer than raft takes it to be, which
+// a replica minds; raft tries again.
+func takenOver(from io.ReadCloser, restore func(io.ReadCloser) error) error {
+	if w, ok := from.(raft.ReadCloserWrapper); ok { // raft counts what is read; the machine may know more of the store's own reader
+		from = w.WrappedReadCloser()
 	}
-	return meta, r, nil
+	agree := func() error { return nil }
+	if s, ok := from.(*strictSnapshot); ok {
+		from, agree = s.ReadCloser, s.agree
+	}
+	if err := restore(from); err != nil {
+		return err
+	}
+	return agree()
 }
 
 // agree deletes the entries up to a snapshot's, unless the log holds its last one: they

@@ -3,9 +3,12 @@ package cluster
 import (
 	"bytes"
 	"context"
+	"errors"
+	"io"
 	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -79,6 +82,22 @@ type follower struct {
 	t      *testing.T
 	log    *journal
 	leader *raft.InmemTransport
+	state  *takingOver
+}
+
+// takingOver counts, and restores as a replica does; faulty: its snapshots cannot be read.
+type takingOver struct {
+	counter
+	faulty atomic.Bool
+}
+
+func (s *takingOver) Restore(from io.ReadCloser) error {
+	return takenOver(from, func(io.ReadCloser) error {
+		if s.faulty.Load() {
+			return errors.New("the disk cannot read it")
+		}
+		return nil
+	})
 }
 
 // newFollower is one that settles what it hears and keeps its log strict, or raft alone.
@@ -88,7 +107,7 @@ func newFollower(t *testing.T, settles bool) *follower {
 	_, leader := raft.NewInmemTransport("leader")
 	leader.Connect("me", inner)
 	store := raft.NewInmemStore()
-	f := &follower{t, &journal{LogStore: store, stable: store}, leader}
+	f := &follower{t, &journal{LogStore: store, stable: store}, leader, &takingOver{}}
 	var r *raft.Raft
 	nt := newNewsTransport(ctx, inner, func() bool { return true }, nil, asItIs, followsNobody)
 	var snapshots raft.SnapshotStore = raft.NewInmemSnapshotStore()
@@ -104,7 +123,7 @@ func newFollower(t *testing.T, settles bool) *follower {
 	cfg.LocalID, cfg.Logger = "me", hclog.NewNullLogger()
 	cfg.HeartbeatTimeout, cfg.ElectionTimeout = time.Hour, time.Hour // no election: the test leads
 	must(t, raft.BootstrapCluster(cfg, store, store, snapshots, nt, bothServers))
-	r, err := raft.NewRaft(cfg, &counter{}, f.log, store, snapshots, nt)
+	r, err := raft.NewRaft(cfg, f.state, f.log, store, snapshots, nt)
 	must(t, err)
 	var all sync.WaitGroup
 	all.Go(func() { nt.run(ctx, func(told) (ready, moot bool) { return false, true }) })
@@ -132,17 +151,23 @@ func (f *follower) header() raft.RPCHeader {
 	return raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte("leader"), Addr: f.leader.EncodePeer("leader", "leader")}
 }
 
-// installs sends the leader's snapshot.
+// installs sends the leader's snapshot, and expects that it is taken.
 func (f *follower) installs(term, index, indexTerm uint64) {
 	f.t.Helper()
-	var answer raft.InstallSnapshotResponse
-	must(f.t, f.leader.InstallSnapshot("me", "me", &raft.InstallSnapshotRequest{
-		RPCHeader: f.header(), SnapshotVersion: raft.SnapshotVersionMax, Term: term, LastLogIndex: index, LastLogTerm: indexTerm,
-		Configuration: raft.EncodeConfiguration(bothServers), ConfigurationIndex: 1,
-	}, &answer, bytes.NewReader(nil)))
-	if !answer.Success {
+	if !f.sent(term, index, indexTerm) {
 		f.t.Fatalf("the snapshot of entry %d was refused", index)
 	}
+}
+
+// sent sends the leader's snapshot, and tells whether it was taken.
+func (f *follower) sent(term, index, indexTerm uint64) bool {
+	f.t.Helper()
+	var answer raft.InstallSnapshotResponse
+	err := f.leader.InstallSnapshot("me", "me", &raft.InstallSnapshotRequest{
+		RPCHeader: f.header(), SnapshotVersion: raft.SnapshotVersionMax, Term: term, LastLogIndex: index, LastLogTerm: indexTerm,
+		Configuration: raft.EncodeConfiguration(bothServers), ConfigurationIndex: 1,
+	}, &answer, bytes.NewReader(nil))
+	return err == nil && answer.Success
 }
 
 // terms are those of the entries in the log, 0 for one that is missing.
@@ -205,6 +230,32 @@ func TestSnapshotReplacesWhatContradictsIt(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestSnapshotThatCannotBeReadLeavesTheLog: what is not applied yet is in the log, and nowhere
+// else, until the state has been made from the snapshot. Raft panics over an entry that is gone.
+func TestSnapshotThatCannotBeReadLeavesTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFollower(t, true)
+		if !f.hears(2, 0, 0, 3, ofTerm(2, 8, 2)...) {
+			t.Fatal("the first entries were refused")
+		}
+		f.state.faulty.Store(true)
+		if f.sent(2, 20, 2) {
+			t.Fatal("a snapshot was taken that cannot be read")
+		}
+		if got, want := f.terms(2, 8), []uint64{2, 2, 2, 2, 2, 2, 2}; !slices.Equal(got, want) {
+			t.Errorf("the log holds terms %v, want %v", got, want)
+		}
+		if !f.hears(2, 8, 2, 9, ofTerm(9, 9, 2)...) {
+			t.Error("the next entry was refused")
+		}
+		f.state.faulty.Store(false)
+		f.installs(2, 20, 2)
+		if got := f.terms(2, 9); !slices.Equal(got, make([]uint64, 8)) {
+			t.Errorf("the log holds terms %v, want none", got)
+		}
+	})
 }
 
 // TestSnapshotOfWhatTheLogHoldsKeepsIt: for those who lack no more than a few entries.
