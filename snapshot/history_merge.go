@@ -46,16 +46,17 @@ const (
 func (h *History) calm() bool {
 	look := time.NewTicker(calmLook)
 	defer look.Stop()
-	for taken, small := h.load(); ; {
+	for taken, _ := h.load(); ; {
 		select {
 		case <-h.closing:
 			return false
 		case <-look.C:
 		}
-		before := taken
-		if taken, small = h.load(); taken-before < h.FlushBytes/calmPart || small > mostWaiting {
+		now, small := h.load()
+		if now-taken < h.FlushBytes/calmPart || small > mostWaiting {
 			return true
 		}
+		taken = now
 	}
 }
 
