@@ -19,7 +19,7 @@ import (
 func startClient(t *testing.T) (*fake, *api.Client) {
 	t.Helper()
 	f := newFake()
-	web := httptest.NewServer(New(Config{}, f, testLog(t)).Handler())
+	web := httptest.NewServer(awaited(t, New(Config{}, f, testLog(t)).Handler()))
 	t.Cleanup(web.Close)
 	c, err := api.NewClient(api.ClientConfig{Addrs: []string{web.URL}, Token: "admin"})
 	if err != nil {

@@ -84,7 +84,7 @@ func startConsole(t *testing.T) (*fake, *Server, *httptest.Server, *fakeConsole)
 	line := newFakeConsole()
 	f.console = func(api.VM) (io.ReadWriteCloser, error) { return line, nil }
 	s := New(Config{}, f, testLog(t))
-	web := httptest.NewUnstartedServer(s.Handler())
+	web := httptest.NewUnstartedServer(awaited(t, s.Handler()))
 	web.EnableHTTP2 = true
 	web.StartTLS()
 	t.Cleanup(web.Close)
@@ -356,7 +356,7 @@ func TestConsoleOfAClientThatIsGone(t *testing.T) {
 	f := newFake()
 	line := newFakeConsole()
 	f.console = func(api.VM) (io.ReadWriteCloser, error) { return line, nil }
-	web := httptest.NewServer(New(Config{}, f, testLog(t)).Handler())
+	web := httptest.NewServer(awaited(t, New(Config{}, f, testLog(t)).Handler()))
 	defer web.Close()
 	conn, err := net.Dial("tcp", web.Listener.Addr().String())
 	if err != nil {

@@ -190,7 +190,7 @@ func TestEventsMethods(t *testing.T) {
 // serveEvents answers over TCP for a fake; follow opens a stream.
 func serveEvents(t *testing.T) (f *fake, follow func(query string) *http.Response) {
 	f = newFake()
-	web := httptest.NewServer(New(Config{}, f, testLog(t)).Handler())
+	web := httptest.NewServer(awaited(t, New(Config{}, f, testLog(t)).Handler()))
 	t.Cleanup(web.Close)
 	return f, func(query string) *http.Response {
 		return getFrom(t, web.Listener.Addr().String(), "/v1/events?"+query)

@@ -403,6 +403,19 @@ func testLog(t *testing.T) *slog.Logger {
 	return slog.New(slog.NewTextHandler(t.Output(), nil))
 }
 
+// awaited is a handler whose requests have all ended when the test has: one whose client is
+// gone, or whose connection was taken over, outlives the httptest.Server and would go on logging.
+// It is made before the server's Close is put off.
+func awaited(t *testing.T, h http.Handler) http.Handler {
+	var all sync.WaitGroup
+	t.Cleanup(all.Wait)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		all.Add(1)
+		defer all.Done()
+		h.ServeHTTP(w, r)
+	})
+}
+
 // eventually waits until check says nothing more is missing.
 func eventually(t *testing.T, check func() error) {
 	t.Helper()

@@ -121,7 +121,7 @@ func TestImageContentUpload(t *testing.T) {
 func TestImageUploadStreams(t *testing.T) {
 	f := newFake()
 	s := New(Config{}, f, testLog(t))
-	web := httptest.NewServer(s.Handler())
+	web := httptest.NewServer(awaited(t, s.Handler()))
 	defer web.Close()
 	send := func(head, body string) *http.Response {
 		t.Helper()
@@ -204,7 +204,7 @@ func TestUploadsAreCounted(t *testing.T) {
 // each time; what cannot be read twice is not sent twice.
 func TestClientUploads(t *testing.T) {
 	f := newFake()
-	web := httptest.NewServer(New(Config{}, f, testLog(t)).Handler())
+	web := httptest.NewServer(awaited(t, New(Config{}, f, testLog(t)).Handler()))
 	defer web.Close()
 	broken := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.CopyN(io.Discard, r.Body, 1000)
@@ -271,7 +271,7 @@ func (failing) Read([]byte) (int, error) { return 0, errDisk }
 // TestClientDownloadsAnImage goes on at another peer where the first broke off.
 func TestClientDownloadsAnImage(t *testing.T) {
 	f := newFake()
-	h := New(Config{}, f, testLog(t)).Handler()
+	h := awaited(t, New(Config{}, f, testLog(t)).Handler())
 	web := httptest.NewServer(h)
 	defer web.Close()
 	cut := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -45,6 +45,10 @@ const (
 // it was run for.
 const result = "result: "
 
+// race is what the race detector says first, to whichever test it is that runs just then.
+// One that comes to its end before fails the package alone.
+const race = "WARNING: DATA RACE"
+
 func newSummary(out io.Writer) *summary {
 	return &summary{out: out, said: map[name]string{}, failed: map[string]int{}, open: map[string]bool{}}
 }
@@ -92,6 +96,10 @@ func (s *summary) testEnds(e event) {
 	switch e.Action {
 	case "pass":
 		s.passes++
+		if strings.Contains(s.said[n], race) {
+			s.faults = append(s.faults, fmt.Sprintf("%s, while %s ran, which passed: %s", e.Package, e.Test, race))
+			fmt.Fprint(s.out, s.said[n])
+		}
 	case "fail":
 		s.failures++
 		s.failed[e.Package]++

@@ -56,6 +56,13 @@ func TestSummary(t *testing.T) {
 {"Action":"fail","Package":"p"}`,
 			want: []string{"panic: test timed out", "1 failed"}, verdict: "tests failed",
 		},
+		"raced beside a test": {
+			in: pass + `{"Action":"output","Package":"p","Test":"TestB","Output":"WARNING: DATA RACE\nRead at 0x00c0\n"}
+{"Action":"pass","Package":"p","Test":"TestB"}
+{"Action":"output","Package":"p","Output":"testing: race detected outside of test execution\n"}
+{"Action":"fail","Package":"p"}`,
+			want: []string{"Read at 0x00c0", "outside of test", "fail  p, while TestB ran, which passed: WARNING: DATA RACE\n2 passed, 1 failed"}, verdict: "tests failed",
+		},
 		"cut short":   {in: pass, want: []string{"1 passed"}, verdict: "cut short in p"},
 		"nothing ran": {in: "go: no such flag\n", want: []string{"go: no such flag"}, verdict: "no test ran"},
 	} {
