@@ -76,7 +76,7 @@ var strangers = map[string]string{"blockchain": json.Unmarshal([]byte(`{"blockch
 // into any, to check it against the schema, then into the Go type.
 var jsonFormat = huma.Format{
 	Marshal: func(w io.Writer, v any) error {
-		if page, ok := v.(api.Page[api.VM]); ok {
+		if page, ok := v.(vmPage); ok {
 			return sendVMs(w, page)
 		}
 		return huma.DefaultJSONFormat.Marshal(w, v)

@@ -3,7 +3,6 @@ package server
 import (
 	"cmp"
 	"context"
-	"iter"
 	"net/http"
 	"strings"
 	"time"
@@ -45,10 +44,14 @@ func (in *listVMsInput) Resolve(ctx huma.Context) []error {
 	return in.Paging.Resolve(ctx)
 }
 
-func (s *Server) listVMs(ctx context.Context, in *listVMsInput) (*Reply[api.Page[api.VM]], error) {
-	rows := func(v View, after string) iter.Seq[api.VM] { return mapped(v.VMs(after), shownVM) }
-	return listing(ctx, s, in.ListInput, rows, func(vm api.VM) string { return vm.ID },
-		func(vm api.VM) bool { return in.filter.Matches(vm) && maySee(ctx, "vm", vm.Account) })
+func (s *Server) listVMs(ctx context.Context, in *listVMsInput) (*Reply[vmPage], error) {
+	v, err := s.backend.View(ctx, in.Consistency)
+	if err != nil {
+		return nil, err
+	}
+	keep := func(vm api.VM) bool { return in.filter.Matches(vm) && maySee(ctx, "vm", vm.Account) }
+	page := vmPage{in.Paging, mapped(v.VMs(in.after), shownVM), keep}
+	return &Reply[vmPage]{Status: http.StatusOK, Head: seen(v, in.Consistency), Body: page}, nil
 }
 
 type showVMInput struct {

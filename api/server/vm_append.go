@@ -2,9 +2,13 @@ package server
 
 import (
 	"io"
+	"iter"
 	"maps"
+	"reflect"
 	"slices"
 	"strconv"
+
+	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/orchd/orchd/api"
 )
@@ -13,14 +17,37 @@ import (
 // them, and encoding/json takes several times as long. As appendNode, it is the same
 // JSON, byte by byte, and a test compares.
 
-// sendVMs writes a page while it is made into JSON.
-func sendVMs(w io.Writer, page api.Page[api.VM]) error {
+// vmPage is an api.Page of virtual machines that is made while it is sent: to collect ten
+// thousand first leaves megabytes behind with each answer, and the collector, when it comes,
+// doubles the time of the one that is under way.
+type vmPage struct {
+	paging Paging
+	rows   iter.Seq[api.VM] // those behind the cursor
+	keep   func(api.VM) bool
+}
+
+// Schema is that of what is sent.
+func (vmPage) Schema(r huma.Registry) *huma.Schema {
+	return r.Schema(reflect.TypeFor[api.Page[api.VM]](), true, "")
+}
+
+// sendVMs writes a page while it is made.
+func sendVMs(w io.Writer, page vmPage) error {
 	buf := append(make([]byte, 0, sendAt+sendAt/8), `{"items":[`...)
-	for i := range page.Items {
-		if i > 0 {
+	n, last, next := 0, "", ""
+	for vm := range page.rows {
+		if !page.keep(vm) {
+			continue
+		}
+		if n == page.paging.Limit {
+			next = cursorBehind(last)
+			break
+		}
+		if n > 0 {
 			buf = append(buf, ',')
 		}
-		if buf = appendVM(buf, &page.Items[i]); len(buf) < sendAt {
+		n, last = n+1, vm.ID
+		if buf = appendVM(buf, &vm); len(buf) < sendAt {
 			continue
 		}
 		if _, err := w.Write(buf); err != nil {
@@ -28,7 +55,7 @@ func sendVMs(w io.Writer, page api.Page[api.VM]) error {
 		}
 		buf = buf[:0]
 	}
-	buf = appendText(append(buf, `],"next":`...), page.Next)
+	buf = appendText(append(buf, `],"next":`...), next)
 	_, err := w.Write(append(buf, "}\n"...))
 	return err
 }

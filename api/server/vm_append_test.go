@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,7 +15,7 @@ import (
 // is filled, none is, and each alone is, down to the fields of fields.
 func TestAppendedVMIsItsJSON(t *testing.T) {
 	texts := []string{"a", "", "ü \u2028 <b> & \"q\" \\ \t \x7f", strings.Repeat("long ", 100)}
-	page := api.Page[api.VM]{Items: []api.VM{{}}, Next: "next"}
+	page := api.Page[api.VM]{Items: []api.VM{{}}}
 	for _, text := range texts {
 		for _, fill := range fillings(reflect.TypeFor[api.VM]()) {
 			var vm api.VM
@@ -29,16 +30,37 @@ func TestAppendedVMIsItsJSON(t *testing.T) {
 			}
 		}
 	}
+	page.Next = cursorBehind(page.Items[len(page.Items)-1].ID)
 	for _, p := range []api.Page[api.VM]{page, {Items: []api.VM{}}, {Items: make([]api.VM, 1000)}} {
 		want, err := json.Marshal(p)
 		if err != nil {
 			t.Fatal(err)
 		}
 		var got bytes.Buffer
-		if err := sendVMs(&got, p); err != nil || got.String() != string(want)+"\n" {
+		if err := sendVMs(&got, madeOf(p)); err != nil || got.String() != string(want)+"\n" {
 			t.Errorf("page of %d: %v\ngot  %.300s\nwant %.300s", len(p.Items), err, got.String(), want)
 		}
 	}
+}
+
+// madeOf is that page before it is made: of its rows, every second of many more, and of some
+// behind it if it is not the last.
+func madeOf(p api.Page[api.VM]) vmPage {
+	all := slices.Clone(p.Items)
+	if p.Next != "" {
+		all = append(all, make([]api.VM, 3)...)
+	}
+	n := 0
+	rows := func(yield func(api.VM) bool) {
+		for _, vm := range all {
+			for range 2 {
+				if n++; !yield(vm) {
+					return
+				}
+			}
+		}
+	}
+	return vmPage{Paging{Limit: max(len(p.Items), 1)}, rows, func(api.VM) bool { return n%2 == 0 }}
 }
 
 // filling fills some fields of a value.
@@ -67,7 +89,7 @@ func BenchmarkSendVMs(b *testing.B) {
 	b.Run("by hand", func(b *testing.B) {
 		for b.Loop() {
 			var n counted
-			_ = sendVMs(&n, page)
+			_ = sendVMs(&n, vmPage{Paging{Limit: 10000}, slices.Values(page.Items), func(api.VM) bool { return true }})
 			b.SetBytes(int64(n))
 		}
 	})
