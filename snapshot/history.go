@@ -50,7 +50,6 @@ type History struct {
 	lost    []Range       // of damaged files that were set aside; not filled yet
 	waiting []*stretch    // not on disk yet, oldest first; only the last, which Append extends, may be empty
 	held    int           // bytes in waiting
-	taken   int           // bytes appended since the start
 	failing error         // why the last flush failed; nil if it did not
 	watch   chan struct{}
 }

@@ -45,7 +45,6 @@ func (h *History) Append(to uint64, changes []Change) error {
 		last.chunks = append(last.chunks, fresh)
 	}
 	h.held += size
-	h.taken += size
 	h.movedLocked()
 	if h.held >= h.FlushBytes/2 && h.failing == nil { // so that the other half can fill while this one is written
 		ask(h.flushes)

@@ -34,44 +34,6 @@ func (f *changeFile) size() (n int) {
 	return n
 }
 
-// While changes come fast merges wait, for they take processor time from those who make
-// them: while in calmLook a part of FlushBytes comes, one in calmPart. But only so many files wait.
-const (
-	calmLook    = time.Second
-	calmPart    = 8
-	mostWaiting = 100 // files below the last size
-)
-
-// calm waits until few changes come, or too many files wait; false: until Close.
-func (h *History) calm() bool {
-	look := time.NewTicker(calmLook)
-	defer look.Stop()
-	for taken, _ := h.load(); ; {
-		select {
-		case <-h.closing:
-			return false
-		case <-look.C:
-		}
-		now, small := h.load()
-		if now-taken < h.FlushBytes/calmPart || small > mostWaiting {
-			return true
-		}
-		taken = now
-	}
-}
-
-// load is how many bytes were appended so far, and how many files are small.
-func (h *History) load() (taken, small int) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, f := range h.files {
-		if f.size() < len(sizes) {
-			small++
-		}
-	}
-	return h.taken, small
-}
-
 // mergeInTime merges until nothing is left to merge, whenever it is asked to, until Close.
 func (h *History) mergeInTime() {
 	said := false
@@ -80,9 +42,6 @@ func (h *History) mergeInTime() {
 		case <-h.closing:
 			return
 		case <-h.merges:
-		}
-		if !h.calm() {
-			return
 		}
 		err := h.mergeAll()
 		if err != nil && !said {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/orchd/orchd/api"
@@ -116,38 +115,6 @@ func TestHistoryMerges(t *testing.T) {
 		}
 		h = openTestHistory(t, dir)
 	}
-}
-
-// TestMergesWaitForCalm: while changes fill the memory again and again files are left as
-// they are, unless there are too many of them.
-func TestMergesWaitForCalm(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := openTestHistory(t, t.TempDir())
-		h.FlushEvery, h.FlushBytes = flushEvery, 4000
-		fill := func(times int) { // much more than a calmPart in each calmLook
-			for range times {
-				if err := errors.Join(h.Append(h.End()+1, changesOf(h.End()+1, 8)), h.Flush()); err != nil {
-					t.Fatal(err)
-				}
-				time.Sleep(calmLook / 4)
-				synctest.Wait()
-			}
-		}
-		fill(4 * mergedFiles)
-		if n := len(h.Files()); n != 4*mergedFiles {
-			t.Errorf("%d files while changes come, want %d", n, 4*mergedFiles)
-		}
-		fill(mostWaiting)
-		if n := len(h.Files()); n > mostWaiting {
-			t.Errorf("%d files after %d flushes, want %d at most", n, 4*mergedFiles+mostWaiting, mostWaiting)
-		}
-		time.Sleep(2 * calmLook)
-		synctest.Wait()
-		if n := len(h.Files()); n >= 2*mergedFiles {
-			t.Errorf("%d files when it is calm, want fewer than %d", n, 2*mergedFiles)
-		}
-		h.Close()
-	})
 }
 
 // TestMergeOfWhatIsGone: what was deleted while it was merged does not come back.
