@@ -36,6 +36,9 @@ func (n *Node) ballot(rpc *raft.RPC) (answered bool) {
 	return false
 }
 
+// answered tells whether a message needs nothing more of raft.
+func (n *Node) answered(rpc *raft.RPC) bool { return n.ballot(rpc) || n.held(rpc) }
+
 // isNewer tells whether a peer that is no voter as far as this one knows has a log that ends
 // after this one's.
 func (n *Node) isNewer(id []byte, term, index uint64) bool {

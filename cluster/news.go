@@ -74,7 +74,7 @@ type newsTransport struct {
 	sends      func(to raft.ServerID, term uint64) bool // this peer leads that term, and that other is to get its entries
 	settle     func(*raft.AppendEntriesRequest) *raft.AppendEntriesRequest
 	follows    func(*raft.AppendEntriesRequest) *raft.AppendEntriesResponse // to a heartbeat that changes nothing; nil to any other
-	ballot     func(*raft.RPC) (answered bool)                              // looks at who asks for a vote; nil: nobody does
+	answered   func(*raft.RPC) bool                                         // looks at what is answered without raft; nil: nobody does
 	beats      heartbeats
 	late       chan raft.RPC // heartbeats that raft's loop is to answer
 	audience   audience
@@ -146,7 +146,7 @@ func (t *newsTransport) run(ctx context.Context, ripe func(told) (ready, moot bo
 		case rpc = <-t.raftTransport.Consumer():
 			if q, entries := rpc.Command.(*raft.AppendEntriesRequest); entries {
 				rpc.Command = t.settle(q)
-			} else if t.ballot != nil && t.ballot(&rpc) {
+			} else if t.answered != nil && t.answered(&rpc) {
 				continue
 			}
 		case rpc = <-t.late:

@@ -194,7 +194,7 @@ func (n *Node) startRaft() (err error) {
 	}
 	if t, able := n.transport.(raftTransport); able {
 		n.news = newNewsTransport(n.ctx, t, n.standsBack, n.sends, n.settle, n.follows)
-		n.news.ballot = n.ballot
+		n.news.answered = n.answered
 		n.transport, n.stores.logs.stored = n.news, n.news.look
 	}
 	n.start(func() { n.drain(changes) })

@@ -45,6 +45,21 @@ func (n *Node) settle(q *raft.AppendEntriesRequest) *raft.AppendEntriesRequest {
 	return settle(q, max(n.raft.CommitIndex(), n.raft.AppliedIndex()), n.stores.logs.termOf)
 }
 
+// held answers for raft a snapshot of what has been applied here already, which a leader sends
+// that does not know how far this peer is. Raft would go back to it, and look in its log for
+// entries after it that may be compacted. True: it was answered.
+func (n *Node) held(rpc *raft.RPC) (answered bool) {
+	q, is := rpc.Command.(*raft.InstallSnapshotRequest)
+	if !is || q.Term != n.raft.CurrentTerm() || q.LastLogIndex > n.raft.AppliedIndex() {
+		return false
+	}
+	go func() { // the next message comes behind it on its connection
+		_, err := io.Copy(io.Discard, rpc.Reader)
+		rpc.Respond(&raft.InstallSnapshotResponse{RPCHeader: n.header(), Term: q.Term, Success: err == nil}, err)
+	}()
+	return true
+}
+
 // strictSnapshots are the snapshots as raft sees them: once the state has been made from
 // one, the log holds nothing that contradicts it.
 type strictSnapshots struct {

@@ -117,7 +117,7 @@ func newFollower(t *testing.T, settles bool) *follower {
 			return &Node{id: "me", raft: r, transport: inner, stores: &stores{logs: f.log, snapshots: snapshots}}
 		}
 		nt.settle = func(q *raft.AppendEntriesRequest) *raft.AppendEntriesRequest { return node().settle(q) }
-		nt.ballot = func(rpc *raft.RPC) bool { return node().ballot(rpc) }
+		nt.answered = func(rpc *raft.RPC) bool { return node().answered(rpc) }
 	}
 	cfg := raft.DefaultConfig()
 	cfg.LocalID, cfg.Logger = "me", hclog.NewNullLogger()
@@ -254,6 +254,25 @@ func TestSnapshotThatCannotBeReadLeavesTheLog(t *testing.T) {
 		f.installs(2, 20, 2)
 		if got := f.terms(2, 9); !slices.Equal(got, make([]uint64, 8)) {
 			t.Errorf("the log holds terms %v, want none", got)
+		}
+	})
+}
+
+// TestSnapshotOfWhatIsAppliedChangesNothing: raft alone goes back to it, and panics over the
+// next message, for its log does not reach back so far.
+func TestSnapshotOfWhatIsAppliedChangesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFollower(t, true)
+		f.installs(2, 20, 2)
+		if !f.hears(2, 20, 2, 22, ofTerm(21, 22, 2)...) {
+			t.Fatal("the entries after the snapshot were refused")
+		}
+		f.installs(2, 10, 2)
+		if !f.hears(2, 22, 2, 23, ofTerm(23, 23, 2)...) {
+			t.Error("the next entry was refused")
+		}
+		if got, want := f.terms(20, 23), []uint64{0, 2, 2, 2}; !slices.Equal(got, want) {
+			t.Errorf("the log holds terms %v, want %v", got, want)
 		}
 	})
 }
