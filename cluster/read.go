@@ -61,15 +61,19 @@ func unproven(ctx context.Context, last error) error {
 		"no majority of the voters could confirm that this is the newest state. Try again, or read what this peer has (?consistency=local, on the command line --local): %w", last)
 }
 
-// askIndex is the index that a read on this peer must wait for.
+// askIndex is the index that a read on this peer must wait for. It stops waiting for
+// a leader's answer when another leads: one that was cut off never gives it.
 func (n *Node) askIndex(ctx context.Context) (uint64, error) {
-	leader, _ := n.Leader()
+	leader, led := n.sight.now()
 	switch leader {
 	case "":
 		return 0, errors.New("no leader is in sight")
 	case n.id:
 		return n.proofs.join(ctx)
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(led, cancel)()
 	answer, err := n.calls.call(ctx, leader, askReadIndex, nil)
 	if err != nil {
 		return 0, err

@@ -95,6 +95,32 @@ func TestFollowerWaitsUntilItHasApplied(t *testing.T) {
 	}
 }
 
+// TestReadDoesNotWaitForWhoLedBefore: a leader that is cut off does not answer, and whoever
+// asked it asks again as soon as another leads.
+func TestReadDoesNotWaitForWhoLedBefore(t *testing.T) {
+	h := newHouse(t, 3)
+	silent, follower := h.leader(), h.followers()[0]
+	asked := make(chan struct{}, 1)
+	silent.proofs.ask = func(ctx context.Context) (uint64, error) {
+		asked <- struct{}{}
+		<-ctx.Done()
+		return 0, ctx.Err()
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+	defer cancel()
+	answered := make(chan error, 1)
+	go func() {
+		_, err := follower.askIndex(ctx)
+		answered <- err
+	}()
+	<-asked
+	must(t, silent.raft.LeadershipTransfer().Error())
+	if err := <-answered; !errors.Is(err, context.Canceled) {
+		t.Errorf("the question to the peer that led ended with %v", err)
+	}
+	must(t, follower.ReadIndex(t.Context()))
+}
+
 func TestManyReadsAndWritesAtOnce(t *testing.T) {
 	h := newHouse(t, 3)
 	var all sync.WaitGroup
