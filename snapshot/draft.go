@@ -43,16 +43,13 @@ func newDraft(dir, name string) (*draft, error) {
 // fill writes every table of c, and the manifest last.
 func (d *draft) fill(c Content) error {
 	m := Manifest{Format: Format, Index: c.Index, Term: c.Term, Time: c.Time.UTC().Truncate(time.Microsecond),
-		Level: c.Level, StateHash: c.StateHash, Files: []File{}}
-	for _, t := range c.Tables {
-		if !tableForm.MatchString(t.Name) {
-			return fmt.Errorf("%q is no name of a table", t.Name)
-		}
-		files, err := d.table(t)
-		if err != nil {
-			return fmt.Errorf("table %s: %w", t.Name, err)
-		}
-		m.Files = append(m.Files, files...)
+		Level: c.Level, StateHash: c.StateHash}
+	err := modest(func() (err error) {
+		m.Files, err = d.tables(c.Tables)
+		return err
+	})
+	if err != nil {
+		return err
 	}
 	data, err := encodeSealed(&m)
 	if err != nil {
@@ -63,6 +60,22 @@ func (d *draft) fill(c Content) error {
 	}
 	d.manifest = m
 	return d.small(manifestName, data)
+}
+
+// tables writes the files of all tables.
+func (d *draft) tables(all []Table) ([]File, error) {
+	out := []File{}
+	for _, t := range all {
+		if !tableForm.MatchString(t.Name) {
+			return nil, fmt.Errorf("%q is no name of a table", t.Name)
+		}
+		files, err := d.table(t)
+		if err != nil {
+			return nil, fmt.Errorf("table %s: %w", t.Name, err)
+		}
+		out = append(out, files...)
+	}
+	return out, nil
 }
 
 // table writes the files of one table.
@@ -101,7 +114,10 @@ func (d *draft) parts(table string, l *large) ([]File, error) {
 	for i, p := range planned {
 		g.Go(func() (err error) {
 			if ctx.Err() == nil {
-				files[i], err = d.part(partPath(table, i), l, p)
+				err = modest(func() (err error) {
+					files[i], err = d.part(partPath(table, i), l, p)
+					return err
+				})
 			}
 			return err
 		})

@@ -43,7 +43,7 @@ func (h *History) mergeInTime() {
 			return
 		case <-h.merges:
 		}
-		err := h.mergeAll()
+		err := modest(h.mergeAll)
 		if err != nil && !said {
 			h.log.Warn("files of changes cannot be merged; they stay as they are", "dir", h.dir, "err", err)
 		}

@@ -61,10 +61,14 @@ func fleetBench(ctx context.Context, o options, dir string) error {
 		name string
 		do   func(context.Context) error
 	}{
-		{"posts, empty", f.posts}, {"bulk load", f.bulk}, {"posts, loaded", f.posts},
+		{"posts, empty", f.posts}, {"bulk load", f.bulk}, {"writes beside a snapshot", f.besideSnapshot}, {"posts, loaded", f.posts},
 		{"list", f.list}, {"lookup", f.lookups}, {"snapshot", f.snapshot}, {"memory", f.memory},
+		{"a peer that starts again", f.restart}, {"a newcomer", f.newcomer},
 	}
 	for _, step := range steps {
+		if o.only != "" && o.only != step.name && step.name != "bulk load" {
+			continue
+		}
 		fmt.Printf("-- %s\n", step.name)
 		if err := step.do(ctx); err != nil {
 			return fmt.Errorf("%s: %w", step.name, err)
@@ -115,11 +119,7 @@ func (f *fleetRun) postRound(ctx context.Context, clients int, fresh bool) (figu
 		}
 	}
 	return load(ctx, clients, f.round, func(ctx context.Context, i int) error {
-		body, err := json.Marshal(fleetNode(int(f.posted.Add(1))))
-		if err != nil {
-			return err
-		}
-		return f.send(ctx, each[i], http.MethodPost, f.all[i%3].url("/ComputeNode"), body, http.StatusCreated)
+		return f.post(ctx, each[i], f.all[i%3])
 	})
 }
 

@@ -131,6 +131,9 @@ func (p *peers) environ(more ...string) []string {
 	return append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Dir(p.all[0].dir), "ORCHD_CONFIG=" + os.DevNull}, more...)
 }
 
+// readyTime is how long a peer may take until it can serve: a newcomer fetches all there is.
+const readyTime = 5 * time.Minute
+
 // ready waits until a peer can serve.
 func (p *peers) ready(ctx context.Context, h *peerProcess) error {
 	c, err := api.NewClient(api.ClientConfig{Addrs: []string{"unix://" + filepath.Join(h.dir, "orchd.sock")}, Timeout: time.Second})
@@ -139,7 +142,7 @@ func (p *peers) ready(ctx context.Context, h *peerProcess) error {
 	}
 	defer c.Close()
 	var last error
-	for range 600 {
+	for deadline := time.Now().Add(readyTime); time.Now().Before(deadline); {
 		if last = c.Ready(ctx); last == nil {
 			return nil
 		}

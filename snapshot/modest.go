@@ -1,0 +1,24 @@
+package snapshot
+
+import (
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// modestNice is the nice value of threads that write what nobody waits for: where the
+// processors are wanted such a thread has a tenth of one that is not nice (sched(7)).
+const modestNice = 10
+
+// modest runs f on a thread of its own that leaves the processors to others: to guests,
+// to commits, to whoever asks this peer something. The thread ends with f, and so does its
+// nice value. Where the kernel refuses it, f runs as anything else does.
+func modest(f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // and never unlocked
+		_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), modestNice)
+		done <- f()
+	}()
+	return <-done
+}
