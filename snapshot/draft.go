@@ -11,8 +11,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -26,7 +28,11 @@ type draft struct {
 	manifest Manifest // what was written, once it was
 	earlier  *earlier // whose parts may be shared; nil if none may
 	turns    turns
+	writing  chan struct{} // holds one for each file that is being written
 }
+
+// writers is how many files are written at once.
+const writers = 2
 
 // isDraft tells whether a name is that of a draft, which nobody may read.
 func isDraft(name string) bool { return strings.HasPrefix(name, ".") }
@@ -37,18 +43,15 @@ func newDraft(dir, name string) (*draft, error) {
 	if err := os.Mkdir(path, 0o700); err != nil {
 		return nil, err
 	}
-	return &draft{path: path, turns: newTurns(nil)}, nil
+	return &draft{path: path, turns: newTurns(nil), writing: make(chan struct{}, writers)}, nil
 }
 
 // fill writes every table of c, and the manifest last.
 func (d *draft) fill(c Content) error {
 	m := Manifest{Format: Format, Index: c.Index, Term: c.Term, Time: c.Time.UTC().Truncate(time.Microsecond),
 		Level: c.Level, StateHash: c.StateHash}
-	err := modest(func() (err error) {
-		m.Files, err = d.tables(c.Tables)
-		return err
-	})
-	if err != nil {
+	var err error
+	if m.Files, err = d.tables(c.Tables); err != nil {
 		return err
 	}
 	data, err := encodeSealed(&m)
@@ -62,33 +65,47 @@ func (d *draft) fill(c Content) error {
 	return d.small(manifestName, data)
 }
 
-// tables writes the files of all tables.
+// tables writes the files of all tables, of two at once: while small ones wait for the
+// disk, the keys of a large one are read. When one fails no other is begun.
 func (d *draft) tables(all []Table) ([]File, error) {
-	out := []File{}
-	for _, t := range all {
-		if !tableForm.MatchString(t.Name) {
-			return nil, fmt.Errorf("%q is no name of a table", t.Name)
-		}
-		files, err := d.table(t)
-		if err != nil {
-			return nil, fmt.Errorf("table %s: %w", t.Name, err)
-		}
-		out = append(out, files...)
+	files := make([][]File, len(all))
+	var begun atomic.Int64
+	g, ctx := errgroup.WithContext(context.Background())
+	for range writers {
+		g.Go(func() error {
+			return modest(func() (err error) {
+				for i := begun.Add(1) - 1; i < int64(len(all)) && err == nil && ctx.Err() == nil; i = begun.Add(1) - 1 {
+					files[i], err = d.table(all[i])
+				}
+				return err
+			})
+		})
 	}
-	return out, nil
+	err := g.Wait()
+	return slices.Concat(files...), err
 }
 
 // table writes the files of one table.
-func (d *draft) table(t Table) ([]File, error) {
-	if t.large != nil {
-		return d.parts(t.Name, t.large)
+func (d *draft) table(t Table) (files []File, err error) {
+	if !tableForm.MatchString(t.Name) {
+		return nil, fmt.Errorf("%q is no name of a table", t.Name)
 	}
-	f, err := d.file(t.Name+".parquet", t.Write)
-	return []File{f}, err
+	if t.large != nil {
+		files, err = d.parts(t.Name, t.large)
+	} else {
+		files = make([]File, 1)
+		files[0], err = d.file(t.Name+".parquet", t.Write)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("table %s: %w", t.Name, err)
+	}
+	return files, nil
 }
 
-// file writes one file of a table.
+// file writes one file of a table, beside one other.
 func (d *draft) file(path string, write func(io.Writer) (int64, error)) (File, error) {
+	d.writing <- struct{}{}
+	defer func() { <-d.writing }()
 	w, err := d.create(path)
 	if err != nil {
 		return File{}, err
@@ -102,22 +119,16 @@ func (d *draft) file(path string, write func(io.Writer) (int64, error)) (File, e
 	return File{Path: path, Rows: rows, Bytes: w.bytes, SHA256: w.sum()}, nil
 }
 
-// partWriters is how many parts are written at once.
-const partWriters = 2
-
 // parts writes the parts of a large table. When one fails no other is begun.
 func (d *draft) parts(table string, l *large) ([]File, error) {
 	planned := l.plan()
 	files := make([]File, len(planned))
 	g, ctx := errgroup.WithContext(context.Background())
-	g.SetLimit(partWriters)
+	g.SetLimit(writers)
 	for i, p := range planned {
 		g.Go(func() (err error) {
 			if ctx.Err() == nil {
-				err = modest(func() (err error) {
-					files[i], err = d.part(partPath(table, i), l, p)
-					return err
-				})
+				files[i], err = d.part(partPath(table, i), l, p)
 			}
 			return err
 		})
@@ -130,7 +141,11 @@ func (d *draft) part(path string, l *large, p part) (File, error) {
 	if f, shared := d.share(path, p); shared {
 		return f, nil
 	}
-	f, err := d.file(path, func(w io.Writer) (int64, error) { return l.write(w, p) })
+	var f File
+	err := modest(func() (err error) {
+		f, err = d.file(path, func(w io.Writer) (int64, error) { return l.write(w, p) })
+		return err
+	})
 	if err == nil && f.Rows != int64(p.rows) {
 		err = fmt.Errorf("%d rows from %q on where %d were counted", f.Rows, p.first, p.rows)
 	}

@@ -27,7 +27,7 @@ func TestWritersLeaveAProcessor(t *testing.T) {
 	c, both := largeState(2, things(manyThings + 1)[1:]), make(chan struct{})
 	var begun atomic.Int32
 	c.Tables[0].large.write = func(w io.Writer, p part) (int64, error) {
-		if begun.Add(1) == partWriters {
+		if begun.Add(1) == writers {
 			close(both)
 		}
 		<-both // which is never closed if they take turns
