@@ -5,13 +5,15 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+
+	"github.com/cespare/xxhash/v2"
 )
 
 // Bounds of a part, in rows. Only the last part of a table may hold fewer; the
 // mean is in the middle.
 const (
-	minPart = 8_192
-	maxPart = 24_576
+	minPart = 4_096
+	maxPart = 12_288
 )
 
 // part is a range of a large table's keys.
@@ -39,7 +41,7 @@ type windowRow struct {
 // bounds. So where parts end follows from the keys alone, not from what was
 // written before: every peer makes the same parts of the same rows, and rows
 // that come, change or go alter the part that they are in. They move the end of
-// it only where they are that row or take its place, about once in 5,000 times,
+// it only where they are that row or take its place, about once in 2,500 times,
 // and a few parts later the old ends are met again.
 func (l *large) plan() []part {
 	if l.known == nil {
@@ -84,29 +86,20 @@ func (w window) cut() int {
 
 // part is all of w as one part.
 func (w window) part(layout string) part {
-	h := sha256.New()
-	h.Write([]byte(layout))
-	var b []byte
-	for _, row := range w {
-		b = binary.BigEndian.AppendUint64(b[:0], row.hash.Hi)
-		h.Write(binary.BigEndian.AppendUint64(b, row.hash.Lo))
+	content := make([]byte, 0, len(layout)+16*len(w))
+	content = append(content, layout...)
+	for i := range w {
+		content = binary.BigEndian.AppendUint64(content, w[i].hash.Hi)
+		content = binary.BigEndian.AppendUint64(content, w[i].hash.Lo)
 	}
-	p := part{rows: len(w), content: hex.EncodeToString(h.Sum(nil))}
+	sum := sha256.Sum256(content)
+	p := part{rows: len(w), content: hex.EncodeToString(sum[:])}
 	if len(w) > 0 {
 		p.first = w[0].key
 	}
 	return p
 }
 
-// rank puts keys into an order that has nothing to do with theirs: FNV-1a and
-// behind it the finalizer of MurmurHash3, so that each bit depends on each. It
-// is no part of the format; with another one the parts of the next snapshot are new.
-func rank(key string) uint64 {
-	h := uint64(14695981039346656037)
-	for i := range len(key) {
-		h = (h ^ uint64(key[i])) * 1099511628211
-	}
-	h = (h ^ h>>33) * 0xff51afd7ed558ccd
-	h = (h ^ h>>33) * 0xc4ceb9fe1a85ec53
-	return h ^ h>>33
-}
+// rank puts keys into an order that has nothing to do with theirs. It is no part of the
+// format; with another one the parts of the next snapshot are new.
+func rank(key string) uint64 { return xxhash.Sum64String(key) }

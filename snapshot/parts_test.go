@@ -166,7 +166,7 @@ func largeState(index uint64, rows []*thing) Content {
 }
 
 // manyThings is how many things make several parts.
-const manyThings = 3 * maxPart
+const manyThings = 6 * maxPart
 
 func TestLargeTableRoundTrip(t *testing.T) {
 	m := openMarks(t, t.TempDir())

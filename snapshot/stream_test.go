@@ -170,7 +170,7 @@ func TestStreamRefuses(t *testing.T) {
 //race:out
 func TestStreamOfParts(t *testing.T) {
 	from, to := openStore(t, t.TempDir()), openStore(t, t.TempDir())
-	rows := benchNodes(3 * maxPart)
+	rows := benchNodes(6 * maxPart)
 	slices.SortFunc(rows, func(a, b *benchNode) int { return strings.Compare(a.Xname, b.Xname) })
 	meta, r, err := from.Open(persist(t, from, 1, 10, largeContent(10, rows)))
 	if err != nil {
