@@ -114,12 +114,22 @@ func qemuImg(t *testing.T, dir string, args ...string) {
 	if _, err := exec.LookPath("qemu-img"); err != nil {
 		t.Skip("this host has no qemu-img")
 	}
-	cmd := exec.Command("qemu-img", args...)
-	cmd.Dir = dir
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("qemu-img %q: %v: %s", args, err, out)
+	for {
+		cmd := exec.Command("qemu-img", args...)
+		cmd.Dir = dir
+		out, err := cmd.CombinedOutput()
+		switch {
+		case err == nil:
+			return
+		case !bytes.Contains(out, unmeasured):
+			t.Fatalf("qemu-img %q: %v: %s", args, err, out)
+		}
 	}
 }
+
+// unmeasured is what QEMU says where it was to see how fast this host makes a LUKS key,
+// and the kernel had not accounted any of that time yet. A moment later it has.
+var unmeasured = []byte("Unable to get accurate CPU usage")
 
 func read(t *testing.T, path string) []byte {
 	t.Helper()
