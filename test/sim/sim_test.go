@@ -15,6 +15,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -49,20 +50,25 @@ func TestSim(t *testing.T) {
 	began, all := time.Now(), time.Duration(hours*float64(time.Hour))
 	runs := max(2, int((all+longest-1)/longest)) // one for each of two cores, at least
 	length := (all / time.Duration(runs)).Round(time.Second)
-	reports := make(chan Report, runs)
+	var counted tally
+	live := func(t *testing.T, k int) {
+		r := Run(t, Options{Seed: seed + uint64(k), Length: length, MayBeVoid: true}) // they count together
+		counted.add(r)
+		judge(t, r)
+	}
 	t.Run("runs", func(t *testing.T) {
 		for k := range runs {
-			sub := seed + uint64(k)
-			t.Run(fmt.Sprint(sub), func(t *testing.T) {
+			t.Run(fmt.Sprint(seed+uint64(k)), func(t *testing.T) {
 				t.Parallel()
-				r := Run(t, Options{Seed: sub, Length: length, MayBeVoid: true}) // they count together
-				reports <- r
-				judge(t, r)
+				live(t, k)
 			})
 		}
 	})
-	close(reports)
-	sum(t, reports, time.Since(began))
+	for k := runs; k < runs+max(4, runs/8) && counted.void() != "" && !t.Failed(); k++ { // few runs may have few faults by chance, more of them have not
+		t.Logf("%s: so there is one more", counted.void())
+		t.Run(fmt.Sprint("more/", seed+uint64(k)), func(t *testing.T) { live(t, k) })
+	}
+	counted.sum(t, time.Since(began))
 }
 
 // startSeed is $SEED, or a number made of the commit.
@@ -142,33 +148,54 @@ func again(t *testing.T, o Options) {
 	judge(t, Run(t, o))
 }
 
-func sum(t *testing.T, reports <-chan Report, took time.Duration) {
-	all, n := map[string]int{}, 0
-	var length time.Duration
-	for r := range reports {
-		n++
-		length += r.Length
-		for name, k := range r.Counts {
-			all[name] += k
-		}
+// tally is what the runs of a test give together.
+type tally struct {
+	mu     sync.Mutex
+	runs   int
+	length time.Duration
+	counts map[string]int
+}
+
+func (all *tally) add(r Report) {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	if all.counts == nil {
+		all.counts = map[string]int{}
 	}
-	need := length.Hours()
-	if float64(all["effective"]) < need*faultsAnHour || float64(all["acknowledged"]) < need*writesAnHour {
-		t.Errorf("the runs are void: an hour counts with %d effective faults and %d acknowledged writes", faultsAnHour, writesAnHour)
+	all.runs++
+	all.length += r.Length
+	for name, k := range r.Counts {
+		all.counts[name] += k
 	}
-	if need >= 4 && float64(all["installs"]) < need*installsAnHour {
-		t.Errorf("the runs are void: in %.0f hours %d snapshots were installed", need, all["installs"])
+}
+
+// void is why the runs do not count; empty where they do.
+func (all *tally) void() string {
+	need := all.length.Hours()
+	if float64(all.counts["effective"]) < need*faultsAnHour || float64(all.counts["acknowledged"]) < need*writesAnHour {
+		return fmt.Sprintf("the runs are void: an hour counts with %d effective faults and %d acknowledged writes", faultsAnHour, writesAnHour)
+	}
+	if need >= 4 && float64(all.counts["installs"]) < need*installsAnHour {
+		return fmt.Sprintf("the runs are void: in %.0f hours %d snapshots were installed", need, all.counts["installs"])
 	}
 	for _, k := range kinds {
-		if need >= 4 && all["fault "+k.name] == 0 {
-			t.Errorf("the runs are void: in %.0f hours the fault %q never had an effect", need, k.name)
+		if need >= 4 && all.counts["fault "+k.name] == 0 {
+			return fmt.Sprintf("the runs are void: in %.0f hours the fault %q never had an effect", need, k.name)
 		}
+	}
+	return ""
+}
+
+// sum says what the runs were, and fails the test where they do not count.
+func (all *tally) sum(t *testing.T, took time.Duration) {
+	if void := all.void(); void != "" {
+		t.Error(void)
 	}
 	var faults []string
 	for _, k := range kinds {
-		faults = append(faults, fmt.Sprintf("%s %d", k.name, all["fault "+k.name]))
+		faults = append(faults, fmt.Sprintf("%s %d", k.name, all.counts["fault "+k.name]))
 	}
 	fmt.Printf("result: sim: %d runs, %.2f virtual hours, %d effective faults (%s), %d acknowledged writes, %d reads, %d unknown outcomes, %d snapshots installed, %.0f x real time on %d cores\n",
-		n, length.Hours(), all["effective"], strings.Join(faults, ", "), all["acknowledged"], all["reads"]+all["lists"], all["unknown"], all["installs"],
-		length.Seconds()/took.Seconds(), runtime.GOMAXPROCS(0))
+		all.runs, all.length.Hours(), all.counts["effective"], strings.Join(faults, ", "), all.counts["acknowledged"], all.counts["reads"]+all.counts["lists"], all.counts["unknown"], all.counts["installs"],
+		all.length.Seconds()/took.Seconds(), runtime.GOMAXPROCS(0))
 }
