@@ -43,7 +43,11 @@ func newDraft(dir, name string) (*draft, error) {
 	if err := os.Mkdir(path, 0o700); err != nil {
 		return nil, err
 	}
-	return &draft{path: path, turns: newTurns(nil), writing: make(chan struct{}, writers)}, nil
+	return draftAt(path, nil), nil
+}
+
+func draftAt(path string, busy func() bool) *draft {
+	return &draft{path: path, turns: newTurns(busy), writing: make(chan struct{}, writers)}
 }
 
 // fill writes every table of c, and the manifest last.

@@ -117,7 +117,7 @@ func (r *rereading) linked(part File, to string) bool {
 // bench is a folder to make new files in. It begins with a dot, so the next start sweeps it if this one cannot.
 func (m *Marks) bench() (*draft, error) {
 	path, err := os.MkdirTemp(m.dir, ".mend-")
-	return &draft{path: path, turns: newTurns(m.Busy)}, err
+	return draftAt(path, m.Busy), err
 }
 
 // copyOf writes a file that must come out as it is in a manifest. The same rows give the same bytes,

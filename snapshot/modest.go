@@ -10,14 +10,16 @@ import (
 // processors are wanted such a thread has a tenth of one that is not nice (sched(7)).
 const modestNice = 10
 
-// modest runs f on a thread of its own that leaves the processors to others: to guests,
-// to commits, to whoever asks this peer something. The thread ends with f, and so does its
-// nice value. Where the kernel refuses it, f runs as anything else does.
+// modest runs f on a thread of its own that leaves the processors to whatever else this peer
+// does: to commits, to whoever asks it something. The thread ends with f, and so does its nice
+// value. Where the kernel refuses that, f runs as anything else does.
 func modest(f func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // and never unlocked
-		_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), modestNice)
+		if raw, err := unix.Getpriority(unix.PRIO_PROCESS, unix.Gettid()); err == nil && 20-raw < modestNice { // getpriority(2)
+			_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), modestNice)
+		}
 		done <- f()
 	}()
 	return <-done
