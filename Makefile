@@ -97,6 +97,12 @@ FLEET ?= 250000
 bench-fleet: build ## the inventory with FLEET=250000 nodes: posts, bulk load, list, lookups, memory
 	go run ./test/bench -orchd $(ORCHD_BIN) -fleet $(FLEET)
 
+.PHONY: bench-snapshots
+bench-snapshots: ## snapshots of FLEET=250000 nodes and their restore, and the same tables written by DuckDB
+	rm -rf bin/snapshots && mkdir -p bin/snapshots
+	SNAPSHOTS=$(CURDIR)/bin/snapshots FLEET=$(FLEET) go test ./fsm -run '^$$' -bench SnapshotsOfAFleet -benchtime 1x
+	newest=$$(ls -d $(CURDIR)/bin/snapshots/*/ | sort -V | tail -n 1); $(SQL) SNAPSHOT=$$newest go test -run '^$$' -bench Export -benchtime 3x
+
 .PHONY: bench-compare
 bench-compare: build bin/etcd ## nodes and creates beside etcd's puts and raft alone, in turn, in one run (five minutes)
 	go run ./test/bench -orchd $(ORCHD_BIN) -etcd bin/etcd -puts bin/puts

@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"os"
@@ -23,7 +24,7 @@ func fleetSize() int {
 // BenchmarkSnapshotsOfAFleet takes marked snapshots of FLEET nodes: the first, one
 // after which a token alone has changed, one after a hundredth of the nodes, all
 // neighbours; then it restores the last. It tells the seconds of each, and what the
-// state takes of memory, loaded and restored.
+// state takes of memory, loaded and restored. SNAPSHOTS is a folder to leave them in.
 func BenchmarkSnapshotsOfAFleet(b *testing.B) {
 	for b.Loop() {
 		n := fleetSize()
@@ -36,7 +37,7 @@ func BenchmarkSnapshotsOfAFleet(b *testing.B) {
 			}
 		}
 		b.ReportMetric(float64(alive()-empty)/float64(n), "B/node")
-		marks, err := snapshot.OpenMarks(b.TempDir(), slog.New(slog.DiscardHandler))
+		marks, err := snapshot.OpenMarks(cmp.Or(os.Getenv("SNAPSHOTS"), b.TempDir()), slog.New(slog.DiscardHandler))
 		if err != nil {
 			b.Fatal(err)
 		}

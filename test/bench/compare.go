@@ -72,6 +72,7 @@ func compare(ctx context.Context, o options, dir string) (err error) {
 // else runs here.
 func inTurn(ctx context.Context, o options, all []contender) error {
 	fmt.Printf("| clients | | per second | p50 ms | p99 ms | per second, to %[1]s | p50, to %[1]s | processors, ms each |\n|---:|---|---:|---:|---:|---:|---:|---:|\n", all[0].name)
+	failed := 0
 	for _, clients := range o.clients {
 		rounds, spent := make([][]figures, len(all)), make([][]float64, len(all))
 		for range o.rounds {
@@ -87,6 +88,7 @@ func inTurn(ctx context.Context, o options, all []contender) error {
 					return fmt.Errorf("%s, %d clients: %w", c.name, clients, err)
 				}
 				rounds[i] = append(rounds[i], f)
+				failed += f.Failed
 			}
 		}
 		first := median(rounds[0])
@@ -95,6 +97,9 @@ func inTurn(ctx context.Context, o options, all []contender) error {
 			slices.Sort(spent[i])
 			fmt.Printf("| %d | %s | %.0f | %.2f | %.2f | %.2f | %.2f | %.2f |\n", clients, c.name, f.PerSecond, f.P50, f.P99, f.PerSecond/first.PerSecond, f.P50/first.P50, spent[i][len(spent[i])/2])
 		}
+	}
+	if failed > 0 {
+		fmt.Printf("\netcd's servers gave up %d puts, which are not counted\n", failed)
 	}
 	return nil
 }

@@ -110,13 +110,16 @@ func (c *etcdCluster) load(clients int, round time.Duration) (figures, error) {
 		return figures{}, err
 	}
 	var a struct {
-		Took []time.Duration
-		In   time.Duration
+		Took   []time.Duration
+		Failed int
+		In     time.Duration
 	}
 	if err := c.answers.Decode(&a); err != nil {
 		return figures{}, fmt.Errorf("the puts ended: %w", err)
 	}
-	return summary(a.Took, a.In), nil
+	f := summary(a.Took, a.In)
+	f.Failed = a.Failed
+	return f, nil
 }
 
 func (c *etcdCluster) stop() error {

@@ -15,6 +15,7 @@ type figures struct {
 	P50       float64 `json:"p50"`
 	P99       float64 `json:"p99"`
 	Max       float64 `json:"max"`
+	Failed    int     `json:"failed"` // of etcd's puts; where orchd or raft fails, the run ends
 }
 
 // load lets each of clients do one thing after the other for that long.

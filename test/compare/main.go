@@ -31,10 +31,12 @@ type order struct {
 	Round   time.Duration
 }
 
-// answer is how long each put of a round took, and the round itself; nanoseconds.
+// answer is how long each put of a round took that was taken, how many were not, and how
+// long the round took; nanoseconds.
 type answer struct {
-	Took []time.Duration
-	In   time.Duration
+	Took   []time.Duration
+	Failed int
+	In     time.Duration
 }
 
 // putter has what every client of the run shares.
@@ -101,12 +103,13 @@ func (p *putter) round(o order) (answer, error) {
 	defer cancel()
 	var all sync.WaitGroup
 	took, failed := make([][]time.Duration, o.Clients), make([]error, o.Clients)
+	var refused atomic.Int64
 	began := time.Now()
 	for i, c := range clients {
-		all.Go(func() { took[i], failed[i] = p.puts(ctx, c) })
+		all.Go(func() { took[i], failed[i] = p.puts(ctx, c, &refused) })
 	}
 	all.Wait()
-	return answer{slices.Concat(took...), time.Since(began)}, errors.Join(failed...)
+	return answer{slices.Concat(took...), int(refused.Load()), time.Since(began)}, errors.Join(failed...)
 }
 
 // warm puts until a put is taken, for up to 30 s: no handshake is measured, nor the
@@ -123,15 +126,24 @@ func warm(c *clientv3.Client) (err error) {
 	return err
 }
 
-func (p *putter) puts(ctx context.Context, c *clientv3.Client) (took []time.Duration, err error) {
-	for {
+// failuresInRow is how many puts of a client may fail one after the other: a server that
+// leaves its place as the leader gives up some.
+const failuresInRow = 10
+
+func (p *putter) puts(ctx context.Context, c *clientv3.Client, failed *atomic.Int64) (took []time.Duration, err error) {
+	for inRow := 0; ; {
 		at := time.Now()
-		if _, err := c.Put(ctx, fmt.Sprintf("/nodes/%09d", p.serial.Add(1)), p.value); err != nil {
-			if ctx.Err() != nil {
-				err = nil
+		_, err := c.Put(ctx, fmt.Sprintf("/nodes/%09d", p.serial.Add(1)), p.value)
+		switch {
+		case err == nil:
+			took, inRow = append(took, time.Since(at)), 0
+		case ctx.Err() != nil:
+			return took, nil
+		default:
+			failed.Add(1)
+			if inRow++; inRow == failuresInRow {
+				return took, fmt.Errorf("%d puts in a row: %w", inRow, err)
 			}
-			return took, err
 		}
-		took = append(took, time.Since(at))
 	}
 }
