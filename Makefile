@@ -94,7 +94,7 @@ bench: build ## creates per second, and how long a dead leader is missed (figure
 
 FLEET ?= 250000
 .PHONY: bench-fleet
-bench-fleet: build ## the inventory with FLEET=250000 nodes: posts, bulk load, list, lookups, memory
+bench-fleet: build ## the inventory with FLEET=250000 nodes: posts, bulk load, list, lookups, memory, snapshots beside writes, a restart, a newcomer
 	go run ./test/bench -orchd $(ORCHD_BIN) -fleet $(FLEET)
 
 .PHONY: bench-snapshots
