@@ -16,7 +16,7 @@ const modestNice = 10
 func modest(f func() error) error {
 	done := make(chan error, 1)
 	go func() {
-		runtime.LockOSThread() // and never unlocked
+		runtime.LockOSThread()                                                                                 // and never unlocked
 		if raw, err := unix.Getpriority(unix.PRIO_PROCESS, unix.Gettid()); err == nil && 20-raw < modestNice { // getpriority(2)
 			_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), modestNice)
 		}
