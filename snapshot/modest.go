@@ -16,8 +16,9 @@ const modestNice = 10
 func modest(f func() error) error {
 	done := make(chan error, 1)
 	go func() {
-		runtime.LockOSThread()                                                                                 // and never unlocked
-		if raw, err := unix.Getpriority(unix.PRIO_PROCESS, unix.Gettid()); err == nil && 20-raw < modestNice { // getpriority(2)
+		// The thread is never unlocked. getpriority(2) gives 40 to 1 for nice values of -20 to 19.
+		runtime.LockOSThread()
+		if raw, err := unix.Getpriority(unix.PRIO_PROCESS, unix.Gettid()); err == nil && 20-raw < modestNice {
 			_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), modestNice)
 		}
 		done <- f()
