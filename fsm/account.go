@@ -138,7 +138,7 @@ var towardsRunning = []string{"create", api.ActStart, api.ActRestart, api.ActRes
 func vmsOf(r Reader, account string) iter.Seq[api.VM] {
 	from := account + "/"
 	return func(yield func(api.VM) bool) {
-		vms.index(r.state, "name").Ascend(from, func(at string, vm *api.VM) bool {
+		vms.index(r.state, "name").ascend(from, func(at string, vm *api.VM) bool {
 			return strings.HasPrefix(at, from) && yield(*vm)
 		})
 	}

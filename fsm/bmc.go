@@ -368,7 +368,7 @@ func (b bmc) shown() inventory.BMC {
 
 // bmcRow finds a BMC by id or xname.
 func (r Reader) bmcRow(ref string) (*bmc, bool) {
-	if it, ok := bmcs.in(r.state).rows.Get(ref); ok {
+	if it, ok := bmcs.in(r.state).rows.get(ref); ok {
 		return &it.row, true
 	}
 	return bmcs.holder(r, "xname", xname.Canonical(ref))

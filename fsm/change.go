@@ -134,7 +134,7 @@ func (e *changedEntry) count() (n uint64) {
 func (t *table[T]) isBookkeeping() bool { return t.bookkeeping }
 
 func (t *table[T]) current(s *state, key string) (any, sum) {
-	it, ok := t.in(s).rows.Get(key)
+	it, ok := t.in(s).rows.get(key)
 	if !ok {
 		return nil, sum{}
 	}

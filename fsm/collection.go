@@ -279,7 +279,7 @@ func (c *collection) shown() inventory.NodeCollection {
 
 // Collection finds a collection by id or name.
 func (r Reader) Collection(ref string) (inventory.NodeCollection, bool) {
-	if it, ok := collections.in(r.state).rows.Get(ref); ok {
+	if it, ok := collections.in(r.state).rows.get(ref); ok {
 		return it.row.shown(), true
 	}
 	if c, ok := collections.holder(r, "name", ref); ok {

@@ -195,7 +195,7 @@ func sameNID(a, b *int64) bool { return a == b || a != nil && b != nil && *a == 
 
 // newNID is the NID after the highest in use.
 func (tx *Txn) newNID(op string) (*int64, error) {
-	_, highest, any := components.index(tx.state, "nid").Max()
+	highest, any := components.index(tx.state, "nid").last()
 	switch {
 	case !any:
 		return new(int64(1)), nil
@@ -257,7 +257,7 @@ func (tx *Txn) territory(op, name string) error {
 		return err
 	}
 	var err error
-	collections.index(tx.state, "node").Ascend(node+"n", func(at string, c *collection) bool {
+	collections.index(tx.state, "node").ascend(node+"n", func(at string, c *collection) bool {
 		if !strings.HasPrefix(at, node+"n") {
 			return false
 		}
@@ -440,7 +440,7 @@ func picked[T any](tx *Txn, op, what string, t *table[T], c removal, keyOf func(
 			continue
 		}
 		seen[key] = true
-		if it, ok := t.in(tx.state).rows.Get(key); ok {
+		if it, ok := t.in(tx.state).rows.get(key); ok {
 			rows = append(rows, &it.row)
 		} else if err := absent(key); err != nil {
 			return nil, err

@@ -130,7 +130,7 @@ func componentEndpointOf(e smd.ComponentEndpoint) componentEndpoint {
 
 // ComponentEndpoint finds what an endpoint said of a component.
 func (r Reader) ComponentEndpoint(name string) (smd.ComponentEndpoint, bool) {
-	it, ok := componentEndpoints.in(r.state).rows.Get(xname.Canonical(name))
+	it, ok := componentEndpoints.in(r.state).rows.get(xname.Canonical(name))
 	if !ok {
 		return smd.ComponentEndpoint{}, false
 	}

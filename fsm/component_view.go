@@ -64,7 +64,7 @@ func archOf(architecture string) string {
 // Component finds what is known of an xname.
 func (r Reader) Component(name string) (smd.Component, bool) {
 	key := xname.Canonical(name)
-	it, _ := components.in(r.state).rows.Get(key)
+	it, _ := components.in(r.state).rows.get(key)
 	n, _ := computeNodes.holder(r, "xname", key)
 	b, _ := bmcs.holder(r, "xname", key)
 	if it == nil && n == nil && b == nil {
@@ -87,9 +87,9 @@ func (r Reader) ComponentByNID(nid int64) (smd.Component, bool) {
 func (r Reader) Components(after string) iter.Seq[smd.Component] {
 	return func(yield func(smd.Component) bool) {
 		after := xname.Canonical(after)
-		rows := behind(components.in(r.state).rows, after)
-		nodes := behind(computeNodes.index(r.state, "xname"), after)
-		boards := behind(bmcs.index(r.state, "xname"), after)
+		rows := components.in(r.state).rows.behind(after)
+		nodes := computeNodes.index(r.state, "xname").behind(after)
+		boards := bmcs.index(r.state, "xname").behind(after)
 		for {
 			key := boards.before(nodes.before(rows.before("")))
 			if key == "" || !yield(shownComponent(rows.take(key).orNil(), nodes.take(key), boards.take(key))) {

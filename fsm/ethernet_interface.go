@@ -237,7 +237,7 @@ func shownInterface(key string, i *ethernetInterface, n *computeNode) smd.Ethern
 // EthernetInterface finds an interface by its MAC address, in any notation.
 func (r Reader) EthernetInterface(id string) (smd.EthernetInterface, bool) {
 	key := inventory.MACKey(id)
-	it, _ := ethernetInterfaces.in(r.state).rows.Get(key)
+	it, _ := ethernetInterfaces.in(r.state).rows.get(key)
 	n, _ := computeNodes.holder(r, "mac", key)
 	if it == nil && n == nil {
 		return smd.EthernetInterface{}, false
@@ -249,8 +249,8 @@ func (r Reader) EthernetInterface(id string) (smd.EthernetInterface, bool) {
 // ComputeNodes.
 func (r Reader) EthernetInterfaces(after string) iter.Seq[smd.EthernetInterface] {
 	return func(yield func(smd.EthernetInterface) bool) {
-		rows := behind(ethernetInterfaces.in(r.state).rows, after)
-		nodes := behind(computeNodes.index(r.state, "mac"), after)
+		rows := ethernetInterfaces.in(r.state).rows.behind(after)
+		nodes := computeNodes.index(r.state, "mac").behind(after)
 		for {
 			key := nodes.before(rows.before(""))
 			if key == "" || !yield(shownInterface(key, rows.take(key).orNil(), nodes.take(key))) {

@@ -2,9 +2,6 @@ package fsm
 
 import (
 	"slices"
-	"strings"
-
-	"github.com/tidwall/btree"
 )
 
 // index is how the rows of a table are found by something other than their keys.
@@ -17,23 +14,22 @@ type index[T any] struct {
 	alone bool
 }
 
-// indexesOf are the indexes that a table declares, by name.
+// indexesOf are the indexes that a table declares, of each sort by name.
 func indexesOf[T any](t *table[T]) (all []index[T]) {
-	for name, of := range t.by {
+	for name, of := range ordered(t.by) {
 		all = append(all, index[T]{name: name, of: of})
 	}
-	for name, of := range t.unique {
+	for name, of := range ordered(t.unique) {
 		all = append(all, index[T]{name: name, all: of, alone: true})
 	}
-	for name, of := range t.many {
+	for name, of := range ordered(t.many) {
 		all = append(all, index[T]{name: name, all: of})
 	}
-	slices.SortFunc(all, func(a, b index[T]) int { return strings.Compare(a.name, b.name) })
 	return all
 }
 
 // index is the tree of one index in a state.
-func (t *table[T]) index(s *state, name string) *btree.Map[string, *T] {
+func (t *table[T]) index(s *state, name string) *pointers[T] {
 	for i := range t.indexes {
 		if t.indexes[i].name == name {
 			return t.in(s).by[i]
@@ -67,7 +63,7 @@ func (t *table[T]) enter(e *tree[T], key string, row *T) {
 	var room [fewPlaces]string
 	for i := range t.indexes {
 		for _, at := range t.indexes[i].places(room[:0], key, row) {
-			e.by[i].Set(at, row)
+			e.by[i].set(at, row)
 		}
 	}
 }
@@ -77,7 +73,7 @@ func (t *table[T]) leave(e *tree[T], key string, row *T) {
 	var room [fewPlaces]string
 	for i := range t.indexes {
 		for _, at := range t.indexes[i].places(room[:0], key, row) {
-			e.by[i].Delete(at)
+			e.by[i].delete(at)
 		}
 	}
 }
@@ -90,11 +86,11 @@ func (t *table[T]) reenter(e *tree[T], key string, old, row *T) {
 		were, are := t.indexes[i].places(oldRoom[:0], key, old), t.indexes[i].places(room[:0], key, row)
 		if !slices.Equal(were, are) {
 			for _, at := range were {
-				e.by[i].Delete(at)
+				e.by[i].delete(at)
 			}
 		}
 		for _, at := range are {
-			e.by[i].Set(at, row)
+			e.by[i].set(at, row)
 		}
 	}
 }

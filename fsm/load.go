@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/tidwall/btree"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/orchd/orchd/snapshot"
@@ -74,7 +73,7 @@ func (t *table[T]) build(e *tree[T], items []*item[T], b *building) {
 	}
 	b.Go(func() error {
 		for _, it := range items {
-			e.rows.Load(t.key(&it.row), it)
+			e.rows.load(t.key(&it.row), it)
 		}
 		return nil
 	})
@@ -88,7 +87,7 @@ func (t *table[T]) build(e *tree[T], items []*item[T], b *building) {
 
 // fill loads the tree of an index. Of rows under one place the last stays, as if
 // they had been put one by one.
-func (t *table[T]) fill(to *btree.Map[string, *T], x *index[T], items []*item[T]) {
+func (t *table[T]) fill(to *pointers[T], x *index[T], items []*item[T]) {
 	places := make([]placed, 0, len(items))
 	var room [fewPlaces]string
 	for n, it := range items {
@@ -98,7 +97,7 @@ func (t *table[T]) fill(to *btree.Map[string, *T], x *index[T], items []*item[T]
 	}
 	sortPlaces(places)
 	for _, p := range places {
-		to.Load(p.at, &items[p.n].row)
+		to.load(p.at, &items[p.n].row)
 	}
 }
 

@@ -426,10 +426,10 @@ func TestCommandsAreForgottenOldestFirst(t *testing.T) {
 	tx.state.sums.keys.Set("", keptCommands+5)
 	forgetOldCommands(tx)
 	tx.state.sums.keys.Set("", before-5)
-	if got := requests.index(tx.state, "command").Len(); got != before-5 {
+	if got := requests.index(tx.state, "command").len(); got != before-5 {
 		t.Errorf("%d commands are remembered, want %d", got, before-5)
 	}
-	requests.index(tx.state, "command").Scan(func(_ string, q *request) bool {
+	requests.index(tx.state, "command").ascend("", func(_ string, q *request) bool {
 		if q.Index != 6 {
 			t.Errorf("the oldest command remembered is of index %d, want 6", q.Index)
 		}

@@ -10,7 +10,7 @@ import (
 
 // nodeRow finds a node by id or xname.
 func (r Reader) nodeRow(ref string) (*computeNode, bool) {
-	if it, ok := computeNodes.in(r.state).rows.Get(ref); ok {
+	if it, ok := computeNodes.in(r.state).rows.get(ref); ok {
 		return &it.row, true
 	}
 	return computeNodes.holder(r, "xname", xname.Canonical(ref))
@@ -32,7 +32,7 @@ func (r Reader) shownNode(n *computeNode) inventory.ComputeNode {
 		BootMAC: n.BootMAC, BootIPv4: n.BootIPv4, BootIPv6: n.BootIPv6, NetworkInterfaces: n.NICs, Description: n.Description,
 		BootData: n.BootData, Spec: n.Spec.shown(), Status: n.Status, Version: n.Version, CreatedAt: n.CreatedAt, UpdatedAt: n.UpdatedAt,
 	}
-	if b, ok := bmcs.in(r.state).rows.Get(n.BMC); ok {
+	if b, ok := bmcs.in(r.state).rows.get(n.BMC); ok {
 		board := b.row.shown()
 		shown.BMC = &board
 	}

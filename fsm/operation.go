@@ -89,8 +89,8 @@ func endOperations(tx *Txn, vm string, state api.OpState, why string) {
 // than are kept, oldest first.
 func oldOperations(r Reader, now time.Time, limit int) (ids []string) {
 	finished := operations.index(r.state, "finished")
-	surplus := finished.Len() - keptOperations
-	finished.Scan(func(_ string, o *api.Operation) bool {
+	surplus := finished.len() - keptOperations
+	finished.ascend("", func(_ string, o *api.Operation) bool {
 		if len(ids) == limit || (len(ids) >= surplus && now.Sub(o.FinishedAt) <= operationLife) {
 			return false
 		}

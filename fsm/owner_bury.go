@@ -64,7 +64,7 @@ func bury(tx *Txn, vm api.VM) {
 
 // oldTombstones are up to limit tombstones that are past their time, oldest first.
 func oldTombstones(r Reader, now time.Time, limit int) (ids []string) {
-	tombstones.index(r.state, "at").Scan(func(_ string, t *tombstone) bool {
+	tombstones.index(r.state, "at").ascend("", func(_ string, t *tombstone) bool {
 		if len(ids) == limit || now.Sub(t.At) <= tombstoneLife {
 			return false
 		}

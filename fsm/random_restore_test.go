@@ -36,7 +36,7 @@ func differenceOf(t *testing.T, now Reader, then *state) *Difference {
 
 func (t *restorable[T]) compareState(c *comparison, then *state) error {
 	return t.compare(c, func(yield func(*item[T], error) bool) {
-		t.in(then).rows.Scan(func(_ string, it *item[T]) bool { return yield(it, nil) })
+		t.table.in(then).rows.ascend("", func(_ string, it *item[T]) bool { return yield(it, nil) })
 	})
 }
 

@@ -227,7 +227,7 @@ func (tx *Txn) dropEndpoint(key string) {
 
 // nodesBehind are the keys of the rows of nodes behind a controller.
 func (tx *Txn) nodesBehind(board string) (keys []string) {
-	components.in(tx.state).rows.Ascend(board+"n", func(key string, it *item[component]) bool {
+	components.in(tx.state).rows.ascend(board+"n", func(key string, it *item[component]) bool {
 		if !strings.HasPrefix(key, board+"n") {
 			return false
 		}
@@ -259,7 +259,7 @@ func shownEndpoint(e *redfishEndpoint, b *bmc) smd.RedfishEndpoint {
 // RedfishEndpoint finds an endpoint by its xname.
 func (r Reader) RedfishEndpoint(name string) (smd.RedfishEndpoint, bool) {
 	key := xname.Canonical(name)
-	it, _ := redfishEndpoints.in(r.state).rows.Get(key)
+	it, _ := redfishEndpoints.in(r.state).rows.get(key)
 	b, _ := bmcs.holder(r, "xname", key)
 	if it == nil && b == nil {
 		return smd.RedfishEndpoint{}, false
@@ -282,8 +282,8 @@ func (r Reader) EndpointPassword(name string) (purpose string, sealed []byte) {
 func (r Reader) RedfishEndpoints(after string) iter.Seq[smd.RedfishEndpoint] {
 	return func(yield func(smd.RedfishEndpoint) bool) {
 		after := xname.Canonical(after)
-		rows := behind(redfishEndpoints.in(r.state).rows, after)
-		boards := behind(bmcs.index(r.state, "xname"), after)
+		rows := redfishEndpoints.in(r.state).rows.behind(after)
+		boards := bmcs.index(r.state, "xname").behind(after)
 		for {
 			key := boards.before(rows.before(""))
 			if key == "" || !yield(shownEndpoint(rows.take(key).orNil(), boards.take(key))) {

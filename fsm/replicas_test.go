@@ -207,7 +207,7 @@ func fleetHolds(t *testing.T, seed uint64, r Reader) {
 			t.Errorf("seed %d: %d rows are said to name address %x, %d do", seed, n.rows, addr, expected.rows)
 		}
 		if n.node != nil {
-			if it, ok := computeNodes.in(r.state).rows.Get(n.node.ID); !ok || &it.row != n.node {
+			if it, ok := computeNodes.in(r.state).rows.get(n.node.ID); !ok || &it.row != n.node {
 				t.Errorf("seed %d: address %x is said to be of a row that is no more", seed, addr)
 			}
 		}
@@ -329,7 +329,7 @@ func (t *table[T]) indexFault(s *state) error {
 		t.enter(want, t.key(row), row)
 	}
 	for i, ix := range is.by {
-		if got, expected := ix.Keys(), want.by[i].Keys(); !slices.Equal(got, expected) {
+		if got, expected := ix.keys(), want.by[i].keys(); !slices.Equal(got, expected) {
 			return fmt.Errorf("index %s of %s has %q, its rows give %q", t.indexes[i].name, t.name, got, expected)
 		}
 	}

@@ -156,7 +156,7 @@ func clipped(msg string) string {
 func forgetOldCommands(tx *Txn) {
 	for count, _ := tx.state.sums.keys.Get(""); count > keptCommands; count-- {
 		var oldest string
-		requests.index(tx.state, "command").Scan(func(_ string, q *request) bool { oldest = q.ID; return false })
+		requests.index(tx.state, "command").ascend("", func(_ string, q *request) bool { oldest = q.ID; return false })
 		requests.remove(tx, oldest)
 	}
 }
@@ -174,7 +174,7 @@ func keyRoom(tx *Txn) error {
 
 // expiredKeys are up to limit idempotency keys that are past their time, oldest first.
 func expiredKeys(r Reader, now time.Time, limit int) (ids []string) {
-	requests.index(r.state, "key").Scan(func(_ string, q *request) bool {
+	requests.index(r.state, "key").ascend("", func(_ string, q *request) bool {
 		if len(ids) == limit || now.Sub(q.At) <= keyLife {
 			return false
 		}

@@ -87,7 +87,7 @@ func (r Reader) SealedBy(key string, after SealedValue) iter.Seq[SealedValue] {
 // sealedValues are those of the rows from that key on.
 func (t *table[T]) sealedValues(s *state, from string) iter.Seq[SealedValue] {
 	return func(yield func(SealedValue) bool) {
-		t.in(s).rows.Ascend(from, func(key string, it *item[T]) bool {
+		t.in(s).rows.ascend(from, func(key string, it *item[T]) bool {
 			row := it.row
 			for _, part := range t.secrets(&row) {
 				if len(*part.value) > 0 && !yield(SealedValue{t.name, key, part.purpose, *part.value}) {

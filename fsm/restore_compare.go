@@ -52,25 +52,25 @@ func (c *comparison) namedElsewhere() map[string]int32 {
 
 // compareFolder finds what differs in one table.
 func (t *restorable[T]) compareFolder(c *comparison, f *snapshot.Folder) error {
-	return t.compare(c, snapshot.Prepared(t.codec, f, t.name, func(row *T) *item[T] {
+	return t.compare(c, snapshot.Prepared(t.table.codec, f, t.table.name, func(row *T) *item[T] {
 		canonicalize(row)
-		t.presentSecrets(c.Reader, row)
-		return &item[T]{*row, rowSum(t.name, row)}
+		t.table.presentSecrets(c.Reader, row)
+		return &item[T]{*row, rowSum(t.table.name, row)}
 	}))
 }
 
 // compare walks the rows of then, which come in the order of their keys, beside
 // those of now.
 func (t *restorable[T]) compare(c *comparison, then iter.Seq2[*item[T], error]) error {
-	now, last := behind(t.in(c.state).rows, ""), ""
-	p := packing[T]{to: tableRestore{Name: t.name}, counts: api.TableDifference{Table: t.name}}
+	now, last := t.table.in(c.state).rows.behind(""), ""
+	p := packing[T]{to: tableRestore{Name: t.table.name}, counts: api.TableDifference{Table: t.table.name}}
 	for is, err := range then {
 		if err != nil {
 			return err
 		}
-		key := t.key(&is.row)
+		key := t.table.key(&is.row)
 		if key <= last {
-			return fmt.Errorf("table %s: the row %q comes behind %q", t.name, key, last)
+			return fmt.Errorf("table %s: the row %q comes behind %q", t.table.name, key, last)
 		}
 		last = key
 		for at := now.before(key); at != key; at = now.before(key) {
@@ -128,7 +128,7 @@ func (t *restorable[T]) unstamped(row *T) sum {
 	if updated != nil {
 		*updated = time.Time{}
 	}
-	return rowSum(t.name, &plain)
+	return rowSum(t.table.name, &plain)
 }
 
 // stays tells whether a rollback leaves a row as it is, or does not bring it back.

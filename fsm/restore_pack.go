@@ -106,7 +106,7 @@ func (t *restorable[T]) unpack(c tableRestore) (rollback, error) {
 	inflate := flate.NewReader(bytes.NewReader(c.Packed))
 	defer inflate.Close()
 	decoder := decoding.NewDecoder(io.LimitReader(inflate, c.Bytes))
-	b := &tableRollback[T]{restorable: t}
+	b := &tableRollback[T]{table: t.table, how: t}
 	for {
 		var row rowRestore[T]
 		err := decoder.Decode(&row)

@@ -65,17 +65,17 @@ type checkedTable interface {
 
 // apart counts what makes b of a, by the rows themselves.
 func (t *restorable[T]) apart(a, b *state) api.TableDifference {
-	d := api.TableDifference{Table: t.name}
-	t.in(a).rows.Scan(func(key string, it *item[T]) bool {
-		if is, there := t.in(b).rows.Get(key); !there {
+	d := api.TableDifference{Table: t.table.name}
+	t.table.in(a).rows.ascend("", func(key string, it *item[T]) bool {
+		if is, there := t.table.in(b).rows.get(key); !there {
 			d.Delete++
 		} else if is.sum != it.sum {
 			d.Update++
 		}
 		return true
 	})
-	t.in(b).rows.Scan(func(key string, _ *item[T]) bool {
-		if _, there := t.in(a).rows.Get(key); !there {
+	t.table.in(b).rows.ascend("", func(key string, _ *item[T]) bool {
+		if _, there := t.table.in(a).rows.get(key); !there {
 			d.Create++
 		}
 		return true
@@ -86,8 +86,8 @@ func (t *restorable[T]) apart(a, b *state) api.TableDifference {
 // strangers are the keys of rows that are not in both, or are not alike, and should be.
 func (t *restorable[T]) strangers(now Reader, a, b *state) (keys []string) {
 	for _, pair := range [][2]*state{{a, b}, {b, a}} {
-		t.in(pair[0]).rows.Scan(func(key string, it *item[T]) bool {
-			is, there := t.in(pair[1]).rows.Get(key)
+		t.table.in(pair[0]).rows.ascend("", func(key string, it *item[T]) bool {
+			is, there := t.table.in(pair[1]).rows.get(key)
 			if !t.stays(now, &it.row) && (!there || t.unstamped(&is.row) != t.unstamped(&it.row)) {
 				keys = append(keys, key)
 			}
@@ -99,23 +99,23 @@ func (t *restorable[T]) strangers(now Reader, a, b *state) (keys []string) {
 
 // outdated complains of rows that changed and whose stamps do not show it.
 func (t *restorable[T]) outdated(test *testing.T, before, then, now *state) {
-	t.in(now).rows.Scan(func(key string, it *item[T]) bool {
+	t.table.in(now).rows.ascend("", func(key string, it *item[T]) bool {
 		version, updated := t.stamps(&it.row)
-		was, there := t.in(before).rows.Get(key)
+		was, there := t.table.in(before).rows.get(key)
 		if there && was.sum == it.sum {
 			return true
 		}
 		for _, s := range []*state{before, then} {
-			old, there := t.in(s).rows.Get(key)
+			old, there := t.table.in(s).rows.get(key)
 			if !there || version == nil {
 				continue
 			}
 			if had, _ := t.stamps(&old.row); *version <= *had {
-				test.Errorf("%s %q was put back under version %d, and had version %d", t.name, key, *version, *had)
+				test.Errorf("%s %q was put back under version %d, and had version %d", t.table.name, key, *version, *had)
 			}
 		}
 		if updated != nil && !updated.Equal(now.now) {
-			test.Errorf("%s %q was put back at %v and says %v", t.name, key, now.now, *updated)
+			test.Errorf("%s %q was put back at %v and says %v", t.table.name, key, now.now, *updated)
 		}
 		return true
 	})
@@ -328,15 +328,15 @@ func changesStay(t *testing.T, seen, before, now *state) {
 
 func (t *restorable[T]) changesStay(test *testing.T, seen, before, now *state) {
 	changed := map[string]*item[T]{}
-	t.in(before).rows.Scan(func(key string, it *item[T]) bool {
-		if was, there := t.in(seen).rows.Get(key); !there || was.sum != it.sum {
+	t.table.in(before).rows.ascend("", func(key string, it *item[T]) bool {
+		if was, there := t.table.in(seen).rows.get(key); !there || was.sum != it.sum {
 			changed[key] = it
 		}
 		return true
 	})
 	for _, key := range slices.Sorted(maps.Keys(changed)) {
-		if is, there := t.in(now).rows.Get(key); !there || is.sum != changed[key].sum {
-			test.Errorf("%s %q changed after the comparison, and the rollback overwrote it", t.name, key)
+		if is, there := t.table.in(now).rows.get(key); !there || is.sum != changed[key].sum {
+			test.Errorf("%s %q changed after the comparison, and the rollback overwrote it", t.table.name, key)
 		}
 	}
 }

@@ -11,7 +11,7 @@ import (
 
 // restorable is a table that a rollback covers.
 type restorable[T any] struct {
-	*table[T]
+	table *table[T]
 	// stamps are the version and the time of the last change of a row, which a
 	// rollback gives anew; nil where the type has none.
 	stamps func(*T) (version *uint64, updated *time.Time)
@@ -21,6 +21,9 @@ type restorable[T any] struct {
 	// settles does what follows for tables that a rollback does not cover; nil: nothing does.
 	settles func(tx *Txn, was, is *T)
 }
+
+// label is the table's name.
+func (t *restorable[T]) label() string { return t.table.name }
 
 // anyRestorable is a restorable whose row type does not matter.
 type anyRestorable interface {
@@ -50,15 +53,16 @@ type rollback interface {
 }
 
 type tableRollback[T any] struct {
-	*restorable[T]
-	rows []rowRestore[T]
-	was  []*T // what there was in place of each; nil: nothing
+	table *table[T]
+	how   *restorable[T]
+	rows  []rowRestore[T]
+	was   []*T // what there was in place of each; nil: nothing
 }
 
 // keyOf is the key of the k-th row.
 func (b *tableRollback[T]) keyOf(k int) string {
 	if row := b.rows[k].Row; row != nil {
-		return b.key(row)
+		return b.table.key(row)
 	}
 	return b.rows[k].Key
 }
@@ -68,9 +72,9 @@ func (b *tableRollback[T]) unchanged(tx *Txn) error {
 	b.was = make([]*T, len(b.rows))
 	for k := range b.rows {
 		key := b.keyOf(k)
-		is, there := b.in(tx.state).rows.Get(key)
+		is, there := b.table.in(tx.state).rows.get(key)
 		if there != (len(b.rows[k].Was) > 0) || there && !bytes.Equal(is.sum.bytes(), b.rows[k].Was) {
-			return refusedRestore(fmt.Sprintf("the row %q of %s is no longer what it was", key, b.name))
+			return refusedRestore(fmt.Sprintf("the row %q of %s is no longer what it was", key, b.table.name))
 		}
 		b.was[k] = is.orNil()
 	}
@@ -80,7 +84,7 @@ func (b *tableRollback[T]) unchanged(tx *Txn) error {
 func (b *tableRollback[T]) takeOut(tx *Txn) error {
 	for k, was := range b.was {
 		if was != nil {
-			b.remove(tx, b.keyOf(k))
+			b.table.remove(tx, b.keyOf(k))
 		}
 	}
 	return nil
@@ -89,13 +93,13 @@ func (b *tableRollback[T]) takeOut(tx *Txn) error {
 // unnamed refuses to put back a row whose IP address more rows name than when it
 // was compared: it may have been allotted meanwhile.
 func (b *tableRollback[T]) unnamed(tx *Txn, named map[string]int32) error {
-	if b.names == nil {
+	if b.how.names == nil {
 		return nil
 	}
 	for k := range b.rows {
-		for _, addr := range parsedOnce(b.names(b.rows[k].Row)) {
+		for _, addr := range parsedOnce(b.how.names(b.rows[k].Row)) {
 			if n := tx.state.sums.addresses.at(addr).rows; n > 0 && n > named[addr.String()] {
-				return refusedRestore(fmt.Sprintf("the IP address %s of the row %q of %s has been given to another", addr, b.keyOf(k), b.name))
+				return refusedRestore(fmt.Sprintf("the IP address %s of the row %q of %s has been given to another", addr, b.keyOf(k), b.table.name))
 			}
 		}
 	}
@@ -113,7 +117,7 @@ func (b *tableRollback[T]) putBack(tx *Txn) error {
 			return err
 		}
 		b.restamp(tx, row, b.was[k])
-		b.put(tx, *row)
+		b.table.put(tx, *row)
 	}
 	return nil
 }
@@ -121,10 +125,10 @@ func (b *tableRollback[T]) putBack(tx *Txn) error {
 // free refuses a row of which something unique is another's, who is not touched:
 // all rows that are were taken out.
 func (b *tableRollback[T]) free(tx *Txn, row *T) error {
-	for name, of := range ordered(b.unique) {
+	for name, of := range ordered(b.table.unique) {
 		for _, value := range of(row) {
-			if other, taken := b.holder(tx.Reader, name, value); taken {
-				return refusedRestore(fmt.Sprintf("the %s %q of the row %q of %s is that of %q now", name, value, b.key(row), b.name, b.key(other)))
+			if other, taken := b.table.holder(tx.Reader, name, value); taken {
+				return refusedRestore(fmt.Sprintf("the %s %q of the row %q of %s is that of %q now", name, value, b.table.key(row), b.table.name, b.table.key(other)))
 			}
 		}
 	}
@@ -133,9 +137,9 @@ func (b *tableRollback[T]) free(tx *Txn, row *T) error {
 
 // restamp gives a row a version that neither it nor the one that it replaces has had.
 func (b *tableRollback[T]) restamp(tx *Txn, row, was *T) {
-	version, updated := b.stamps(row)
+	version, updated := b.how.stamps(row)
 	if version != nil && was != nil {
-		had, _ := b.stamps(was)
+		had, _ := b.how.stamps(was)
 		*version = max(*version, *had)
 	}
 	if version != nil {
@@ -148,20 +152,20 @@ func (b *tableRollback[T]) restamp(tx *Txn, row, was *T) {
 
 // fitting refuses when what is there now contradicts itself.
 func (b *tableRollback[T]) fitting(tx *Txn) error {
-	if b.fits == nil {
+	if b.how.fits == nil {
 		return nil
 	}
 	for k := range b.rows {
 		var is *T
 		if b.rows[k].Row != nil {
-			it, _ := b.in(tx.state).rows.Get(b.keyOf(k))
+			it, _ := b.table.in(tx.state).rows.get(b.keyOf(k))
 			is = it.orNil()
 		}
-		if err := b.fits(tx, b.was[k], is); err != nil {
-			return refusedRestore(fmt.Sprintf("the row %q of %s: %s", b.keyOf(k), b.name, refusal(err).Msg))
+		if err := b.how.fits(tx, b.was[k], is); err != nil {
+			return refusedRestore(fmt.Sprintf("the row %q of %s: %s", b.keyOf(k), b.table.name, refusal(err).Msg))
 		}
-		if b.settles != nil {
-			b.settles(tx, b.was[k], is)
+		if b.how.settles != nil {
+			b.how.settles(tx, b.was[k], is)
 		}
 	}
 	return nil

@@ -35,7 +35,7 @@ func (r Reader) PublicRow(table, key string) (PublicRow, bool, error) {
 }
 
 func (t *table[T]) shownRow(s *state, key string) (PublicRow, bool) {
-	it, ok := t.in(s).rows.Get(key)
+	it, ok := t.in(s).rows.get(key)
 	if !ok {
 		return PublicRow{}, false
 	}

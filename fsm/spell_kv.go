@@ -83,7 +83,7 @@ func putKV(tx *Txn, e api.KVEntry) {
 func kvIn(r Reader, store, prefix string) iter.Seq[api.KVEntry] {
 	from := kvKey(store, prefix)
 	return func(yield func(api.KVEntry) bool) {
-		spellKV.in(r.state).rows.Ascend(from, func(key string, it *item[api.KVEntry]) bool {
+		spellKV.in(r.state).rows.ascend(from, func(key string, it *item[api.KVEntry]) bool {
 			return strings.HasPrefix(key, from) && yield(it.row)
 		})
 	}

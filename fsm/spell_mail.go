@@ -105,7 +105,7 @@ func (r Reader) Mailbox(spell string) (all []api.Mail) {
 // ofSpell lists the rows of a table whose keys begin with a text.
 func ofSpell[T any](t *table[T], r Reader, from string) iter.Seq[*T] {
 	return func(yield func(*T) bool) {
-		t.in(r.state).rows.Ascend(from, func(key string, it *item[T]) bool {
+		t.in(r.state).rows.ascend(from, func(key string, it *item[T]) bool {
 			return strings.HasPrefix(key, from) && yield(&it.row)
 		})
 	}

@@ -6,8 +6,6 @@ import (
 	"reflect"
 	"strings"
 
-	"github.com/tidwall/btree"
-
 	"github.com/orchd/orchd/snapshot"
 )
 
@@ -37,27 +35,21 @@ type table[T any] struct {
 
 	pos     int
 	codec   *snapshot.Codec[T]
-	indexes []index[T] // by, unique and many, by name
+	indexes []index[T] // by, unique and many
 	hasJSON bool       // pieces of JSON may be in a row
 }
 
-// item is a row in the store with its hash, so that taking it out costs no encoding. Trees
-// hold pointers: what is copied of them on write is small, and the compiler makes one
-// B-tree for all kinds of rows.
+// item is a row in the store with its hash, so that taking it out costs no encoding.
 type item[T any] struct {
 	row T
 	sum sum
 }
 
-// degree of the B-trees. A tree is copied on write, node by node, for every entry
-// of the log: small nodes make a change cheap, and a read no slower that counts.
-const degree = 16
-
 // tree is the rows of one table in one state. Once published it never changes;
 // watch is closed when another takes its place.
 type tree[T any] struct {
-	rows  *btree.Map[string, *item[T]]
-	by    []*btree.Map[string, *T] // one for each of the table's indexes
+	rows  *pointers[item[T]]
+	by    []*pointers[T] // one for each of the table's indexes
 	watch chan struct{}
 	plan  snapshot.Plan // of a large table: how snapshots cut it
 }
@@ -96,17 +88,17 @@ func (t *table[T]) number(pos int) {
 func (t *table[T]) label() string { return t.name }
 
 func (t *table[T]) empty() anyTree {
-	e := &tree[T]{rows: btree.NewMap[string, *item[T]](degree), by: make([]*btree.Map[string, *T], len(t.indexes)), watch: make(chan struct{})}
+	e := &tree[T]{rows: newPointers[item[T]](), by: make([]*pointers[T], len(t.indexes)), watch: make(chan struct{})}
 	for i := range e.by {
-		e.by[i] = btree.NewMap[string, *T](degree)
+		e.by[i] = newPointers[T]()
 	}
 	return e
 }
 
 func (e *tree[T]) copied() anyTree {
-	c := &tree[T]{rows: e.rows.Copy(), by: make([]*btree.Map[string, *T], len(e.by)), watch: make(chan struct{})}
+	c := &tree[T]{rows: e.rows.copied(), by: make([]*pointers[T], len(e.by)), watch: make(chan struct{})}
 	for i, ix := range e.by {
-		c.by[i] = ix.Copy()
+		c.by[i] = ix.copied()
 	}
 	return c
 }
@@ -118,7 +110,7 @@ func (t *table[T]) in(s *state) *tree[T] { return s.trees[t.pos].(*tree[T]) }
 
 // one finds a row by its key.
 func (t *table[T]) one(r Reader, key string) (T, bool) {
-	it, ok := t.in(r.state).rows.Get(key)
+	it, ok := t.in(r.state).rows.get(key)
 	if !ok {
 		var none T
 		return none, false
@@ -139,7 +131,7 @@ func (t *table[T]) with(r Reader, index, value string) (T, bool) {
 func (t *table[T]) all(r Reader, index, value string) iter.Seq[T] {
 	from := value + "\x00"
 	return func(yield func(T) bool) {
-		t.index(r.state, index).Ascend(from, func(at string, row *T) bool {
+		t.index(r.state, index).ascend(from, func(at string, row *T) bool {
 			return strings.HasPrefix(at, from) && yield(*row)
 		})
 	}
@@ -147,7 +139,7 @@ func (t *table[T]) all(r Reader, index, value string) iter.Seq[T] {
 
 // holder finds the row that has that value in a unique index.
 func (t *table[T]) holder(r Reader, index, value string) (*T, bool) {
-	return t.index(r.state, index).Get(value)
+	return t.index(r.state, index).get(value)
 }
 
 // each lists all rows in key order, beginning after the key after.
@@ -163,13 +155,13 @@ func (t *table[T]) each(r Reader, after string) iter.Seq[T] {
 
 func (t *table[T]) rowsAfter(s *state, after string) iter.Seq[*T] {
 	return func(yield func(*T) bool) {
-		t.in(s).rows.Ascend(after, func(key string, it *item[T]) bool {
+		t.in(s).rows.ascend(after, func(key string, it *item[T]) bool {
 			return key == after && after != "" || yield(&it.row)
 		})
 	}
 }
 
-func (t *table[T]) size(s *state) int { return t.in(s).rows.Len() }
+func (t *table[T]) size(s *state) int { return t.in(s).rows.len() }
 
 // put stores a row in its canonical form, in place of the one with its key. The
 // slices and maps in it become the store's own: nobody changes them any more.
@@ -192,7 +184,7 @@ func (t *table[T]) put(tx *Txn, row T) T {
 // set puts an item in place of what has its key, which it gives; nil where nothing had it.
 func (t *table[T]) set(tx *Txn, key string, it *item[T]) (old *item[T]) {
 	s, e := tx.state, tx.changing(t.pos).(*tree[T])
-	old, replaced := e.rows.Set(key, it)
+	old, replaced := e.rows.set(key, it)
 	if replaced {
 		t.reenter(e, key, &old.row, &it.row)
 		s.sum = s.sum.minus(old.sum)
@@ -241,7 +233,7 @@ func (t *table[T]) remove(tx *Txn, key string) {
 // delete takes out what has that key, and gives it.
 func (t *table[T]) delete(tx *Txn, key string) (old *item[T], ok bool) {
 	e := tx.changing(t.pos).(*tree[T])
-	if old, ok = e.rows.Delete(key); !ok {
+	if old, ok = e.rows.delete(key); !ok {
 		return old, false
 	}
 	t.leave(e, key, &old.row)
@@ -256,7 +248,7 @@ func (t *table[T]) find(s *state, key string) (any, bool) {
 	if key == "" && t.whole != nil {
 		return t.whole(Reader{s}), true
 	}
-	it, ok := t.in(s).rows.Get(key)
+	it, ok := t.in(s).rows.get(key)
 	if !ok {
 		return nil, false
 	}
@@ -268,7 +260,7 @@ func (t *table[T]) content(s *state) snapshot.Table {
 	if t.large {
 		e := t.in(s) // states in which the table is the same share it, and so its plan
 		return t.codec.Large(t.name, func(from string, yield func(string, *T, snapshot.Hash) bool) {
-			e.rows.Ascend(from, func(key string, it *item[T]) bool {
+			e.rows.ascend(from, func(key string, it *item[T]) bool {
 				return yield(key, &it.row, snapshot.Hash{Hi: it.sum.hi, Lo: it.sum.lo})
 			})
 		}).Planned(&e.plan)

@@ -69,7 +69,7 @@ func monthAfter(t time.Time) time.Time {
 // there is none.
 func (r Reader) usageOf(account string, otherwise time.Time) api.Usage {
 	newest := api.Usage{Account: account, Month: otherwise.Format(usageMonth), CountedUntil: otherwise}
-	usages.in(r.state).rows.Descend(account+"0", func(key string, it *item[api.Usage]) bool { // "0" is the character behind "/"
+	usages.in(r.state).rows.descend(account+"0", func(key string, it *item[api.Usage]) bool { // "0" is the character behind "/"
 		if strings.HasPrefix(key, account+"/") {
 			newest = it.row
 		}

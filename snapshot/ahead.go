@@ -2,8 +2,8 @@ package snapshot
 
 import (
 	"fmt"
-	"iter"
 	"sync"
+	"unsafe"
 )
 
 // partReaders is how many parts of a table are decoded at once, and aheadRows
@@ -14,67 +14,56 @@ const (
 	aheadBatches = maxPart / aheadRows
 )
 
-// Rows gives the rows of a table of a folder, over all its files in their order,
-// and fails if they are not as many as the manifest says. Two files are decoded at once.
-func (c *Codec[T]) Rows(f *Folder, table string) iter.Seq2[*T, error] {
-	return Prepared(c, f, table, func(row *T) *T { return row })
-}
+// ahead is Prepared: it calls yield for what prepare made of each row of a table, in their
+// order, or for what ends them early, until yield returns false.
+func (c *rowCodec) ahead(f *Folder, table string, prepare func(unsafe.Pointer) unsafe.Pointer, yield func(unsafe.Pointer, error) bool) {
+	var running sync.WaitGroup
+	defer running.Wait()
+	stop := make(chan struct{})
+	defer close(stop)
 
-// Prepared is Rows with each row passed through prepare, which is called by
-// several goroutines at once. What is costly and looks at one row alone belongs
-// there. No goroutine outlives the loop.
-func Prepared[T, V any](c *Codec[T], f *Folder, table string, prepare func(*T) V) iter.Seq2[V, error] {
-	return func(yield func(V, error) bool) {
-		var running sync.WaitGroup
-		defer running.Wait()
-		stop := make(chan struct{})
-		defer close(stop)
-
-		waiting, err := c.filled(f, table)
-		if err != nil {
-			var none V
-			yield(none, err)
-			return
+	waiting, err := c.filled(f, table)
+	if err != nil {
+		yield(nil, err)
+		return
+	}
+	var open []<-chan decoded
+	for len(waiting)+len(open) > 0 {
+		for ; len(open) < partReaders && len(waiting) > 0; waiting = waiting[1:] {
+			out := make(chan decoded, aheadBatches)
+			entry := waiting[0]
+			running.Go(func() { c.decode(f, entry, prepare, out, stop) })
+			open = append(open, out)
 		}
-		var open []<-chan decoded[V]
-		for len(waiting)+len(open) > 0 {
-			for ; len(open) < partReaders && len(waiting) > 0; waiting = waiting[1:] {
-				out := make(chan decoded[V], aheadBatches)
-				entry := waiting[0]
-				running.Go(func() { decode(c, f, entry, prepare, out, stop) })
-				open = append(open, out)
-			}
-			for batch := range open[0] {
-				for _, v := range batch.rows {
-					if !yield(v, nil) {
-						return
-					}
-				}
-				if batch.err != nil {
-					var none V
-					yield(none, batch.err)
+		for batch := range open[0] {
+			for _, v := range batch.rows {
+				if !yield(v, nil) {
 					return
 				}
 			}
-			open = open[1:]
+			if batch.err != nil {
+				yield(nil, batch.err)
+				return
+			}
 		}
+		open = open[1:]
 	}
 }
 
-// decoded is rows of one file, and behind them what ended it if that was an error.
-type decoded[V any] struct {
-	rows []V
+// decoded is rows of one file, prepared, and behind them what ended it if that was an error.
+type decoded struct {
+	rows []unsafe.Pointer
 	err  error
 }
 
 // decode sends the rows of one file, in batches, until stop is closed, and closes out.
-func decode[T, V any](c *Codec[T], f *Folder, entry File, prepare func(*T) V, out chan<- decoded[V], stop <-chan struct{}) {
+func (c *rowCodec) decode(f *Folder, entry File, prepare func(unsafe.Pointer) unsafe.Pointer, out chan<- decoded, stop <-chan struct{}) {
 	defer close(out)
-	var batch decoded[V]
+	var batch decoded
 	send := func() bool {
 		select {
 		case out <- batch:
-			batch = decoded[V]{}
+			batch = decoded{}
 			return true
 		case <-stop:
 			return false

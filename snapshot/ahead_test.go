@@ -18,12 +18,12 @@ func TestPrepared(t *testing.T) {
 	}
 	var calls atomic.Int64
 	want, at := things(manyThings), 0
-	for id, err := range Prepared(thingCodec, f, "nodes", func(row *thing) string { calls.Add(1); return row.ID }) {
+	for id, err := range Prepared(thingCodec, f, "nodes", func(row *thing) *string { calls.Add(1); return &row.ID }) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if id != want[at].ID {
-			t.Fatalf("row %d: got %s, want %s", at, id, want[at].ID)
+		if *id != want[at].ID {
+			t.Fatalf("row %d: got %s, want %s", at, *id, want[at].ID)
 		}
 		at++
 	}

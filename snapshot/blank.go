@@ -17,7 +17,7 @@ type blank struct {
 	sum  string // SHA-256, as a manifest has it
 }
 
-func (c *Codec[T]) newBlank() (b blank, err error) {
+func (c *rowCodec) newBlank() (b blank, err error) {
 	defer recovered(&err)
 	var to bytes.Buffer
 	out, err := newFileWriter(&to, c.schema)
@@ -29,7 +29,7 @@ func (c *Codec[T]) newBlank() (b blank, err error) {
 }
 
 // writeBlank writes the file without rows.
-func (c *Codec[T]) writeBlank(w io.Writer) error {
+func (c *rowCodec) writeBlank(w io.Writer) error {
 	b, err := c.blank()
 	if err == nil {
 		_, err = w.Write(b.data)
@@ -39,7 +39,7 @@ func (c *Codec[T]) writeBlank(w io.Writer) error {
 
 // isBlank tells whether an entry of a verified folder is the file without rows. One that an
 // older release wrote, of fewer columns, is not: it is read like any other.
-func (c *Codec[T]) isBlank(entry File) bool {
+func (c *rowCodec) isBlank(entry File) bool {
 	if entry.Rows != 0 {
 		return false
 	}
@@ -49,7 +49,7 @@ func (c *Codec[T]) isBlank(entry File) bool {
 
 // filled are a table's files of a verified folder but for those without rows, which must be
 // there all the same: a folder from which a file was taken since is not whole.
-func (c *Codec[T]) filled(f *Folder, table string) (filled []File, err error) {
+func (c *rowCodec) filled(f *Folder, table string) (filled []File, err error) {
 	for _, entry := range f.entries(table) {
 		if !c.isBlank(entry) {
 			filled = append(filled, entry)

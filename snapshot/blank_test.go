@@ -36,7 +36,7 @@ func TestBlankIsKnownByItsSum(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if entry := f.entries("things")[0]; !thingCodec.isBlank(entry) {
+	if entry := f.entries("things")[0]; !thingCodec.rows.isBlank(entry) {
 		t.Errorf("%+v is not taken for the file without rows", entry)
 	}
 	if rows, err := collect(thingCodec.Rows(f, "things")); len(rows) > 0 || err != nil {

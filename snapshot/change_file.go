@@ -54,17 +54,17 @@ type changeWriter struct {
 // newChangeWriter begins a file. It is released when it is done with, finished or not.
 func newChangeWriter(w io.Writer) (*changeWriter, error) {
 	h := sha256.New()
-	f, err := newFileWriter(io.MultiWriter(w, h), changeCodec.schema)
+	f, err := newFileWriter(io.MultiWriter(w, h), changeCodec.rows.schema)
 	if err != nil {
 		return nil, err
 	}
-	f.footer = metadata.NewFileMetadataBuilder(schema.NewSchema(changeCodec.schema), writerProperties, metadata.NewKeyValueMetadata())
-	return &changeWriter{to: w, hash: h, file: f, batch: changeCodec.batches.Get().(*batch)}, nil
+	f.footer = metadata.NewFileMetadataBuilder(schema.NewSchema(changeCodec.rows.schema), writerProperties, metadata.NewKeyValueMetadata())
+	return &changeWriter{to: w, hash: h, file: f, batch: changeCodec.rows.batches.Get().(*batch)}, nil
 }
 
 func (w *changeWriter) release() {
 	w.batch.reset()
-	changeCodec.batches.Put(w.batch)
+	changeCodec.rows.batches.Put(w.batch)
 	w.batch = nil
 }
 
@@ -72,7 +72,7 @@ func (w *changeWriter) release() {
 func (w *changeWriter) bytes() int64 { return w.file.out.at }
 
 func (w *changeWriter) write(c *Change) error {
-	if err := changeCodec.root.shred(w.batch.columns, unsafe.Pointer(c), 0); err != nil {
+	if err := changeCodec.rows.root.shred(w.batch.columns, unsafe.Pointer(c), 0); err != nil {
 		return fmt.Errorf("change %v: %w", c.Position(), err)
 	}
 	if w.rows == 0 {
@@ -196,7 +196,7 @@ func readTail(r io.ReaderAt, size int64) ([]byte, error) {
 // readLabel tells what a file of a History is about, and how many rows it has.
 func readLabel(r io.ReaderAt, size int64) (label changeLabel, rows int64, err error) {
 	defer recovered(&err)
-	g, err := changeCodec.open(r, size)
+	g, err := changeCodec.rows.open(r, size)
 	if err != nil {
 		return label, 0, err
 	}
@@ -214,7 +214,7 @@ func readLabel(r io.ReaderAt, size int64) (label changeLabel, rows int64, err er
 // groups that end before it are not read.
 func changesBehind(r io.ReaderAt, size int64, after api.Position) iter.Seq2[*Change, error] {
 	return func(yield func(*Change, error) bool) {
-		groups, err := changeCodec.open(r, size)
+		groups, err := changeCodec.rows.open(r, size)
 		if err != nil {
 			yield(nil, err)
 			return

@@ -1,39 +1,16 @@
 package snapshot
 
 import (
-	"cmp"
-	"fmt"
 	"io"
 	"iter"
 	"reflect"
-	"strings"
-	"sync"
 	"unsafe"
-
-	"github.com/apache/arrow/go/v15/parquet"
-	"github.com/apache/arrow/go/v15/parquet/schema"
 )
-
-// A row group ends at whichever of these comes first. Both bound memory, the
-// second when rows are large.
-const (
-	groupRows  = 8_192
-	groupBytes = 32 << 20
-)
-
-// batchLevels is how many levels are decoded at once.
-const batchLevels = 1024
 
 // Codec turns rows of T into parquet columns and back. Columns carry the JSON
 // names of T's fields, so that a file speaks the words of the API. NewCodec says
 // which types it takes. A Codec may be used by several goroutines at once.
-type Codec[T any] struct {
-	root    node
-	leaves  []*leaf
-	schema  *schema.GroupNode
-	batches sync.Pool // of *batch, so that the parts of one snapshot share their buffers
-	blank   func() (blank, error)
-}
+type Codec[T any] struct{ rows *rowCodec }
 
 // NewCodec compiles a codec for T, a struct. The types of its fields become:
 //
@@ -55,28 +32,11 @@ type Codec[T any] struct {
 // "-" and unexported ones are left out. Floats, arrays, interfaces, types that
 // contain themselves, and two columns whose names differ in case only are errors.
 func NewCodec[T any]() (*Codec[T], error) {
-	t := reflect.TypeFor[T]()
-	if t.Kind() != reflect.Struct {
-		return nil, fmt.Errorf("snapshot: %v is no struct", t)
-	}
-	var c compiler
-	root, group, err := c.bare(place{name: parquet.DefaultRootName}, t, parquet.Repetitions.Required)
+	rows, err := newRowCodec(reflect.TypeFor[T]())
 	if err != nil {
-		return nil, fmt.Errorf("snapshot: codec of %v: %w", t, err)
+		return nil, err
 	}
-	codec := &Codec[T]{root: root, leaves: c.leaves, schema: group.(*schema.GroupNode)}
-	codec.batches.New = func() any { return newBatch(codec.leaves) }
-	codec.blank = sync.OnceValues(codec.newBlank)
-	return codec, nil
-}
-
-// layout spells the columns.
-func (c *Codec[T]) layout() string {
-	var b strings.Builder
-	for _, l := range c.leaves {
-		fmt.Fprintf(&b, "%q %v %v %d %d\n", l.path, l.kind.physical, l.kind.logical, l.def, l.rep)
-	}
-	return b.String()
+	return &Codec[T]{rows}, nil
 }
 
 // MustCodec is NewCodec for package variables; it panics where NewCodec fails.
@@ -88,46 +48,17 @@ func MustCodec[T any]() *Codec[T] {
 	return c
 }
 
+// Columns describes the columns of T in their order, each behind what it lies in.
+func (c *Codec[T]) Columns() []Column { return columnsBelow(c.rows.schema, "", c.rows.typ) }
+
 // Write writes rows to w as one parquet file and tells how many they were. Rows
 // must not change until it returns; the same rows give the same bytes. What is
 // in memory is one row group: at most 8,192 rows or, where rows are large, the
 // rows that reach 32 MiB. Times are cut to microseconds.
 func (c *Codec[T]) Write(w io.Writer, rows iter.Seq[*T]) (n int64, err error) {
-	var out *fileWriter // from the first row on
-	defer func() {
-		if out != nil {
-			err = cmp.Or(out.out.err, err)
-		}
-	}()
-	defer recovered(&err)
-	b := c.batches.Get().(*batch)
-	defer func() { b.reset(); c.batches.Put(b) }()
-
-	for row := range rows {
-		if out == nil {
-			if out, err = newFileWriter(w, c.schema); err != nil {
-				return 0, err
-			}
-		}
-		if err := c.root.shred(b.columns, unsafe.Pointer(row), 0); err != nil {
-			return n, fmt.Errorf("row %d: %w", n, err)
-		}
-		n++
-		if b.rows++; b.full() {
-			if err := b.flush(out); err != nil {
-				return n, err
-			}
-		}
-	}
-	if out == nil {
-		return 0, c.writeBlank(w)
-	}
-	if b.rows > 0 {
-		if err := b.flush(out); err != nil {
-			return n, err
-		}
-	}
-	return n, out.close()
+	return c.rows.write(w, func(yield func(unsafe.Pointer) bool) {
+		rows(func(row *T) bool { return yield(unsafe.Pointer(row)) })
+	})
 }
 
 // Read gives the rows of a parquet file of size bytes, in the order in which
@@ -137,57 +68,37 @@ func (c *Codec[T]) Write(w io.Writer, rows iter.Seq[*T]) (n int64, err error) {
 // No input makes it panic.
 func (c *Codec[T]) Read(r io.ReaderAt, size int64) iter.Seq2[*T, error] {
 	return func(yield func(*T, error) bool) {
-		groups, err := c.open(r, size)
-		if err != nil {
-			yield(nil, err)
-			return
-		}
-		for g := range groups.count() {
-			rows, err := groups.open(g)
-			for err == nil && rows.left > 0 {
-				row := new(T)
-				if err = rows.next(unsafe.Pointer(row)); err == nil && !yield(row, nil) {
-					return
-				}
-			}
-			if err == nil {
-				err = rows.end()
-			}
-			if err != nil {
-				yield(nil, fmt.Errorf("row group %d: %w", g, err))
-				return
-			}
-		}
+		c.rows.read(r, size, func(row unsafe.Pointer, err error) bool { return yield((*T)(row), err) })
 	}
 }
 
-// rowsOf reads one file of a folder and closes it.
-func (c *Codec[T]) rowsOf(f *Folder, entry File) iter.Seq2[*T, error] {
-	return func(yield func(*T, error) bool) {
-		r, err := f.OpenFile(entry.Path)
-		if err != nil {
-			yield(nil, err)
-			return
-		}
-		defer r.Close()
-		for row, err := range c.Read(r, entry.Bytes) {
-			if err != nil {
-				err = fmt.Errorf("%s: %w", entry.Path, err)
-			}
-			if !yield(row, err) {
-				return
-			}
-		}
+// Rows gives the rows of a table of a folder, over all its files in their order,
+// and fails if they are not as many as the manifest says. Two files are decoded at once.
+func (c *Codec[T]) Rows(f *Folder, table string) iter.Seq2[*T, error] {
+	return Prepared(c, f, table, func(row *T) *T { return row })
+}
+
+// Prepared is Rows with each row passed through prepare, which is called by
+// several goroutines at once. What is costly and looks at one row alone belongs
+// there. No goroutine outlives the loop.
+func Prepared[T, V any](c *Codec[T], f *Folder, table string, prepare func(*T) *V) iter.Seq2[*V, error] {
+	return func(yield func(*V, error) bool) {
+		c.rows.ahead(f, table,
+			func(row unsafe.Pointer) unsafe.Pointer { return unsafe.Pointer(prepare((*T)(row))) },
+			func(v unsafe.Pointer, err error) bool { return yield((*V)(v), err) })
 	}
 }
 
-// recovered makes an error of a panic: arrow panics where input is not parquet.
-func recovered(err *error) {
-	switch r := recover().(type) {
-	case nil:
-	case error:
-		*err = fmt.Errorf("parquet: %w", r)
-	default:
-		*err = fmt.Errorf("parquet: %v", r)
-	}
+// Large is a table of many rows: in a folder NAME of parts, each a range of
+// keys, written two at a time.
+func (c *Codec[T]) Large(name string, source Source[T]) Table {
+	return Table{Name: name, large: &large{
+		layout: c.rows.layout(),
+		keys: func(yield func(string, Hash) bool) {
+			source("", func(key string, _ *T, hash Hash) bool { return yield(key, hash) })
+		},
+		write: func(w io.Writer, p part) (int64, error) {
+			return c.Write(w, firstRows(source, p))
+		},
+	}}
 }

@@ -17,9 +17,6 @@ type Column struct {
 	Secret   bool   // it is null in whatever leaves the cluster's own disks
 }
 
-// Columns describes the columns of T in their order, each behind what it lies in.
-func (c *Codec[T]) Columns() []Column { return columnsBelow(c.schema, "", reflect.TypeFor[T]()) }
-
 // columnsBelow describes what lies in a group that holds a t.
 func columnsBelow(group *schema.GroupNode, path string, t reflect.Type) []Column {
 	var out []Column

@@ -37,20 +37,6 @@ type Hash struct{ Hi, Lo uint64 }
 // until yield returns false. Several goroutines call it at once.
 type Source[T any] func(from string, yield func(key string, row *T, hash Hash) bool)
 
-// Large is a table of many rows: in a folder NAME of parts, each a range of
-// keys, written two at a time.
-func (c *Codec[T]) Large(name string, source Source[T]) Table {
-	return Table{Name: name, large: &large{
-		layout: c.layout(),
-		keys: func(yield func(string, Hash) bool) {
-			source("", func(key string, _ *T, hash Hash) bool { return yield(key, hash) })
-		},
-		write: func(w io.Writer, p part) (int64, error) {
-			return c.Write(w, firstRows(source, p))
-		},
-	}}
-}
-
 // Plan keeps how a table that never changes is cut into parts, once somebody had to
 // know. The zero Plan knows nothing.
 type Plan struct {

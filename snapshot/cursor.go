@@ -131,7 +131,7 @@ type groups struct {
 }
 
 // open reads the footer of a parquet file and finds the codec's columns in it.
-func (c *Codec[T]) open(r io.ReaderAt, size int64) (g *groups, err error) {
+func (c *rowCodec) open(r io.ReaderAt, size int64) (g *groups, err error) {
 	defer recovered(&err)
 	if err := checkFooter(r, size); err != nil {
 		return nil, fmt.Errorf("parquet: %w", err)

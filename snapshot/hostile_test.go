@@ -222,7 +222,7 @@ func TestWriteManyGroups(t *testing.T) {
 		rows = append(rows, r)
 	}
 	data := write(t, c, rows)
-	g, err := c.open(bytes.NewReader(data), int64(len(data)))
+	g, err := c.rows.open(bytes.NewReader(data), int64(len(data)))
 	if err != nil || g.count() < 4 {
 		t.Fatalf("got %v row groups, %v, want more than 3", g.count(), err)
 	}
