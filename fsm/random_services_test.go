@@ -61,7 +61,11 @@ func (s *scribe) alias(t *testing.T) []byte {
 
 func (s *scribe) undeploy(t *testing.T) []byte {
 	v := s.someService()
-	return s.encoded(t, removeService, s.hostOf(v.Scope), serviceID{v.ID})
+	host, c := s.hostOf(v.Scope), serviceRemoval{ID: v.ID}
+	if s.rng.IntN(2) == 0 {
+		c.Wishes = new(api.WishesOfOthers(s.m.Read().Deployments(), v.Package, s.member().ID)) // its own, or what another would say
+	}
+	return s.encoded(t, removeService, host, c)
 }
 
 func (s *scribe) someTrigger() api.Trigger {
@@ -98,7 +102,7 @@ func (s *scribe) trigger(t *testing.T) []byte {
 
 func (s *scribe) unspell(t *testing.T) []byte {
 	v := s.someSpell()
-	return s.encoded(t, deleteSpell, pick(s, []api.Actor{s.actor(), s.hostOf(v.Scope)}), spellID{v.ID})
+	return s.encoded(t, deleteSpell, pick(s, []api.Actor{s.actor(), s.hostOf(v.Scope)}), spellRemoval{ID: v.ID})
 }
 
 func (s *scribe) deployment(t *testing.T) []byte {

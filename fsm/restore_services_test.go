@@ -33,9 +33,9 @@ func TestRollbackOfServices(t *testing.T) {
 	p.must(a, removeService, serviceID{one})
 	p.must(a, changeKV, setKV(one, api.KVBySelf, "names", "new", "more", "x"))
 	spelled(p, "changed", "two", api.Trigger{}, map[string]string{"k": "w"})
-	p.must(a, deleteSpell, spellID{dropped})
+	p.must(a, deleteSpell, spellRemoval{ID: dropped})
 	orphan, _ := p.m.Read().SpellAt("a", "orphan")
-	p.must(admin, deleteSpell, spellID{orphan.ID})
+	p.must(admin, deleteSpell, spellRemoval{ID: orphan.ID})
 	p.must(admin, deleteAccount, accountDelete{"gone"})
 	late := spelled(p, "late", "x", everySecond, map[string]string{"k": "v"})
 	p.must(operator, pushMail, mailPush{late, "hello"})
@@ -90,7 +90,7 @@ func TestServiceRollbackMeetsChanges(t *testing.T) {
 	spell := spellWrite{Package: "p", Scope: "a", Alias: "registry", Account: "co-op", Script: "x"}
 	dropped := func(p *past) {
 		p.makeAccount("co-op")
-		p.must(a, deleteSpell, spellID{p.must(a, deploySpell, spell).Key})
+		p.must(a, deleteSpell, spellRemoval{ID: p.must(a, deploySpell, spell).Key})
 	}
 	past := func(t *testing.T) *past {
 		var id string
@@ -98,7 +98,7 @@ func TestServiceRollbackMeetsChanges(t *testing.T) {
 			p.makeAccount("co-op")
 			id = p.must(a, deploySpell, spell).Key
 		})
-		p.must(a, deleteSpell, spellID{id})
+		p.must(a, deleteSpell, spellRemoval{ID: id})
 		return p
 	}
 	t.Run("an account goes", func(t *testing.T) {

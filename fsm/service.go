@@ -145,12 +145,14 @@ func inheritStore(tx *Txn, op string, s *api.Service, old api.Service) error {
 type serviceRemoval struct {
 	ID      string  `cbor:"1,keyasint"`
 	IfAlias *string `cbor:"2,keyasint,omitempty"`
+	Wishes  *string `cbor:"3,keyasint,omitempty"` // of others, as api.WishesOfOthers has them
 }
 
 // applyRemoveService forgets a service, and its values when no other has its store. One
 // that is not there was removed before. Who says which alias it is to have, none or one,
 // is refused when it has another: what was left over when somebody looked may have
-// taken the place of another since, with its values.
+// taken the place of another since, with its values. So is who says what others want of
+// the package, and they want something else by now: they may have found it and be glad of it.
 func applyRemoveService(tx *Txn, c serviceRemoval) (object, error) {
 	const op = "service.remove"
 	s, there := services.one(tx.Reader, c.ID)
@@ -164,8 +166,23 @@ func applyRemoveService(tx *Txn, c serviceRemoval) (object, error) {
 	if c.IfAlias != nil && s.Alias != *c.IfAlias {
 		return nothing, api.Errorf(api.Precondition, op, "service %s has the alias %q now, and was to be removed with %q", s.ID, s.Alias, *c.IfAlias)
 	}
+	if err := wishesStand(tx, op, s.Package, c.Wishes); err != nil {
+		return nothing, err
+	}
 	dropService(tx, s)
 	return nothing, nil
+}
+
+// wishesStand refuses what was decided when other peers wanted something else of a package.
+func wishesStand(tx *Txn, op, pkg string, wishes *string) error {
+	if wishes == nil {
+		return nil
+	}
+	p, err := tx.asPeer(op)
+	if err == nil && api.WishesOfOthers(tx.Deployments(), pkg, p.ID) != *wishes {
+		err = api.Errorf(api.Precondition, op, "what other peers want of the package %q has changed", pkg)
+	}
+	return err
 }
 
 func dropService(tx *Txn, s api.Service) {
@@ -238,8 +255,9 @@ func (w *Writer) MoveAlias(ctx context.Context, id string) (Done[api.Service], e
 }
 
 // RemoveService forgets a service that has an alias, or none; one that is not there is
-// no error. It fails with Precondition when the service has another alias by now.
-func (w *Writer) RemoveService(ctx context.Context, id, alias string) error {
-	_, err := propose[struct{}](ctx, w, removeService, serviceRemoval{id, &alias})
+// no error. It fails with Precondition when the service has another alias by now, or
+// api.WishesOfOthers of its package are not wishes any more.
+func (w *Writer) RemoveService(ctx context.Context, id, alias, wishes string) error {
+	_, err := propose[struct{}](ctx, w, removeService, serviceRemoval{id, &alias, &wishes})
 	return err
 }

@@ -85,8 +85,8 @@ func TestServiceTakesThePlaceOfAnother(t *testing.T) {
 		t.Error("an alias that is there already was moved")
 	}
 	left := ""
-	l.refused(api.Precondition, ActorOfPeer("b"), removeService, serviceRemoval{two, &left}) // as it was while the new one was made
-	l.must(a, removeService, serviceRemoval{one, &left})
+	l.refused(api.Precondition, ActorOfPeer("b"), removeService, serviceRemoval{ID: two, IfAlias: &left}) // as it was while the new one was made
+	l.must(a, removeService, serviceRemoval{ID: one, IfAlias: &left})
 	if got := l.values(one); got != "names=old root=new" {
 		t.Errorf("with the old one went values of the new one: %q is left", got)
 	}
@@ -95,6 +95,37 @@ func TestServiceTakesThePlaceOfAnother(t *testing.T) {
 	if n := spellKV.size(l.m.published.Load()); n != 0 {
 		t.Errorf("%d values are left of a service that is gone", n)
 	}
+}
+
+// TestRemovalOfWhatOthersWant: who removes what is there of a package says what others wanted
+// when he decided that. It stays when that has changed.
+func TestRemovalOfWhatOthersWant(t *testing.T) {
+	l := newLog(t, "a", "b")
+	a, b := ActorOfPeer("a"), ActorOfPeer("b")
+	pkg := registryOf(api.ScopeCluster, testSums[0])
+	service := l.must(a, deployService, pkg).Key
+	spell := l.must(a, deploySpell, spellWrite{Package: pkg.Package, Alias: "renew", Scope: api.ScopeCluster, Script: "x"}).Key
+	none := ""
+	wishes := func() *string { return new(api.WishesOfOthers(l.m.Read().Deployments(), pkg.Package, "a")) }
+
+	nobody := wishes()
+	l.must(a, reportDeployment, api.Deployment{Peer: "a", Package: pkg.Package, Scope: api.ScopeCluster, State: api.PackageRemoved})
+	if *wishes() != *nobody {
+		t.Error("a peer's own word is taken for that of another")
+	}
+	wish := api.Deployment{Peer: "b", Package: pkg.Package, Scope: api.ScopeCluster, State: api.PackageExisting, Enabled: true, Digest: "d"}
+	l.must(b, reportDeployment, wish)
+	l.refused(api.Precondition, a, deleteSpell, spellRemoval{spell, nobody})
+	l.refused(api.Precondition, a, removeService, serviceRemoval{service, &none, nobody})
+	if _, there := l.m.Read().Spell(spell); !there || l.service(service).ID == "" {
+		t.Error("what b wants was removed")
+	}
+
+	wish.Note = "nothing new"
+	known := wishes()
+	l.must(b, reportDeployment, wish)
+	l.must(a, deleteSpell, spellRemoval{spell, known})
+	l.must(a, removeService, serviceRemoval{service, &none, known})
 }
 
 func TestServiceRefusals(t *testing.T) {

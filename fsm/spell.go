@@ -110,13 +110,14 @@ func sameEvents(a, b []api.EventMatch) bool {
 	})
 }
 
-type spellID struct {
-	ID string `cbor:"1,keyasint"`
+type spellRemoval struct {
+	ID     string  `cbor:"1,keyasint"`
+	Wishes *string `cbor:"2,keyasint,omitempty"` // as in a serviceRemoval; nil: of who knows what he does
 }
 
 // applyDeleteSpell forgets a spell. A peer that has a say about its scope may too; for
 // it one that is not there is no error.
-func applyDeleteSpell(tx *Txn, c spellID) (object, error) {
+func applyDeleteSpell(tx *Txn, c spellRemoval) (object, error) {
 	const op = "spell.delete"
 	s, there := spells.one(tx.Reader, c.ID)
 	err := error(nil)
@@ -129,6 +130,9 @@ func applyDeleteSpell(tx *Txn, c spellID) (object, error) {
 		_, err = tx.asPeer(op)
 	}
 	if err != nil || !there {
+		return nothing, err
+	}
+	if err := wishesStand(tx, op, s.Package, c.Wishes); err != nil {
 		return nothing, err
 	}
 	dropSpell(tx, s)
@@ -177,6 +181,13 @@ func (w *Writer) UpdateSpellTrigger(ctx context.Context, id string, ifVersion ui
 
 // DeleteSpell forgets a spell with its values, mail, log and what is known of its runs.
 func (w *Writer) DeleteSpell(ctx context.Context, id string) error {
-	_, err := propose[struct{}](ctx, w, deleteSpell, spellID{id})
+	_, err := propose[struct{}](ctx, w, deleteSpell, spellRemoval{ID: id})
+	return err
+}
+
+// RemoveSpell is DeleteSpell for a peer that no longer wants the spell's package. It fails
+// with Precondition when api.WishesOfOthers of that are not wishes any more.
+func (w *Writer) RemoveSpell(ctx context.Context, id, wishes string) error {
+	_, err := propose[struct{}](ctx, w, deleteSpell, spellRemoval{id, &wishes})
 	return err
 }

@@ -383,7 +383,7 @@ func TestLimitsOfWhatIsSaid(t *testing.T) {
 	if got := through.Read().SpellLog(id); len(got) != api.MaxSpellLog {
 		t.Errorf("%d lines are left after a restart", len(got))
 	}
-	l.must(admin, deleteSpell, spellID{id})
+	l.must(admin, deleteSpell, spellRemoval{ID: id})
 	if n := spellLines.size(l.m.published.Load()); n != 0 {
 		t.Errorf("%d lines are left of a spell that is gone", n)
 	}

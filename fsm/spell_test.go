@@ -88,15 +88,15 @@ func TestSpellsOfUsers(t *testing.T) {
 		t.Errorf("a value that is no JSON: %v", err)
 	}
 	theirs := boundTo("other", api.RoleOperator)
-	l.refused(api.NotFound, theirs, deleteSpell, spellID{s.ID})
+	l.refused(api.NotFound, theirs, deleteSpell, spellRemoval{ID: s.ID})
 	l.refused(api.NotFound, theirs, updateSpellTrigger, spellTrigger{ID: s.ID})
-	l.refused(api.Forbidden, viewer, deleteSpell, spellID{s.ID})
-	l.refused(api.Forbidden, ActorOfPeer("b"), deleteSpell, spellID{s.ID})
+	l.refused(api.Forbidden, viewer, deleteSpell, spellRemoval{ID: s.ID})
+	l.refused(api.Forbidden, ActorOfPeer("b"), deleteSpell, spellRemoval{ID: s.ID})
 	clustered, _ := l.m.Read().SpellAt(api.ScopeCluster, "new")
-	l.refused(api.Forbidden, operator, deleteSpell, spellID{clustered.ID})
-	l.must(mine, deleteSpell, spellID{s.ID})
-	l.refused(api.NotFound, mine, deleteSpell, spellID{s.ID})
-	l.must(ActorOfPeer("b"), deleteSpell, spellID{s.ID}) // a deployer asks for what is so already
+	l.refused(api.Forbidden, operator, deleteSpell, spellRemoval{ID: clustered.ID})
+	l.must(mine, deleteSpell, spellRemoval{ID: s.ID})
+	l.refused(api.NotFound, mine, deleteSpell, spellRemoval{ID: s.ID})
+	l.must(ActorOfPeer("b"), deleteSpell, spellRemoval{ID: s.ID}) // a deployer asks for what is so already
 	servicesHold(t, 0, l.m.Read())
 }
 
@@ -165,7 +165,7 @@ func TestSpellOfPackage(t *testing.T) {
 	l.refused(api.Conflict, a, deploySpell, c)
 	l.refused(api.Conflict, admin, createSpell, spellWrite{Alias: "registry", Scope: "a", Script: "x"})
 
-	l.must(a, deleteSpell, spellID{id})
+	l.must(a, deleteSpell, spellRemoval{ID: id})
 	if got := l.values(id); got != "" || len(l.m.Read().Mailbox(id)) != 0 {
 		t.Errorf("it is gone, and left %s", got)
 	}
@@ -189,7 +189,7 @@ func TestSpellOfAnotherAccount(t *testing.T) {
 	c.Script = "y"
 	l.must(a, deploySpell, spellWrite{Package: "p", Scope: "a", Alias: "s", Account: "co-op", Script: "x", KV: c.KV}) // as it is
 	l.refused(api.Forbidden, a, deploySpell, c)
-	l.must(admin, deleteSpell, spellID{id})
+	l.must(admin, deleteSpell, spellRemoval{ID: id})
 	l.must(admin, deleteAccount, accountDelete{"co-op"})
 	servicesHold(t, 0, l.m.Read())
 }

@@ -321,8 +321,8 @@ func (w *world) MoveAlias(ctx context.Context, service string) (api.Service, err
 	return done.Object, err
 }
 
-func (w *world) RemoveService(ctx context.Context, service, alias string) error {
-	return w.writer.RemoveService(asPeer(ctx), service, alias)
+func (w *world) RemoveService(ctx context.Context, service, alias, wishes string) error {
+	return w.writer.RemoveService(asPeer(ctx), service, alias, wishes)
 }
 
 func (w *world) DeploySpell(ctx context.Context, d api.SpellDeploy) (api.Spell, error) {
@@ -330,8 +330,8 @@ func (w *world) DeploySpell(ctx context.Context, d api.SpellDeploy) (api.Spell, 
 	return done.Object, err
 }
 
-func (w *world) RemoveSpell(ctx context.Context, spell string) error {
-	return w.writer.DeleteSpell(asPeer(ctx), spell)
+func (w *world) RemoveSpell(ctx context.Context, spell, wishes string) error {
+	return w.writer.RemoveSpell(asPeer(ctx), spell, wishes)
 }
 
 func (w *world) ReportDeployment(ctx context.Context, d api.Deployment) error {

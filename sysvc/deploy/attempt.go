@@ -81,9 +81,10 @@ func from(pkg string) string {
 // attempt is one turn of one package.
 type attempt struct {
 	*Deployer
-	want want
-	own  api.Deployment         // as the cluster has it, or is to be told next
-	news map[string]api.Service // services that were made, by alias
+	want   want
+	own    api.Deployment         // as the cluster has it, or is to be told next
+	news   map[string]api.Service // services that were made, by alias
+	wishes string                 // what other peers wanted of the package when the steps were planned
 }
 
 // attempt takes the steps of one package, as the newest tables have them. Of a failure
@@ -99,7 +100,8 @@ func (d *Deployer) attempt(ctx context.Context, name string) (failed *api.Deploy
 	if !known {
 		own.Scope = d.wanted.packages[name].scope
 	}
-	a := attempt{Deployer: d, want: d.wanted.packages[name], own: own, news: map[string]api.Service{}}
+	a := attempt{Deployer: d, want: d.wanted.packages[name], own: own, news: map[string]api.Service{},
+		wishes: api.WishesOfOthers(view.Deployments(), name, d.wanted.self)}
 	steps := planOne(d.wanted, there, name)
 	for i, s := range steps {
 		d.cfg.Log.Debug("step of a package", "package", name, "step", s.do.String(), "alias", s.alias, "id", s.id)
@@ -107,8 +109,8 @@ func (d *Deployer) attempt(ctx context.Context, name string) (failed *api.Deploy
 		if err == nil {
 			err = a.take(ctx, s)
 		}
-		if s.do == removeService && api.IsKind(err, api.Precondition) {
-			return nil, nil // another peer has been at it meanwhile, perhaps gave it the alias: look again
+		if (s.do == removeService || s.do == removeSpell) && api.IsKind(err, api.Precondition) {
+			return nil, nil // another peer has been at it meanwhile, or wants it now: look again
 		}
 		if err != nil {
 			return a.fail(ctx, s, err), err
@@ -141,9 +143,9 @@ func (a *attempt) take(ctx context.Context, s step) (err error) {
 	case cast:
 		return a.cast(ctx, s.alias)
 	case removeSpell:
-		err = c.RemoveSpell(ctx, s.id)
+		err = c.RemoveSpell(ctx, s.id, a.wishes)
 	case removeService:
-		err = c.RemoveService(ctx, s.id, s.has)
+		err = c.RemoveService(ctx, s.id, s.has, a.wishes)
 	case refuse:
 		return errors.New(s.reason)
 	}

@@ -477,6 +477,54 @@ func TestRemoval(t *testing.T) {
 	})
 }
 
+// TestRemovalBehindAWish: what one peer is about to remove, because nobody wants it, stays
+// where another says in between that it wants it and finds it as it should be.
+func TestRemovalBehindAWish(t *testing.T) {
+	for late, c := range map[string]struct {
+		asks int // when it is about to do that: it asks when it starts and when it begins with the package, then it writes
+		left []string
+	}{
+		"the spell":   {3, []string{"service cluster/helper(helper)", "service cluster/names(names)", "spell cluster/renew"}},
+		"the service": {4, []string{"service cluster/helper(helper)", "service cluster/names(names)"}},
+	} {
+		t.Run(late, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBook("a", "b")
+				pkg := load(t, names, `scope = "peer"`, `scope = "cluster"`)
+				l := begin(t, b.peer("a"), nil, pkg)
+				after(time.Minute)
+				l.end()
+
+				a, asked := b.peer("a"), 0
+				a.pause = func() {
+					if asked++; asked == c.asks {
+						wish := b.view().t.deployments["a/names"] // what b would say, which finds all of it there
+						wish.Peer, wish.State = "b", api.PackageExisting
+						b.set(func(t *tables) { t.deployments["b/names"] = wish })
+					}
+				}
+				begin(t, a, nil)
+				after(time.Minute)
+				if asked < c.asks {
+					t.Fatalf("asked %d times", asked)
+				}
+				var left []string
+				for _, line := range strings.Split(picture(b), "\n") {
+					if !strings.HasPrefix(line, "row") {
+						left = append(left, strings.Join(strings.Fields(line)[:2], " "))
+					}
+				}
+				if !slices.Equal(left, c.left) {
+					t.Errorf("left: %q, want %q", left, c.left)
+				}
+				if row := said(b.view().t.deployments["a/names"]); !strings.Contains(row, "disabled") {
+					t.Errorf("row of who does not want it: %s", row)
+				}
+			})
+		})
+	}
+}
+
 // TestGivenUp: an install that never came to its end is taken back when it is no longer wanted.
 func TestGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -291,7 +291,15 @@ func (p *peer) MoveAlias(ctx context.Context, id string) (row api.Service, err e
 	return row, err
 }
 
-func (p *peer) RemoveService(ctx context.Context, id, alias string) error {
+// wishesStand is as the state machine has it.
+func (p *peer) wishesStand(t *tables, pkg, wishes string) error {
+	if api.WishesOfOthers((view{t: *t}).Deployments(), pkg, p.id) != wishes {
+		return api.Errorf(api.Precondition, "package", "others want something else of %s", pkg)
+	}
+	return nil
+}
+
+func (p *peer) RemoveService(ctx context.Context, id, alias, wishes string) error {
 	return p.write(ctx, func(t *tables) (string, error) {
 		s, there := t.services[id]
 		if !there {
@@ -299,6 +307,9 @@ func (p *peer) RemoveService(ctx context.Context, id, alias string) error {
 		}
 		if s.Alias != alias {
 			return "", api.Errorf(api.Precondition, "service", "alias %q, not %q", s.Alias, alias)
+		}
+		if err := p.wishesStand(t, s.Package, wishes); err != nil {
+			return "", err
 		}
 		if s.Alias != "" && p.wants {
 			p.robbed = append(p.robbed, p.id+" removes "+s.Package+"/"+s.Alias)
@@ -334,11 +345,14 @@ func (p *peer) DeploySpell(ctx context.Context, d api.SpellDeploy) (row api.Spel
 	return row, err
 }
 
-func (p *peer) RemoveSpell(ctx context.Context, id string) error {
+func (p *peer) RemoveSpell(ctx context.Context, id, wishes string) error {
 	return p.write(ctx, func(t *tables) (string, error) {
 		s, there := t.spells[id]
 		if !there {
 			return "", nil
+		}
+		if err := p.wishesStand(t, s.Package, wishes); err != nil {
+			return "", err
 		}
 		delete(t.spells, id)
 		return "remove spell " + s.Package + "/" + s.Alias, nil

@@ -72,10 +72,12 @@ type Deployer interface {
 	// MoveAlias gives a service the alias that it was made for; who had it has none
 	// then, and its store is the new one's. Conflict: a spell has it.
 	MoveAlias(ctx context.Context, service string) (api.Service, error)
-	// RemoveService fails with Precondition when the service has another alias than is said. NotFound is no error.
-	RemoveService(ctx context.Context, service, alias string) error
+	// RemoveService fails with Precondition when the service has another alias than is
+	// said, or others want something else of its package than wishes says, which is
+	// api.WishesOfOthers of the tables by which it was decided. NotFound is no error.
+	RemoveService(ctx context.Context, service, alias, wishes string) error
 	DeploySpell(ctx context.Context, d api.SpellDeploy) (api.Spell, error)
-	RemoveSpell(ctx context.Context, spell string) error
+	RemoveSpell(ctx context.Context, spell, wishes string) error  // Precondition and NotFound as there
 	ReportDeployment(ctx context.Context, d api.Deployment) error // an equal one writes nothing
 }
 

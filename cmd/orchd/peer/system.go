@@ -88,8 +88,8 @@ func (s system) MoveAlias(ctx context.Context, service string) (api.Service, err
 	return wrote(ctx, s, done, err)
 }
 
-func (s system) RemoveService(ctx context.Context, service, alias string) error {
-	return s.settled(ctx, unlessGone(s.writer.RemoveService(s.asPeer(ctx), service, alias)))
+func (s system) RemoveService(ctx context.Context, service, alias, wishes string) error {
+	return s.settled(ctx, unlessGone(s.writer.RemoveService(s.asPeer(ctx), service, alias, wishes)))
 }
 
 func (s system) DeploySpell(ctx context.Context, d api.SpellDeploy) (api.Spell, error) {
@@ -97,8 +97,8 @@ func (s system) DeploySpell(ctx context.Context, d api.SpellDeploy) (api.Spell, 
 	return wrote(ctx, s, done, err)
 }
 
-func (s system) RemoveSpell(ctx context.Context, spell string) error {
-	return s.settled(ctx, unlessGone(s.writer.DeleteSpell(s.asPeer(ctx), spell)))
+func (s system) RemoveSpell(ctx context.Context, spell, wishes string) error {
+	return s.settled(ctx, unlessGone(s.writer.RemoveSpell(s.asPeer(ctx), spell, wishes)))
 }
 
 // unlessGone forgives that what is to be removed is not there.

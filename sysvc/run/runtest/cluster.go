@@ -379,9 +379,9 @@ func (c *Cluster) DeployService(context.Context, api.ServiceDeploy) (api.Service
 func (c *Cluster) MoveAlias(context.Context, string) (api.Service, error) {
 	return api.Service{}, errNotHere
 }
-func (c *Cluster) RemoveService(context.Context, string, string) error { return errNotHere }
+func (c *Cluster) RemoveService(context.Context, string, string, string) error { return errNotHere }
 func (c *Cluster) DeploySpell(context.Context, api.SpellDeploy) (api.Spell, error) {
 	return api.Spell{}, errNotHere
 }
-func (c *Cluster) RemoveSpell(context.Context, string) error              { return errNotHere }
+func (c *Cluster) RemoveSpell(context.Context, string, string) error      { return errNotHere }
 func (c *Cluster) ReportDeployment(context.Context, api.Deployment) error { return errNotHere }
