@@ -3,7 +3,6 @@ package model
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/orchd/orchd/api"
 	"github.com/orchd/orchd/fsm"
@@ -138,6 +137,8 @@ func (m *Model) reassign(c Command, got fsm.Result, is fsm.Reader) {
 	}
 	v := m.vms[body.ID]
 	switch {
+	case !m.byMember(c):
+		m.expect(c, got, forbidden)
 	case v == nil:
 		m.expect(c, got, notFound)
 	case v.epoch != body.Epoch || v.begun || v.deleted:
@@ -170,20 +171,22 @@ func (m *Model) byOwner(c Command, got fsm.Result, is fsm.Reader) {
 	} else if !m.decoded(c, &body) {
 		return
 	}
-	v, actor := m.vms[body.VM], strings.TrimPrefix(c.Actor.ID, "peer:")
+	v := m.vms[body.VM]
 	epoch, gone := m.buried[body.VM]
 	switch {
 	case c.Type == buryVM && gone && epoch >= body.Epoch:
-		m.expect(c, got, "", forbidden)
+		m.expect(c, got, "")
+	case !m.byMember(c):
+		m.expect(c, got, forbidden)
 	case v == nil:
-		m.expect(c, got, notFound, forbidden)
-	case v.owner != actor || v.epoch != body.Epoch:
-		m.expect(c, got, conflict, forbidden)
+		m.expect(c, got, notFound)
+	case v.owner != peerOf(c) || v.epoch != body.Epoch:
+		m.expect(c, got, conflict)
 	case c.Type == beginVM && v.deleted, c.Type == reportVM && !v.begun, c.Type == buryVM && !v.deleted:
-		m.expect(c, got, conflict, forbidden)
-	case c.Type == beginVM && m.expect(c, got, "", forbidden):
+		m.expect(c, got, conflict)
+	case c.Type == beginVM && m.expect(c, got, ""):
 		v.begun = true
-	case c.Type == buryVM && m.expect(c, got, "", forbidden):
+	case c.Type == buryVM && m.expect(c, got, ""):
 		m.free(body.VM)
 	}
 	m.compareVM(c, body.VM, is)

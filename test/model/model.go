@@ -37,6 +37,7 @@ func Decode(b []byte) (c Command, err error) {
 
 // The types of command that the model knows; it lets the others pass.
 const (
+	initCluster = 1
 	createVM    = 2
 	updateVM    = 3
 	actOnVM     = 4
@@ -65,6 +66,7 @@ type Model struct {
 	buried  map[string]uint64 // VM to its last epoch
 	owners  map[string]string // "VM epoch" to the owner
 	tokens  map[string]*token
+	members map[string]bool   // peers of the cluster, by id
 	answers map[string]answer // of commands, by id, and of keys, by "key "+key
 	now     time.Time
 	faults  []string
@@ -97,7 +99,7 @@ type answer struct {
 // New makes a model of nothing.
 func New() *Model {
 	return &Model{nodes: map[string]uint64{}, texts: map[string]string{}, vms: map[string]*vm{}, holders: map[string]string{}, buried: map[string]uint64{},
-		owners: map[string]string{}, tokens: map[string]*token{}, answers: map[string]answer{}}
+		owners: map[string]string{}, tokens: map[string]*token{}, members: map[string]bool{}, answers: map[string]answer{}}
 }
 
 // Faults is what did not hold, in words.
@@ -190,9 +192,10 @@ func (m *Model) carryOut(c Command, got fsm.Result, is fsm.Reader) {
 		m.node(c, got, is)
 	case createVM, actOnVM, beginVM, reportVM, buryVM, reassignVM:
 		m.guest(c, got, is)
-	case createToken, joinPeer:
+	case createToken:
 		m.token(c, got)
-	case updatePeer, removePeer:
+	case initCluster, joinPeer, updatePeer, removePeer:
+		m.peer(c, got)
 		m.promises(c, is)
 	}
 }

@@ -38,9 +38,12 @@ func (b *bench) Propose(_ context.Context, command []byte) ([]byte, error) {
 	return got.MarshalBinary()
 }
 
+// Rank makes bench a fsm.Ranker that knows of no host.
+func (b *bench) Rank(api.Resources, string) ([]string, []api.HostPart) { return nil, nil }
+
 func newBench(t *testing.T) (*bench, *fsm.Writer) {
 	b := &bench{t: t, m: fsm.New(), model: New()}
-	return b, fsm.NewWriter(b, nil, nil)
+	return b, fsm.NewWriter(b, b, nil)
 }
 
 var asAdmin = api.WithCaller(context.Background(), api.Caller{Actor: api.Actor{ID: "uid:0", Role: api.RoleAdmin}})
