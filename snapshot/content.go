@@ -44,6 +44,26 @@ type Plan struct {
 	parts []part
 }
 
+// get is the plan; nil where it is not known, or nobody keeps it.
+func (p *Plan) get() []part {
+	if p == nil {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.parts
+}
+
+// set keeps a plan, unless nobody wants that.
+func (p *Plan) set(parts []part) {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.parts = parts
+}
+
 // Planned is a large table of which p is the plan: who writes it again need not walk
 // its rows, unless there is more to write than before. p must be of these rows alone.
 func (t Table) Planned(p *Plan) Table {

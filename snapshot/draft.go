@@ -123,30 +123,43 @@ func (d *draft) file(path string, write func(io.Writer) (int64, error)) (File, e
 	return File{Path: path, Rows: rows, Bytes: w.bytes, SHA256: w.sum()}, nil
 }
 
-// parts writes the parts of a large table. When one fails no other is begun.
+// parts writes the parts of a large table, or shares them with the snapshot before, the
+// first while it is still being found out where the others end. When one fails no other
+// is begun.
 func (d *draft) parts(table string, l *large) ([]File, error) {
-	planned := l.plan()
-	files := make([]File, len(planned))
+	var files []*File
 	g, ctx := errgroup.WithContext(context.Background())
 	g.SetLimit(writers)
-	for i, p := range planned {
-		g.Go(func() (err error) {
-			if ctx.Err() == nil {
-				files[i], err = d.part(partPath(table, i), l, p)
-			}
-			return err
-		})
+	done := d.turns.take()
+	for p := range l.plan {
+		done()
+		f, path := new(File), partPath(table, len(files))
+		files = append(files, f)
+		var shared bool
+		if *f, shared = d.share(path, p); !shared {
+			g.Go(func() (err error) {
+				if ctx.Err() == nil {
+					*f, err = d.part(path, l, p)
+				}
+				return err
+			})
+		}
+		if done = d.turns.take(); ctx.Err() != nil {
+			break
+		}
 	}
-	return files, g.Wait()
+	done()
+	err := g.Wait()
+	out := make([]File, len(files))
+	for i, f := range files {
+		out[i] = *f
+	}
+	return out, err
 }
 
-// part writes a part, or shares it with the snapshot before.
-func (d *draft) part(path string, l *large, p part) (File, error) {
-	if f, shared := d.share(path, p); shared {
-		return f, nil
-	}
-	var f File
-	err := modest(func() (err error) {
+// part writes a part.
+func (d *draft) part(path string, l *large, p part) (f File, err error) {
+	err = modest(func() (err error) {
 		f, err = d.file(path, func(w io.Writer) (int64, error) { return l.write(w, p) })
 		return err
 	})

@@ -218,7 +218,7 @@ func (c Content) writeAgain(w io.Writer, f File) error {
 		_, err := t.Write(w)
 		return err
 	}
-	for _, p := range t.large.plan() {
+	for p := range t.large.plan {
 		if p.content == f.Content {
 			_, err := t.large.write(w, p)
 			return err

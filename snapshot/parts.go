@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"slices"
 
 	"github.com/cespare/xxhash/v2"
 )
@@ -35,7 +36,8 @@ type windowRow struct {
 	hash Hash
 }
 
-// plan cuts a table into parts: at least one, which is empty if the table is.
+// plan cuts a table into parts: at least one, which is empty if the table is. It gives
+// each as soon as it is known where it ends, while the rows behind it are still unread.
 //
 // A part ends before the row whose key has the lowest rank of those between the
 // bounds. So where parts end follows from the keys alone, not from what was
@@ -43,34 +45,38 @@ type windowRow struct {
 // that come, change or go alter the part that they are in. They move the end of
 // it only where they are that row or take its place, about once in 2,500 times,
 // and a few parts later the old ends are met again.
-func (l *large) plan() []part {
-	if l.known == nil {
-		return l.cut()
+func (l *large) plan(yield func(part) bool) {
+	if parts := l.known.get(); parts != nil {
+		slices.Values(parts)(yield)
+		return
 	}
-	l.known.mu.Lock()
-	defer l.known.mu.Unlock()
-	if l.known.parts == nil {
-		l.known.parts = l.cut()
+	var all []part
+	for p := range l.cut {
+		all = append(all, p)
+		if !yield(p) {
+			return
+		}
 	}
-	return l.known.parts
+	l.known.set(all)
 }
 
 // cut is plan where nothing is known.
-func (l *large) cut() []part {
-	var out []part
+func (l *large) cut(yield func(part) bool) {
 	var w window // grows with the table: many of the large ones have few rows, or none
+	first := true
 	for key, hash := range l.keys {
 		w = append(w, windowRow{key, rank(key), hash})
 		if len(w) > maxPart {
 			n := w.cut()
-			out = append(out, w[:n].part(l.layout))
-			w = w[:copy(w, w[n:])]
+			if !yield(w[:n].part(l.layout)) {
+				return
+			}
+			w, first = w[:copy(w, w[n:])], false
 		}
 	}
-	if len(w) > 0 || len(out) == 0 {
-		out = append(out, w.part(l.layout))
+	if len(w) > 0 || first {
+		yield(w.part(l.layout))
 	}
-	return out
 }
 
 // cut is how many rows of a full window are its first part.

@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -30,7 +31,7 @@ func (k keyed) plan() []part {
 			}
 		}
 	}}
-	return l.plan()
+	return slices.Collect(l.plan)
 }
 
 // find is where a key is or would be.
@@ -147,7 +148,7 @@ func TestPlanKnowsLayout(t *testing.T) {
 	a := large{layout: "a", keys: func(yield func(string, Hash) bool) { yield("key", Hash{1, 2}) }}
 	b := a
 	b.layout = "b"
-	if a.plan()[0].content == b.plan()[0].content {
+	if slices.Collect(a.plan)[0].content == slices.Collect(b.plan)[0].content {
 		t.Error("the same rows in other columns are taken for the same part")
 	}
 }
@@ -368,6 +369,38 @@ func TestStoreSharesNothing(t *testing.T) {
 	}
 }
 
+// TestPartsAreWrittenWhileOthersArePlanned: the last key of a table is not read before its first part is being written.
+func TestPartsAreWrittenWhileOthersArePlanned(t *testing.T) {
+	begun := make(chan struct{})
+	var once sync.Once
+	rows := nodeKeys(maxPart + 2)
+	l := large{layout: "test",
+		keys: func(yield func(string, Hash) bool) {
+			for i, row := range rows {
+				if i == len(rows)-1 {
+					select {
+					case <-begun:
+					case <-time.After(time.Minute):
+						t.Error("no part is begun while the rows are read")
+						return
+					}
+				}
+				if !yield(row.key, Hash{rank(row.key), row.changes}) {
+					return
+				}
+			}
+		},
+		write: func(_ io.Writer, p part) (int64, error) {
+			once.Do(func() { close(begun) })
+			return int64(p.rows), nil
+		}}
+	nobody := func() bool { return false } // wants the processors
+	files, err := draftAt(t.TempDir(), nobody).parts("things", &l)
+	if err != nil || len(files) != 2 || files[0].Rows+files[1].Rows != int64(len(rows)) {
+		t.Errorf("got %+v, %v", files, err)
+	}
+}
+
 // TestPlanned: of a table that does not change the rows are walked for the first plan only,
 // and the second is the same.
 func TestPlanned(t *testing.T) {
@@ -378,17 +411,18 @@ func TestPlanned(t *testing.T) {
 		yield("a", &thing{ID: "a"}, Hash{1, 2})
 	})
 	planned := table.Planned(&known)
-	want := table.large.plan()
+	want := slices.Collect(table.large.plan)
 	walks = 0
 	for range 2 {
-		if got := planned.large.plan(); !slices.Equal(got, want) {
+		if got := slices.Collect(planned.large.plan); !slices.Equal(got, want) {
 			t.Errorf("the plan is %v, want %v", got, want)
 		}
 	}
 	if walks != 1 {
 		t.Errorf("the rows were walked %d times", walks)
 	}
-	table.large.plan()
+	for range table.large.plan {
+	}
 	if walks != 2 {
 		t.Errorf("a table of which no plan is kept was not walked")
 	}
