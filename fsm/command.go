@@ -50,6 +50,7 @@ const (
 	allocateAddress   Type = 33
 	reveal            Type = 34
 	setAuth           Type = 35
+	changeMember      Type = 36
 
 	putComponents            Type = 40
 	patchComponents          Type = 41
@@ -157,6 +158,7 @@ var commands = map[kind]applier{
 	{allocateAddress, 1}:   on(applyAllocateAddress),
 	{reveal, 1}:            on(applyReveal),
 	{setAuth, 1}:           on(applySetAuth),
+	{changeMember, 1}:      on(applyCollectionMember),
 
 	{putComponents, 1}:            on(applyPutComponents),
 	{patchComponents, 1}:          on(applyPatchComponents),

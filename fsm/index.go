@@ -1,9 +1,5 @@
 package fsm
 
-import (
-	"slices"
-)
-
 // index is how the rows of a table are found by something other than their keys.
 type index[T any] struct {
 	name string
@@ -84,13 +80,23 @@ func (t *table[T]) reenter(e *tree[T], key string, old, row *T) {
 	var room, oldRoom [fewPlaces]string
 	for i := range t.indexes {
 		were, are := t.indexes[i].places(oldRoom[:0], key, old), t.indexes[i].places(room[:0], key, row)
-		if !slices.Equal(were, are) {
-			for _, at := range were {
-				e.by[i].delete(at)
-			}
+		for _, at := range middle(were, are) {
+			e.by[i].delete(at)
 		}
 		for _, at := range are {
 			e.by[i].set(at, row)
 		}
 	}
+}
+
+// middle is what of were lies between what both have at their beginning and at their
+// end: one of ten thousand places, where one of as many nodes leaves a collection.
+func middle(were, are []string) []string {
+	for len(were) > 0 && len(are) > 0 && were[0] == are[0] {
+		were, are = were[1:], are[1:]
+	}
+	for len(were) > 0 && len(are) > 0 && were[len(were)-1] == are[len(are)-1] {
+		were, are = were[:len(were)-1], are[:len(are)-1]
+	}
+	return were
 }

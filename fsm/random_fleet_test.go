@@ -13,7 +13,7 @@ import (
 func (s *scribe) fleet(t *testing.T) []byte {
 	return pick(s, []func(*testing.T) []byte{
 		s.nodes, s.nodes, s.nodes, s.renode, s.renode, s.unnode, s.board, s.reboard, s.unboard,
-		s.collect, s.collect, s.recollect, s.uncollect, s.network, s.unnetwork, s.allocate, s.chunk, s.commit, s.reveal, s.auth,
+		s.collect, s.collect, s.recollect, s.uncollect, s.comeAndGo, s.comeAndGo, s.network, s.unnetwork, s.allocate, s.chunk, s.commit, s.reveal, s.auth,
 	})(t)
 }
 
@@ -119,6 +119,10 @@ func (s *scribe) recollect(t *testing.T) []byte {
 
 func (s *scribe) uncollect(t *testing.T) []byte {
 	return s.encoded(t, deleteCollection, s.fleetActor(), versioned{ID: s.someCollection().ID})
+}
+
+func (s *scribe) comeAndGo(t *testing.T) []byte {
+	return s.encoded(t, changeMember, s.fleetActor(), collectionMember{s.someCollection().ID, s.xname(), s.rng.IntN(3) == 0})
 }
 
 func (s *scribe) network(t *testing.T) []byte {

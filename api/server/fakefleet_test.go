@@ -435,6 +435,46 @@ func (f *fakeFleet) ReplaceCollection(ctx context.Context, id string, ifVersion 
 	return Done[inventory.NodeCollection]{Object: c, Index: f.index}, nil
 }
 
+// AddMember refuses a node that is taken.
+func (f *fakeFleet) AddMember(ctx context.Context, collection, node string) (Done[struct{}], error) {
+	return f.changeMember(ctx, collection, node, true)
+}
+
+// RemoveMember takes a node out.
+func (f *fakeFleet) RemoveMember(ctx context.Context, collection, node string) (Done[struct{}], error) {
+	return f.changeMember(ctx, collection, node, false)
+}
+
+func (f *fakeFleet) changeMember(ctx context.Context, collection, node string, comes bool) (Done[struct{}], error) {
+	f.lock.Lock()
+	defer f.lock.Unlock()
+	if _, again, err := f.begin(ctx, fmt.Sprintf("collection.member %s %s %t", collection, node, comes)); again || err != nil {
+		return Done[struct{}]{Replayed: again, Index: f.index}, err
+	}
+	c, there := f.collections[collection]
+	if !there {
+		return Done[struct{}]{}, notFound("collection")
+	}
+	at := slices.IndexFunc(c.Nodes, func(x string) bool { return xname.Canonical(x) == xname.Canonical(node) })
+	switch {
+	case comes && at >= 0:
+		return Done[struct{}]{}, api.Errorf(api.Conflict, "collection.member", "the component is a member already")
+	case comes:
+		c.Nodes = append(slices.Clone(c.Nodes), node)
+	case at < 0:
+		return Done[struct{}]{}, notFound("member")
+	default:
+		c.Nodes = slices.Delete(slices.Clone(c.Nodes), at, at+1)
+	}
+	if err := f.collectionTaken(c); err != nil {
+		return Done[struct{}]{}, err
+	}
+	c.Version++
+	f.collections[collection] = c
+	f.done(ctx, collection)
+	return Done[struct{}]{Index: f.index}, nil
+}
+
 // DeleteCollection forgets a collection.
 func (f *fakeFleet) DeleteCollection(ctx context.Context, id string, ifVersion uint64) (Done[struct{}], error) {
 	f.lock.Lock()

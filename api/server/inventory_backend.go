@@ -69,6 +69,9 @@ type InventoryWrites interface {
 	CreateCollection(ctx context.Context, c inventory.NodeCollection) (Done[inventory.NodeCollection], error)
 	ReplaceCollection(ctx context.Context, id string, ifVersion uint64, c inventory.NodeCollection) (Done[inventory.NodeCollection], error)
 	DeleteCollection(ctx context.Context, id string, ifVersion uint64) (Done[struct{}], error)
+	// AddMember and RemoveMember change which nodes, by xname, are in a collection, one at a time.
+	AddMember(ctx context.Context, collection, node string) (Done[struct{}], error)
+	RemoveMember(ctx context.Context, collection, node string) (Done[struct{}], error)
 	CreateNetwork(ctx context.Context, c api.NetworkCreate) (Done[api.Network], error)
 	DeleteNetwork(ctx context.Context, id string) error
 

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"slices"
@@ -250,10 +251,22 @@ func (k collectionView) drop(s *Server, w http.ResponseWriter, r *http.Request) 
 	return writeJSON(w, http.StatusOK, deletedOne)
 }
 
-// memberAt is where in a collection a component stands; -1 when it does not.
-func memberAt(c *inventory.NodeCollection, id string) int {
-	key := xname.Canonical(id)
-	return slices.IndexFunc(c.Nodes, func(x string) bool { return xname.Canonical(x) == key })
+// changeMember changes one member of the collection in a request's path.
+func (k collectionView) changeMember(s *Server, w http.ResponseWriter, r *http.Request, x string,
+	change func(InventoryWrites, context.Context, string, string) (Done[struct{}], error)) error {
+	v, err := s.backend.View(r.Context(), api.Linearizable)
+	if err != nil {
+		return err
+	}
+	c, err := k.find(v, r.PathValue("name"))
+	if err != nil {
+		return err
+	}
+	done, err := change(s.backend, r.Context(), c.ID, x)
+	if err == nil {
+		headOf(done).addTo(w.Header())
+	}
+	return err
 }
 
 // addMember answers POST groups/{label}/members.
@@ -265,17 +278,7 @@ func (k collectionView) addMember(s *Server, w http.ResponseWriter, r *http.Requ
 	if !xname.ValidComponent(body.ID) {
 		return smd.BadName("/id")
 	}
-	err := k.change(s, w, r, func(c *inventory.NodeCollection) error {
-		if memberAt(c, body.ID) < 0 {
-			c.Nodes = append(slices.Clone(c.Nodes), body.ID)
-			return nil
-		}
-		if api.CallerOf(r.Context()).Once != nil { // this may be the retry of the very request that added it
-			return nil
-		}
-		return api.Errorf(api.Conflict, k.key+".update", "the component is a member already")
-	})
-	if err != nil {
+	if err := k.changeMember(s, w, r, body.ID, InventoryWrites.AddMember); err != nil {
 		return err
 	}
 	return writeCreated(w, "", []resource{k.uri(r.PathValue("name"), "/members/"+body.ID)})
@@ -321,17 +324,7 @@ func (k collectionView) dropMember(s *Server, w http.ResponseWriter, r *http.Req
 	if err != nil {
 		return err
 	}
-	err = k.change(s, w, r, func(c *inventory.NodeCollection) error {
-		if i := memberAt(c, x); i >= 0 {
-			c.Nodes = slices.Delete(slices.Clone(c.Nodes), i, i+1)
-			return nil
-		}
-		if api.CallerOf(r.Context()).Once != nil {
-			return nil
-		}
-		return api.Errorf(api.NotFound, k.key+".update", "the component is no member")
-	})
-	if err != nil {
+	if err := k.changeMember(s, w, r, x, InventoryWrites.RemoveMember); err != nil {
 		return err
 	}
 	return writeJSON(w, http.StatusOK, deletedOne)

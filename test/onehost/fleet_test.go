@@ -6,13 +6,16 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/orchd/orchd/api"
 	"github.com/orchd/orchd/api/inventory"
 	"github.com/orchd/orchd/api/schema"
+	"github.com/orchd/orchd/api/smd"
 	"github.com/orchd/orchd/test/ask"
 	"github.com/orchd/orchd/test/oldclient"
 )
@@ -185,6 +188,58 @@ func TestArraysThroughTheLog(t *testing.T) {
 		if got := len(p.nodes()); got != 4000 {
 			t.Errorf("%s has %d nodes, want 4000", p.Name, got)
 		}
+	}
+}
+
+// TestMembersComeSideBySide: clients that put nodes into one group through all peers at the
+// same time are not in each other's way, and of two that put the same node in one is refused.
+func TestMembersComeSideBySide(t *testing.T) {
+	t.Parallel()
+	c := Start(t, 3, nil)
+	if a := c.Peers[0].Do("POST", "/hsm/v2/groups", `{"label":"g","members":{}}`); a.Status != http.StatusCreated {
+		t.Fatalf("%d %s", a.Status, a.Body)
+	}
+	const clients, each = 16, 10
+	var all sync.WaitGroup
+	var refused atomic.Int64
+	for k := range clients {
+		all.Go(func() {
+			for i := range each {
+				// Clients go in pairs: 2n and 2n+1 put in the same nodes.
+				a := c.Peers[k%len(c.Peers)].Do("POST", "/hsm/v2/groups/g/members", fmt.Sprintf(`{"id":"x1c%ds%db0n0"}`, k/2, i))
+				switch a.Status {
+				case http.StatusCreated:
+				case http.StatusConflict:
+					refused.Add(1)
+				default:
+					t.Errorf("%d %s", a.Status, a.Body)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if want := int64(clients * each / 2); refused.Load() != want {
+		t.Errorf("%d were refused, want %d", refused.Load(), want)
+	}
+	for _, p := range c.Peers {
+		ids := ask.Decode[smd.Members](t, p.Do("GET", "/hsm/v2/groups/g/members", nil)).IDs
+		slices.Sort(ids)
+		if len(ids) != clients*each/2 || len(slices.Compact(ids)) != len(ids) {
+			t.Errorf("%s has the members %q", p.Name, ids)
+		}
+	}
+	for k := range clients / 2 {
+		all.Go(func() {
+			for i := range each {
+				if a := c.Peers[k%len(c.Peers)].Do("DELETE", fmt.Sprintf("/hsm/v2/groups/g/members/x1c%ds%db0n0", k, i), nil); a.Status != http.StatusOK {
+					t.Errorf("%d %s", a.Status, a.Body)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if left := ask.Decode[smd.Members](t, c.Peers[1].Do("GET", "/hsm/v2/groups/g/members", nil)).IDs; len(left) > 0 {
+		t.Errorf("%q are left", left)
 	}
 }
 

@@ -134,6 +134,19 @@ func (p *Peer) DeleteCollection(ctx context.Context, id string, ifVersion uint64
 	return done(p.writer.DeleteCollection(ctx, id, ifVersion))
 }
 
+// AddMember puts a node into a collection.
+func (p *Peer) AddMember(ctx context.Context, collection, node string) (server.Done[struct{}], error) {
+	if err := p.room("collection.member"); err != nil {
+		return server.Done[struct{}]{}, err
+	}
+	return done(p.writer.AddMember(ctx, collection, node))
+}
+
+// RemoveMember takes a node out of a collection.
+func (p *Peer) RemoveMember(ctx context.Context, collection, node string) (server.Done[struct{}], error) {
+	return done(p.writer.RemoveMember(ctx, collection, node))
+}
+
 // CreateNetwork declares a network.
 func (p *Peer) CreateNetwork(ctx context.Context, c api.NetworkCreate) (server.Done[api.Network], error) {
 	if err := p.room("network.create"); err != nil {
