@@ -89,6 +89,7 @@ func (h *hall) run() {
 			continue
 		}
 		pause = least
+		noticeForgotten(c)
 		h.admit(c)
 	}
 }
@@ -242,6 +243,7 @@ func (h *hall) dialAt(ctx context.Context, m Member, address, proto string) (net
 	if err != nil {
 		return nil, fmt.Errorf("dial peer %s: %w", m.Name, err)
 	}
+	noticeForgotten(raw)
 	c := &conn{Conn: raw, hall: h}
 	if reason := h.enter(c); reason != "" {
 		raw.Close()

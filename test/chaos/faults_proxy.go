@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -10,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/orchd/orchd/test/lab"
 )
@@ -149,6 +152,34 @@ func (p *proxy) close() {
 	}
 }
 
+// forget ends every connection and tells nobody, neither those whose bytes it led nor
+// anybody who asks later: the kernel has none of them any more.
+func (p *proxy) forget() (gone int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns { // all of them first: when one closes, the other way of it is closed too
+		if vanishes(c) == nil {
+			gone++
+		}
+	}
+	for c := range p.conns {
+		c.Close()
+	}
+	return gone
+}
+
+// vanishes has the kernel say nothing when the connection is closed.
+func vanishes(c net.Conn) error {
+	raw, err := c.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		return err
+	}
+	closed := raw.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_REPAIR, 1)
+	})
+	return errors.Join(closed, err)
+}
+
 // delay is F4: what peers tell each other comes late, by up to some hundred milliseconds.
 func delay(r *run, rng *rand.Rand) (string, error) {
 	p := &proxy{rng: rng, delay: time.Duration(1+rng.IntN(250)) * time.Millisecond}
@@ -180,4 +211,23 @@ func halfOpen(r *run, rng *rand.Rand) (string, error) {
 		return "", nil
 	}
 	return strconv.FormatInt(before, 10) + " pieces came, then none", nil
+}
+
+// forgotten is F4: what is between the peers, a firewall say, forgets their connections. Nobody
+// is told, and new ones go through.
+func forgotten(r *run, rng *rand.Rand) (string, error) {
+	p := &proxy{rng: rng}
+	end, err := r.through(p)
+	if err != nil {
+		return "", err
+	}
+	defer end()
+	time.Sleep(between(rng, time.Second, 3*time.Second))
+	p.broken.Store(true) // what was taken is acknowledged, and its sender waits for an answer
+	time.Sleep(between(rng, 50*time.Millisecond, 500*time.Millisecond))
+	gone := p.forget()
+	if gone == 0 || p.pieces.Load() == 0 {
+		return "", nil
+	}
+	return fmt.Sprintf("%d connections were forgotten after %d pieces", gone/2, p.pieces.Load()), nil
 }

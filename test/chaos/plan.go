@@ -78,6 +78,7 @@ var faults = []fault{
 	{"F4 narrow", narrow},
 	{"F4 delay", delay},
 	{"F4 half open", halfOpen},
+	{"F4 forgotten", forgotten},
 	{"F5 gossip cut", gossipCut},
 	{"F8 fsync fails", syncFails},
 	{"F8 disk hangs", diskHangs},
