@@ -223,20 +223,34 @@ func changesBehind(r io.ReaderAt, size int64, after api.Position) iter.Seq2[*Cha
 			if last, known := lastIndex(groups.file, g); known && last < after.Index {
 				continue
 			}
-			rows, err := groups.open(g)
-			for err == nil && rows.left > 0 {
-				c := new(Change)
-				if err = rows.next(unsafe.Pointer(c)); err == nil && after.Before(c.Position()) && !yield(c, nil) {
+			for c, err := range groups.changes(g) {
+				if err != nil {
+					yield(nil, fmt.Errorf("row group %d: %w", g, err))
+					return
+				}
+				if after.Before(c.Position()) && !yield(c, nil) {
 					return
 				}
 			}
-			if err == nil {
-				err = rows.end()
-			}
-			if err != nil {
-				yield(nil, fmt.Errorf("row group %d: %w", g, err))
+		}
+	}
+}
+
+// changes gives those of a row group.
+func (g *groups) changes(group int) iter.Seq2[*Change, error] {
+	return func(yield func(*Change, error) bool) {
+		rows, err := g.open(group)
+		for err == nil && rows.left > 0 {
+			c := new(Change)
+			if err = rows.next(unsafe.Pointer(c)); err == nil && !yield(c, nil) {
 				return
 			}
+		}
+		if err == nil {
+			err = rows.end()
+		}
+		if err != nil {
+			yield(nil, err)
 		}
 	}
 }

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"time"
-
-	"github.com/orchd/orchd/api"
 )
 
 // Files are merged with their neighbours until they have one of these.
@@ -157,23 +155,9 @@ func (h *History) merge(files []*changeFile) error {
 // copyAll writes the changes of all files into one.
 func (h *History) copyAll(d *changesDraft, files []*changeFile) error {
 	for _, f := range files {
-		s, err := h.openFile(f)
-		if err != nil {
-			return err
-		}
-		err = s.copy(d)
-		if err = errors.Join(err, s.close()); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// copy writes all changes of the source.
-func (s *changeSource) copy(d *changesDraft) error {
-	for c, err := range s.each(api.Position{}) {
+		whole, err := h.readWhole(f)
 		if err == nil {
-			err = d.write(c)
+			err = d.take(whole)
 		}
 		if err != nil {
 			return err

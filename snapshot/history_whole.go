@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io/fs"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"syscall"
+	"time"
 
 	"github.com/orchd/orchd/api"
 )
@@ -17,6 +19,8 @@ type errDamaged struct{ error }
 
 func (e errDamaged) Unwrap() error { return e.error }
 
+var errMissing = errDamaged{errors.New("it is missing")}
+
 // errGone says that a file is not one of the history any more.
 var errGone = errors.New("the file was merged or deleted meanwhile")
 
@@ -24,15 +28,46 @@ var errGone = errors.New("the file was merged or deleted meanwhile")
 // changed. A damaged one is set aside, and then it is gone, too.
 func (h *History) openFile(f *changeFile) (*changeSource, error) {
 	in, size, err := h.openWhole(f)
-	if _, damaged := errors.AsType[errDamaged](err); damaged {
-		h.setAside(f, err)
-		return nil, errGone
-	}
 	if err != nil {
-		return nil, err
+		return nil, h.lose(f, err)
 	}
 	each := func(after api.Position) iter.Seq2[*Change, error] { return changesBehind(in, size, after) }
 	return &changeSource{f.To, each, in.Close}, nil
+}
+
+// wholeFile is a file of changes in memory, where it matched its sum. What goes into another
+// file without being looked at must not have been altered since it was read last.
+type wholeFile struct {
+	bytes        []byte
+	since, until time.Time // of its first and last change
+}
+
+// readWhole reads a file into memory, whatever was known of it. A damaged one is set aside, and
+// then it is gone, too.
+func (h *History) readWhole(f *changeFile) (*wholeFile, error) {
+	data, err := os.ReadFile(h.path(f))
+	if err == nil {
+		err = verifyChanges(bytes.NewReader(data), int64(len(data)))
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		err = errMissing
+	case err != nil:
+		err = damage(err)
+	}
+	if err != nil {
+		return nil, h.lose(f, err)
+	}
+	return &wholeFile{data, f.Since, f.Until}, nil
+}
+
+// lose sets a file aside if the error says that it is damaged: then it is gone.
+func (h *History) lose(f *changeFile, err error) error {
+	if _, damaged := errors.AsType[errDamaged](err); !damaged {
+		return err
+	}
+	h.setAside(f, err)
+	return errGone
 }
 
 // openWhole opens a file that matches its sum. If it does not, or is missing, the
@@ -40,7 +75,7 @@ func (h *History) openFile(f *changeFile) (*changeSource, error) {
 func (h *History) openWhole(f *changeFile) (*os.File, int64, error) {
 	in, err := os.Open(h.path(f))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, 0, errDamaged{errors.New("it is missing")}
+		return nil, 0, errMissing
 	}
 	if err != nil {
 		return nil, 0, err

@@ -26,6 +26,22 @@ const (
 // openPages reads a column of a row group from r, which has size bytes, and gives
 // its pages. Arrow would believe what they claim about their own length.
 func openPages(r io.ReaderAt, size int64, chunk *metadata.ColumnChunkMetaData, l *leaf) (file.PageReader, error) {
+	data, err := pagesOf(r, size, chunk)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := checkPages(data); err != nil {
+		return nil, err
+	}
+	pages, err := file.NewPageReader(&memoryReader{data}, chunk.NumValues(), compress.Codecs.Snappy, memory.DefaultAllocator, nil)
+	if err != nil {
+		return nil, err
+	}
+	return &checkedPages{PageReader: pages, leaf: l}, nil
+}
+
+// pagesOf reads the pages of a column of a row group, as they lie in the file.
+func pagesOf(r io.ReaderAt, size int64, chunk *metadata.ColumnChunkMetaData) ([]byte, error) {
 	start, n := chunk.DataPageOffset(), chunk.TotalCompressedSize()
 	if chunk.HasDictionaryPage() && chunk.DictionaryPageOffset() > 0 {
 		start = min(start, chunk.DictionaryPageOffset())
@@ -37,17 +53,8 @@ func openPages(r io.ReaderAt, size int64, chunk *metadata.ColumnChunkMetaData, l
 		return nil, fmt.Errorf("is compressed with %v", c)
 	}
 	data := make([]byte, n)
-	if _, err := r.ReadAt(data, start); err != nil {
-		return nil, err
-	}
-	if err := checkPages(data); err != nil {
-		return nil, err
-	}
-	pages, err := file.NewPageReader(&memoryReader{data}, chunk.NumValues(), compress.Codecs.Snappy, memory.DefaultAllocator, nil)
-	if err != nil {
-		return nil, err
-	}
-	return &checkedPages{PageReader: pages, leaf: l}, nil
+	_, err := r.ReadAt(data, start)
+	return data, err
 }
 
 // memoryReader reads what is in memory. Arrow peeks for headers, and bufio would copy.
@@ -77,24 +84,24 @@ func (m *memoryReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// checkPages tells whether data is pages that unpack to what their headers claim.
-func checkPages(data []byte) error {
-	for len(data) > 0 {
-		head, n, err := readPageHeader(data)
+// checkPages counts the pages that data is made of. Each unpacks to what its header claims.
+func checkPages(data []byte) (n int, err error) {
+	for ; len(data) > 0; n++ {
+		head, length, err := readPageHeader(data)
 		if err != nil {
-			return err
+			return n, err
 		}
-		data = data[n:]
+		data = data[length:]
 		if head.packed < 0 || head.packed > len(data) {
-			return fmt.Errorf("a page claims %d bytes where %d are left", head.packed, len(data))
+			return n, fmt.Errorf("a page claims %d bytes where %d are left", head.packed, len(data))
 		}
 		size, err := snappy.DecodedLen(data[:head.packed])
 		if err != nil || size != head.unpacked || size > maxPage {
-			return fmt.Errorf("a page claims to unpack to %d bytes, and would to %d", head.unpacked, size)
+			return n, fmt.Errorf("a page claims to unpack to %d bytes, and would to %d", head.unpacked, size)
 		}
 		data = data[head.packed:]
 	}
-	return nil
+	return n, nil
 }
 
 // checkedPages passes on only pages that hold as many levels as they claim
