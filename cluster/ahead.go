@@ -51,9 +51,9 @@ type boltLog interface {
 
 // Sizes of a write-ahead file, in bytes.
 const (
-	aheadSize = 4 << 20   // of each of the two
-	aheadPage = 4096      // a batch begins at a multiple, so that no acknowledged one shares a page with one that is being written
-	aheadMost = 256 << 10 // a larger batch goes straight to bolt: to write it twice would cost more than the syncs
+	aheadSize = 4 << 20 // of each of the two
+	aheadPage = 4096    // a batch begins at a multiple, so that no acknowledged one shares a page with one that is being written
+	aheadMost = 1 << 20 // a larger batch goes straight to bolt: it would fill a file too soon
 )
 
 // StoreLog appends one entry.

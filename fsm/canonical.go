@@ -43,12 +43,12 @@ func canonicalValue(v reflect.Value) (written bool) {
 }
 
 func canonicalTimeValue(v reflect.Value) (written bool) {
-	was := v.Interface().(time.Time)
-	is := canonicalTime(was)
-	if is == was { // to the last bit: the same moment elsewhere is another value
+	at := v.Addr().Interface().(*time.Time)
+	is := canonicalTime(*at)
+	if is == *at { // to the last bit: the same moment elsewhere is another value
 		return false
 	}
-	v.Set(reflect.ValueOf(is))
+	*at = is
 	return true
 }
 

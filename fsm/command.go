@@ -238,8 +238,15 @@ type Meta struct {
 // envelope is a command as the log carries it.
 type envelope struct {
 	Meta
-	Body cbor.RawMessage `cbor:"7,keyasint"`
+	Body rawBody `cbor:"7,keyasint"`
 }
+
+// rawBody is a command's body as it stands in the command, of which it is a part and not a
+// copy: whoever has it has the command.
+type rawBody []byte
+
+func (b rawBody) MarshalCBOR() ([]byte, error)     { return b, nil }
+func (b *rawBody) UnmarshalCBOR(data []byte) error { *b = data; return nil }
 
 // applier changes the tables as a body says and gives the object it is about.
 type applier struct {
