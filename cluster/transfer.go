@@ -39,12 +39,12 @@ func (n *Node) TransferLeadership(ctx context.Context, to string) error {
 		switch {
 		case from != "" && leader != "" && leader != from && (to == "" || leader == to):
 			return nil
-		case leader != "" && leader == to:
-			return api.Errorf(api.Conflict, transferOp, "peer %s leads already", n.nameOf(to))
 		case asked && leader == from: // it has stepped aside, which this peer does not see yet
 			err = errors.New("the peer that led has stepped aside, and no other is in sight")
 		case leader != "":
-			from = leader
+			if leader != to { // else it leads already, as it seems from here; it is asked, and knows
+				from = leader
+			}
 			if err = n.offerTransfer(ctx, leader, to); err != nil && !retryable(err) {
 				return err
 			}
@@ -145,6 +145,9 @@ func (n *Node) heir(ctx context.Context, to string) (string, error) {
 	others := slices.DeleteFunc(voters(n.Servers()), func(id string) bool { return id == n.id })
 	switch {
 	case to == n.id:
+		if _, err := n.proofs.join(ctx); err != nil { // it may have led
+			return "", err
+		}
 		return "", api.Errorf(api.Conflict, transferOp, "peer %s leads already", n.nameOf(to))
 	case to != "" && !slices.Contains(others, to):
 		return "", api.Errorf(api.Conflict, transferOp, "peer %s is no voter, so it cannot lead; the voters are in: orchd raft peers", n.nameOf(to))

@@ -104,6 +104,32 @@ func TestTransferThatCannotBe(t *testing.T) {
 	}
 }
 
+// TestTransferAskedOfWhoIsBehind: a peer that still sees the wanted one lead, which does so no
+// more, does not refuse for that. It looks who does.
+func TestTransferAskedOfWhoIsBehind(t *testing.T) {
+	h := newHouse(t, 3)
+	var was, behind *peer
+	for sees := ""; was == nil || sees != was.id; { // it gives up who led a second after the cut
+		if behind != nil {
+			h.heal(behind)
+		}
+		was, behind = h.leader(), h.followers()[1]
+		h.cutOff(behind)
+		must(t, was.TransferLeadership(t.Context(), h.followers()[0].id))
+		sees, _ = behind.Leader()
+	}
+	done := make(chan error)
+	go func() { done <- behind.TransferLeadership(t.Context(), was.id) }()
+	h.heal(behind)
+	must(t, <-done)
+	h.eventually(func() error {
+		if now := h.leader(); now != was {
+			return fmt.Errorf("%s leads", now.identity.Name)
+		}
+		return nil
+	})
+}
+
 // TestTransferPassesOverTheSilent: raft itself would choose a voter by its log alone, also
 // one that is gone, and refuse commands meanwhile.
 func TestTransferPassesOverTheSilent(t *testing.T) {
