@@ -9,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"maps"
-	"math/rand/v2"
 	"net"
 	"path/filepath"
 	"slices"
@@ -24,6 +23,7 @@ import (
 	"github.com/orchd/orchd/api"
 	"github.com/orchd/orchd/api/seal"
 	"github.com/orchd/orchd/cluster/ca"
+	"github.com/orchd/orchd/test/ports"
 )
 
 func TestMain(m *testing.M) {
@@ -288,28 +288,13 @@ func (p *peer) member() Member {
 	return Member{ID: p.identity.PeerID, Name: p.identity.Name, Addresses: p.at, PublicKey: key}
 }
 
-// freePort is a port below those that the kernel gives to clients: one of them
-// could take it while a peer is down, and the peer could not come back.
-func freePort(t *testing.T) string {
-	t.Helper()
-	for range 100 {
-		address := fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(22_000))
-		if l, packets, err := listenGossip(address); err == nil {
-			must(t, errors.Join(l.Close(), packets.Close()))
-			return address
-		}
-	}
-	t.Fatal("no free port")
-	return ""
-}
-
 // ports opens the peer's ports: the ones it had, or new ones the first time.
 func (p *peer) ports() *Ports {
 	t := p.house.t
 	t.Helper()
 	at := p.at
 	if at.Raft == "" {
-		at = api.PeerAddresses{API: freePort(t), Raft: freePort(t), Gossip: freePort(t)}
+		at = api.PeerAddresses{API: ports.Address(t), Raft: ports.Address(t), Gossip: ports.Address(t)}
 	}
 	ports, err := Listen(at)
 	must(t, err)

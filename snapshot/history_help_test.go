@@ -139,10 +139,18 @@ func appendRange(t testing.TB, h *History, r Range) {
 	}
 }
 
-// historyOf makes a history with one file for each range, and gaps where ranges leave them.
-func historyOf(t testing.TB, dir string, ranges ...Range) *History {
+// openIdle opens a history that neither flushes nor merges by itself.
+func openIdle(t testing.TB, dir string) *History {
 	t.Helper()
 	h := openTestHistory(t, dir)
+	h.start.Do(func() {})
+	return h
+}
+
+// historyOf makes an idle history with one file for each range, and gaps where ranges leave them.
+func historyOf(t testing.TB, dir string, ranges ...Range) *History {
+	t.Helper()
+	h := openIdle(t, dir)
 	for _, r := range ranges {
 		if err := errors.Join(h.Skip(r.From-1), h.Append(r.To, truths(r)), h.Flush()); err != nil {
 			t.Fatal(err)

@@ -24,6 +24,7 @@ import (
 	"github.com/orchd/orchd/fsm"
 	"github.com/orchd/orchd/test/ask"
 	"github.com/orchd/orchd/test/lab"
+	"github.com/orchd/orchd/test/ports"
 )
 
 const (
@@ -56,7 +57,7 @@ func clientToken(t *testing.T, secret string, otherwise map[string]any) string {
 // nothing, each with a plain and a boot listener.
 func startWithJWT(t *testing.T) *Cluster {
 	return Start(t, 2, func(i int, c *peer.Config) {
-		c.PlainListen, c.BootListen = freeAddress(t), freeAddress(t)
+		c.PlainListen, c.BootListen = ports.Address(t), ports.Address(t)
 		if i == 0 {
 			c.Auth = fsm.AuthChange{JWTSecret: new(jwtSecret + "\n"), Issuer: new("https://foobar.openchami.cluster")}
 		}

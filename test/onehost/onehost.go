@@ -10,15 +10,14 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/orchd/orchd/api"
 	"github.com/orchd/orchd/cmd/orchd/peer"
 	"github.com/orchd/orchd/test/lab"
+	"github.com/orchd/orchd/test/ports"
 	"github.com/orchd/orchd/vmm"
 	"github.com/orchd/orchd/vmm/sim"
 )
@@ -76,7 +75,7 @@ func (c *Cluster) NewPeer() *Peer {
 	p := &Peer{Name: fmt.Sprintf("h%d", i+1), Sim: sim.New(room, ""), t: c.t}
 	p.Config = peer.Config{
 		Name: p.Name, DataDir: filepath.Join(c.t.TempDir(), p.Name), Advertise: "127.0.0.1",
-		APIListen: freeAddress(c.t), RaftListen: freeAddress(c.t), GossipListen: freeAddress(c.t),
+		APIListen: ports.Address(c.t), RaftListen: ports.Address(c.t), GossipListen: ports.Address(c.t),
 		Driver: api.DriverSim, Hypervisor: p.Sim, Version: "test",
 	}
 	if c.adapt != nil {
@@ -84,28 +83,6 @@ func (c *Cluster) NewPeer() *Peer {
 	}
 	c.Peers = append(c.Peers, p)
 	return p
-}
-
-// taken are the ports that freeAddress has given: one that is closed for a
-// moment while its peer restarts must not be given to another.
-var taken sync.Map
-
-// freeAddress is a port on loopback that nobody listens on.
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	for range 100 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		address := l.Addr().String()
-		l.Close()
-		if _, given := taken.LoadOrStore(address, true); !given {
-			return address
-		}
-	}
-	t.Fatal("no free port")
-	return ""
 }
 
 // JoinToken makes a token for one newcomer.

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/orchd/orchd/test/ports"
 )
 
 // asOrchd makes the test program be orchd: `dev` starts peers as processes of its own program.
@@ -25,17 +27,6 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// freePort is a port with room above it for the peers of a test.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port%40000 + 10000)
-}
-
 // TestDev starts two real peers, follows what is printed, and leaves nothing behind.
 func TestDev(t *testing.T) {
 	ctx, interrupt := context.WithCancel(t.Context())
@@ -46,7 +37,7 @@ func TestDev(t *testing.T) {
 	ended := make(chan int, 1)
 	go func() {
 		a := App{Stdout: printed, Stderr: &progress, Environ: append(os.Environ(), asOrchd)}
-		ended <- a.Run(ctx, []string{"dev", "--peers", "2", "--base-port", freePort(t)})
+		ended <- a.Run(ctx, []string{"dev", "--peers", "2", "--base-port", strconv.Itoa(ports.Run(t, 20))})
 		printed.Close()
 	}()
 	lines := bufio.NewScanner(out)
