@@ -28,15 +28,7 @@ const register = "/tmp/orchd-test-ports"
 var (
 	mu    sync.Mutex
 	given = map[int]bool{} // by this process, for which its own locks are none
-	file  = sync.OnceValues(func() (*os.File, error) {
-		f, err := os.OpenFile(register, os.O_RDWR|os.O_CREATE, 0o666)
-		if err == nil {
-			if err := f.Chmod(0o666); err != nil && !errors.Is(err, fs.ErrPermission) { // whatever the umask is
-				return nil, err
-			}
-		}
-		return f, err
-	})
+	file  = sync.OnceValues(openRegister)
 )
 
 // Address is HOST:PORT of a port for TCP and UDP.
@@ -46,6 +38,19 @@ func Address(t testing.TB) string {
 }
 
 func address(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
+
+func openRegister() (*os.File, error) {
+	f, err := os.OpenFile(register, os.O_RDWR, 0)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return f, err
+	}
+	// Not at first: where fs.protected_regular is on, O_CREAT is refused for another user's file.
+	f, err = os.OpenFile(register, os.O_RDWR|os.O_CREATE, 0o666)
+	if err == nil {
+		err = f.Chmod(0o666) // whatever the umask is
+	}
+	return f, err
+}
 
 // Run is the first of n ports in a row.
 func Run(t testing.TB, n int) int {
