@@ -52,7 +52,7 @@ func openRegister() (*os.File, error) {
 	return f, err
 }
 
-// Run is the first of n ports in a row.
+// Run claims n ports in a row, and gives the first of them.
 func Run(t testing.TB, n int) int {
 	t.Helper()
 	mu.Lock()
