@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"github.com/orchd/orchd/test/ports"
 )
 
 // names is a registry of a few names.
@@ -143,10 +145,10 @@ func TestDomainThatIsNone(t *testing.T) {
 	}
 }
 
-// serving starts a server on a free port of this host.
+// serving starts a server on a port of this host that is free for UDP and TCP.
 func serving(t *testing.T) string {
 	t.Helper()
-	packets, err := net.ListenPacket("udp", "127.0.0.1:0")
+	packets, err := net.ListenPacket("udp", ports.Address(t))
 	if err != nil {
 		t.Fatal(err)
 	}
