@@ -15,7 +15,13 @@ var timeType = reflect.TypeFor[time.Time]()
 // slices, maps and pointers lead to may be shared with the row as it was, which others
 // read meanwhile. That was made canonical when it was stored, and what is canonical is
 // not written to, not even with the same value.
-func canonicalize[T any](row *T) { canonicalValue(reflect.ValueOf(row).Elem()) }
+func canonicalize[T any](row *T) {
+	if coded, ok := any(row).(canonicalCoded); ok {
+		coded.canonicalize()
+		return
+	}
+	canonicalValue(reflect.ValueOf(row).Elem())
+}
 
 // canonicalValue tells whether it had to write.
 func canonicalValue(v reflect.Value) (written bool) {
@@ -44,12 +50,9 @@ func canonicalValue(v reflect.Value) (written bool) {
 
 func canonicalTimeValue(v reflect.Value) (written bool) {
 	at := v.Addr().Interface().(*time.Time)
-	is := canonicalTime(*at)
-	if is == *at { // to the last bit: the same moment elsewhere is another value
-		return false
-	}
-	*at = is
-	return true
+	was := *at
+	canonicalTimeIn(at)
+	return *at != was
 }
 
 func canonicalSlice(v reflect.Value) (written bool) {

@@ -22,6 +22,16 @@ var binaryRowStart = []byte(`{"$row":`)
 
 // encoded is the row as JSON. The same row gives the same bytes.
 func (t *table[T]) encoded(row any) []byte {
+	if coded, ok := row.(jsonCoded); ok {
+		if b, ok := codedJSON(coded); ok {
+			return b
+		}
+	}
+	return t.encodedByType(row)
+}
+
+// encodedByType is encoded by what the types of the row say.
+func (t *table[T]) encodedByType(row any) []byte {
 	if t.hasJSON && hasOddJSON(reflect.ValueOf(row).Elem()) {
 		return asBinary(t.name, row)
 	}
@@ -30,6 +40,16 @@ func (t *table[T]) encoded(row any) []byte {
 		return asBinary(t.name, row)
 	}
 	return b
+}
+
+// codedJSON is the JSON of a row by its own code.
+func codedJSON(row jsonCoded) ([]byte, bool) {
+	b := rowBuffers.Get().(*bytes.Buffer)
+	defer rowBuffers.Put(b)
+	b.Reset()
+	text, ok := row.appendJSON(b.AvailableBuffer())
+	b.Write(text) // so that the room that it took is kept
+	return bytes.Clone(b.Bytes()), ok
 }
 
 // plainJSON is the JSON of v, with < and > as they are: they would not be the same text inside an Object.

@@ -7,6 +7,7 @@ import (
 	"github.com/fxamacker/cbor/v2"
 
 	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/fsm/wire"
 )
 
 // Type names a command in the log. Append only: a released number is never reused.
@@ -264,7 +265,7 @@ func (a applier) since(level uint64) applier {
 // on decodes the body, once for all commands.
 func on[T any](apply func(*Txn, T) (object, error)) applier {
 	decodeBody := func(body []byte) (c T, err error) {
-		if err := decoding.Unmarshal(body, &c); err != nil {
+		if err := unmarshal(body, &c); err != nil {
 			return c, fmt.Errorf("body of %s: %w", reflect.TypeFor[T](), err)
 		}
 		return c, nil
@@ -302,7 +303,7 @@ var decoding = must(cbor.DecOptions{
 	DupMapKey:         cbor.DupMapKeyEnforcedAPF,
 	IndefLength:       cbor.IndefLengthForbidden,
 	ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
-	MaxArrayElements:  1 << 20,
+	MaxArrayElements:  wire.MaxElements,
 	MaxMapPairs:       1 << 20,
 	MaxNestedLevels:   32,
 }.DecMode())
@@ -336,7 +337,7 @@ func encode(m Meta, body any) ([]byte, error) {
 
 // encodeBoth gives the command and the body in it.
 func encodeBoth(m Meta, body any) (command, b []byte, err error) {
-	if b, err = encoding.Marshal(body); err != nil {
+	if b, err = marshal(body); err != nil {
 		return nil, nil, err
 	}
 	if command, err = encoding.Marshal(envelope{m, b}); err != nil {
