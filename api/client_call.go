@@ -44,6 +44,12 @@ func WithVersion(v uint64) CallOption {
 	return func(c *call) { c.header.Set("If-Match", `"`+strconv.FormatUint(v, 10)+`"`) }
 }
 
+// WithoutBody asks for an answer without what was written (RFC 7240, section 4.2), where
+// the caller has no use for it. A peer may send it all the same.
+func WithoutBody() CallOption {
+	return func(c *call) { c.header.Set("Prefer", "return=minimal") }
+}
+
 // WithConsistency asks for a read of that freshness.
 func WithConsistency(k Consistency) CallOption { return WithQuery("consistency", string(k)) }
 

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 )
 
 // addTo sets the headers, as huma does on the native routes.
@@ -34,6 +35,25 @@ func headOf[T any](d Done[T]) Head {
 		h.Replayed = "true"
 	}
 	return h
+}
+
+// returnMinimal is the preference of a client that has no use for what it wrote (RFC 7240,
+// section 4.2).
+const returnMinimal = "return=minimal"
+
+// prefersMinimal tells whether the client has stated it. Names of preferences are
+// compared without regard to case, and each may have parameters (section 2).
+func prefersMinimal(r *http.Request) bool {
+	for _, field := range r.Header.Values("Prefer") {
+		for preference := range strings.SplitSeq(field, ",") {
+			preference, _, _ = strings.Cut(preference, ";")
+			name, value, _ := strings.Cut(preference, "=")
+			if strings.EqualFold(strings.TrimSpace(name), "return") && strings.Trim(strings.TrimSpace(value), `"`) == "minimal" {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // headOnly answers HEAD where to make the body would be work for nothing.

@@ -62,6 +62,12 @@ func createNodes(s *Server, w http.ResponseWriter, r *http.Request) error {
 		return nodeKind.written(w, r, http.StatusCreated, firstOf(done))
 	}
 	headOf(done).addTo(w.Header())
+	w.Header().Add("Vary", "Prefer")
+	if prefersMinimal(r) {
+		w.Header().Set("Preference-Applied", returnMinimal)
+		w.WriteHeader(http.StatusCreated)
+		return nil
+	}
 	sendRows(w, r, http.StatusCreated, slices.Values(done.Object), nodeKind.appendShown)
 	return nil
 }

@@ -369,10 +369,26 @@ func TestCreateMany(t *testing.T) {
 	if wrote := f.wroteSince(0); len(wrote) != 1 {
 		t.Errorf("backend was asked %v, want once", wrote)
 	}
+	const two = `[{"hostname":"a","architecture":"x86_64"},{"hostname":"b","architecture":"x86_64"}]`
+	for _, c := range []struct {
+		prefers string
+		minimal bool
+	}{{"return=minimal", true}, {`respond-async, Return = "minimal"; a=b`, true}, {"return=representation", false}, {"returns=minimal", false}, {"minimal", false}} {
+		before := len(f.wroteSince(0))
+		res := ask("POST", "/ComputeNode", two, "Prefer", c.prefers)
+		body, applied := read(t, res), res.Header.Get("Preference-Applied")
+		if res.StatusCode != 201 || (body == "") != c.minimal || (applied == "return=minimal") != c.minimal || res.Header.Get("Orchd-Index") == "" {
+			t.Errorf("Prefer: %s: got %d, %v and %q", c.prefers, res.StatusCode, res.Header, body)
+		}
+		if wrote := f.wroteSince(before); len(wrote) != 1 {
+			t.Errorf("Prefer: %s: backend was asked %v, want once", c.prefers, wrote)
+		}
+	}
+	wrote := len(f.wroteSince(0))
 	if res := ask("POST", "/ComputeNode", "[]"); res.StatusCode != 201 || read(t, res) != "[]\n" {
 		t.Errorf("an empty array: got %d, want 201 and an empty array", res.StatusCode)
 	}
-	if wrote := f.wroteSince(1); len(wrote) != 0 {
+	if wrote := f.wroteSince(wrote); len(wrote) != 0 {
 		t.Errorf("for an empty array the backend was asked %v", wrote)
 	}
 }

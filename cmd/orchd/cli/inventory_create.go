@@ -246,15 +246,20 @@ func (l *load) settle(ctx context.Context, batch []input, stored []json.RawMessa
 // post makes one request. Its tries carry one Idempotency-Key, so that a batch
 // whose answer was lost is stored once.
 func (l *load) post(ctx context.Context, batch []input) ([]json.RawMessage, error) {
-	answer, err := l.client.api.Raw(ctx, http.MethodPost, l.kind.path(), bodyOf(batch))
-	if err != nil {
+	var options []api.CallOption
+	format := l.app.flags.output
+	unseen := len(batch) > 1 && (format == "table" || format == "wide") // nobody looks at what was stored
+	if unseen {
+		options = append(options, api.WithoutBody())
+	}
+	answer, err := l.client.api.Raw(ctx, http.MethodPost, l.kind.path(), bodyOf(batch), options...)
+	switch {
+	case err != nil:
 		return nil, l.client.explained(answer, err)
-	}
-	if len(batch) == 1 {
+	case unseen:
+		return nil, nil
+	case len(batch) == 1:
 		return []json.RawMessage{answer.Body}, nil
-	}
-	if format := l.app.flags.output; format == "table" || format == "wide" {
-		return nil, nil // nobody looks at it
 	}
 	var stored []json.RawMessage
 	if err := json.Unmarshal(answer.Body, &stored); err != nil {

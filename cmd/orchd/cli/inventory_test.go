@@ -55,9 +55,11 @@ func (f *fake) post(kind string, refuse func(n int, item map[string]any) (pointe
 			return
 		}
 		w.WriteHeader(http.StatusCreated)
-		if array {
+		switch {
+		case array && r.Header.Get("Prefer") == "return=minimal":
+		case array:
 			json.NewEncoder(w).Encode(items)
-		} else {
+		default:
 			json.NewEncoder(w).Encode(items[0])
 		}
 	})
