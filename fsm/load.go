@@ -41,7 +41,7 @@ func loadTables(s *state, folder *snapshot.Folder, wanted ...anyTable) error {
 // They are in its trees when b is done.
 func (t *table[T]) load(s *state, folder *snapshot.Folder, b *building) error {
 	var items []*item[T]
-	last := ""
+	e, last := t.in(s), ""
 	// What a snapshot holds is canonical, and comes out of it so: were it not, its hash
 	// would be another than the manifest's.
 	prepared := snapshot.Prepared(t.codec, folder, t.name, func(row *T) *item[T] {
@@ -57,12 +57,12 @@ func (t *table[T]) load(s *state, folder *snapshot.Folder, b *building) error {
 		}
 		last = key
 		items = append(items, it)
-		s.sum = s.sum.plus(it.sum)
+		s.sum, e.sum = s.sum.plus(it.sum), e.sum.plus(it.sum)
 		if t.derived != nil {
 			t.derived(&s.sums, nil, &it.row)
 		}
 	}
-	t.build(t.in(s), items, b)
+	t.build(e, items, b)
 	return nil
 }
 

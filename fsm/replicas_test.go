@@ -257,6 +257,9 @@ func compareStates(t *testing.T, seed uint64, a, b *Machine) {
 			if err := table.(interface{ indexFault(*state) error }).indexFault(m.published.Load()); err != nil {
 				t.Errorf("seed %d: %v", seed, err)
 			}
+			table.(interface {
+				lineageHolds(*testing.T, uint64, *state)
+			}).lineageHolds(t, seed, m.published.Load())
 		}
 	}
 	for vm := range a.Read().VMs("") {

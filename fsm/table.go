@@ -51,7 +51,10 @@ type tree[T any] struct {
 	rows  *pointers[item[T]]
 	by    []*pointers[T] // one for each of the table's indexes
 	watch chan struct{}
-	plan  snapshot.Plan // of a large table: how snapshots cut it
+	// Of a large table: what snapshots must know of it not to read it all.
+	sum     sum // of all rows
+	lineage *snapshot.Lineage
+	moment  uint64 // of the lineage
 }
 
 // anyTable is a table whose row type does not matter.
@@ -88,7 +91,7 @@ func (t *table[T]) number(pos int) {
 func (t *table[T]) label() string { return t.name }
 
 func (t *table[T]) empty() anyTree {
-	e := &tree[T]{rows: newPointers[item[T]](), by: make([]*pointers[T], len(t.indexes)), watch: make(chan struct{})}
+	e := &tree[T]{rows: newPointers[item[T]](), by: make([]*pointers[T], len(t.indexes)), watch: make(chan struct{}), lineage: new(snapshot.Lineage)}
 	for i := range e.by {
 		e.by[i] = newPointers[T]()
 	}
@@ -96,7 +99,7 @@ func (t *table[T]) empty() anyTree {
 }
 
 func (e *tree[T]) copied() anyTree {
-	c := &tree[T]{rows: e.rows.copied(), by: make([]*pointers[T], len(e.by)), watch: make(chan struct{})}
+	c := &tree[T]{rows: e.rows.copied(), by: make([]*pointers[T], len(e.by)), watch: make(chan struct{}), sum: e.sum, lineage: e.lineage, moment: e.moment}
 	for i, ix := range e.by {
 		c.by[i] = ix.copied()
 	}
@@ -192,10 +195,26 @@ func (t *table[T]) set(tx *Txn, key string, it *item[T]) (old *item[T]) {
 		t.enter(e, key, &it.row)
 	}
 	s.sum = s.sum.plus(it.sum)
+	t.touch(e, key, old, it)
 	if t.derived != nil {
 		t.derived(&s.sums, old.orNil(), &it.row)
 	}
 	return old
+}
+
+// touch notes for snapshots what became of a row of a large table; old or now is nil where
+// it came or is gone.
+func (t *table[T]) touch(e *tree[T], key string, old, now *item[T]) {
+	if !t.large {
+		return
+	}
+	if old != nil {
+		e.sum = e.sum.minus(old.sum)
+	}
+	if now != nil {
+		e.sum = e.sum.plus(now.sum)
+	}
+	e.moment = e.lineage.Touch(key, old == nil || now == nil)
 }
 
 // orNil is the row, nil where there is none.
@@ -238,6 +257,7 @@ func (t *table[T]) delete(tx *Txn, key string) (old *item[T], ok bool) {
 	}
 	t.leave(e, key, &old.row)
 	tx.state.sum = tx.state.sum.minus(old.sum)
+	t.touch(e, key, old, nil)
 	if t.derived != nil {
 		t.derived(&tx.state.sums, &old.row, nil)
 	}
@@ -258,12 +278,12 @@ func (t *table[T]) find(s *state, key string) (any, bool) {
 // content is the table on its way into a snapshot of that state.
 func (t *table[T]) content(s *state) snapshot.Table {
 	if t.large {
-		e := t.in(s) // states in which the table is the same share it, and so its plan
+		e := t.in(s)
 		return t.codec.Large(t.name, func(from string, yield func(string, *T, snapshot.Hash) bool) {
 			e.rows.ascend(from, func(key string, it *item[T]) bool {
 				return yield(key, &it.row, snapshot.Hash{Hi: it.sum.hi, Lo: it.sum.lo})
 			})
-		}).Planned(&e.plan)
+		}).Planned(e.lineage, snapshot.Moment{At: e.moment, Rows: e.rows.len(), Sum: snapshot.Hash{Hi: e.sum.hi, Lo: e.sum.lo}})
 	}
 	return snapshot.Table{Name: t.name, Write: func(w io.Writer) (int64, error) {
 		return t.codec.Write(w, t.rowsAfter(s, ""))

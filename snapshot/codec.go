@@ -94,8 +94,8 @@ func Prepared[T, V any](c *Codec[T], f *Folder, table string, prepare func(*T) *
 func (c *Codec[T]) Large(name string, source Source[T]) Table {
 	return Table{Name: name, large: &large{
 		layout: c.rows.layout(),
-		keys: func(yield func(string, Hash) bool) {
-			source("", func(key string, _ *T, hash Hash) bool { return yield(key, hash) })
+		keys: func(from string, yield func(string, Hash) bool) {
+			source(from, func(key string, _ *T, hash Hash) bool { return yield(key, hash) })
 		},
 		write: func(w io.Writer, p part) (int64, error) {
 			return c.Write(w, firstRows(source, p))

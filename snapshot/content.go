@@ -3,7 +3,6 @@ package snapshot
 import (
 	"io"
 	"iter"
-	"sync"
 	"time"
 )
 
@@ -37,39 +36,12 @@ type Hash struct{ Hi, Lo uint64 }
 // until yield returns false. Several goroutines call it at once.
 type Source[T any] func(from string, yield func(key string, row *T, hash Hash) bool)
 
-// Plan keeps how a table that never changes is cut into parts, once somebody had to
-// know. The zero Plan knows nothing.
-type Plan struct {
-	mu    sync.Mutex
-	parts []part
-}
-
-// get is the plan; nil where it is not known, or nobody keeps it.
-func (p *Plan) get() []part {
-	if p == nil {
-		return nil
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.parts
-}
-
-// set keeps a plan, unless nobody wants that.
-func (p *Plan) set(parts []part) {
-	if p == nil {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.parts = parts
-}
-
-// Planned is a large table of which p is the plan: who writes it again need not walk
-// its rows, unless there is more to write than before. p must be of these rows alone.
-func (t Table) Planned(p *Plan) Table {
-	known := *t.large
-	known.known = p
-	t.large = &known
+// Planned is a large table of a lineage, as it is at a moment: who writes it need not walk
+// its rows, but for those of parts in which something was touched since it was last written.
+func (t Table) Planned(l *Lineage, m Moment) Table {
+	planned := *t.large
+	planned.lineage, planned.moment = l, m
+	t.large = &planned
 	return t
 }
 
@@ -89,8 +61,9 @@ func firstRows[T any](source Source[T], p part) iter.Seq[*T] {
 
 // large is a large table whose row type does not matter.
 type large struct {
-	layout string // the columns: rows in another layout are another part
-	keys   iter.Seq2[string, Hash]
-	write  func(w io.Writer, p part) (rows int64, err error)
-	known  *Plan // nil: it is planned each time
+	layout  string // the columns: rows in another layout are another part
+	keys    func(from string, yield func(string, Hash) bool)
+	write   func(w io.Writer, p part) (rows int64, err error)
+	lineage *Lineage // nil: it is planned from its beginning each time
+	moment  Moment
 }

@@ -51,7 +51,7 @@ func inParts(t *testing.T) string {
 		t.Fatal(err)
 	}
 	l := c.Tables[1].large
-	for i, p := range []part{{"thing-0000000", 2, strings.Repeat("a", 64)}, {"thing-0000002", 1, strings.Repeat("b", 64)}} {
+	for i, p := range []part{{"thing-0000000", 2, strings.Repeat("a", 64), Hash{}}, {"thing-0000002", 1, strings.Repeat("b", 64), Hash{}}} {
 		f, err := d.part(partPath("nodes", i), l, p)
 		if err != nil {
 			t.Fatal(err)

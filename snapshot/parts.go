@@ -22,6 +22,7 @@ type part struct {
 	first   string // key of its first row
 	rows    int
 	content string // as in File
+	sum     Hash   // of the rows' hashes, as in Moment
 }
 
 // partPath is where a table's n-th part lies below a folder.
@@ -45,37 +46,45 @@ type windowRow struct {
 // that come, change or go alter the part that they are in. They move the end of
 // it only where they are that row or take its place, about once in 2,500 times,
 // and a few parts later the old ends are met again.
+//
+// Where an older plan of the table is known, only those parts are read in which
+// something was touched since.
 func (l *large) plan(yield func(part) bool) {
-	if parts := l.known.get(); parts != nil {
-		slices.Values(parts)(yield)
-		return
-	}
-	var all []part
-	for p := range l.cut {
-		all = append(all, p)
-		if !yield(p) {
+	if old, touched := l.lineage.since(l.moment.At); old != nil {
+		if parts, ok := l.recut(old, touched); ok {
+			l.lineage.learn(l.moment.At, parts)
+			slices.Values(parts)(yield)
 			return
 		}
 	}
-	l.known.set(all)
+	var all []part
+	whole := true
+	l.cut("", func(p part, _ string) bool {
+		all = append(all, p)
+		whole = yield(p)
+		return whole
+	})
+	if whole && l.moment.matches(all) {
+		l.lineage.learn(l.moment.At, all)
+	}
 }
 
-// cut is plan where nothing is known.
-func (l *large) cut(yield func(part) bool) {
+// cut gives the parts of the rows from a key on, one at least, each with the key that the
+// next begins with, which is empty behind the last.
+func (l *large) cut(from string, yield func(p part, behind string) bool) {
 	var w window // grows with the table: many of the large ones have few rows, or none
-	first := true
-	for key, hash := range l.keys {
+	first, stopped := true, false
+	l.keys(from, func(key string, hash Hash) bool {
 		w = append(w, windowRow{key, rank(key), hash})
 		if len(w) > maxPart {
 			n := w.cut()
-			if !yield(w[:n].part(l.layout)) {
-				return
-			}
+			stopped = !yield(w[:n].part(l.layout), w[n].key)
 			w, first = w[:copy(w, w[n:])], false
 		}
-	}
-	if len(w) > 0 || first {
-		yield(w.part(l.layout))
+		return !stopped
+	})
+	if !stopped && (len(w) > 0 || first) {
+		yield(w.part(l.layout), "")
 	}
 }
 
@@ -94,12 +103,14 @@ func (w window) cut() int {
 func (w window) part(layout string) part {
 	content := make([]byte, 0, len(layout)+16*len(w))
 	content = append(content, layout...)
+	var total Hash
 	for i := range w {
+		total = total.plus(w[i].hash)
 		content = binary.BigEndian.AppendUint64(content, w[i].hash.Hi)
 		content = binary.BigEndian.AppendUint64(content, w[i].hash.Lo)
 	}
 	sum := sha256.Sum256(content)
-	p := part{rows: len(w), content: hex.EncodeToString(sum[:])}
+	p := part{rows: len(w), content: hex.EncodeToString(sum[:]), sum: total}
 	if len(w) > 0 {
 		p.first = w[0].key
 	}
