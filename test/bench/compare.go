@@ -57,9 +57,7 @@ func compare(ctx context.Context, o options, dir string) (err error) {
 			return raw.load(clients, round)
 		}},
 	}
-	if o.only != "" {
-		all = slices.DeleteFunc(all, func(c contender) bool { return c.name != o.only })
-	}
+	all = slices.DeleteFunc(all, func(c contender) bool { return !o.wants(c.name) })
 	if len(all) == 0 {
 		return fmt.Errorf("%q is none of those that are compared", o.only)
 	}

@@ -56,17 +56,17 @@ func fleetBench(ctx context.Context, o options, dir string) error {
 	}
 	defer p.stop()
 	f := &fleetRun{peers: p, options: o}
-	f.posted.Store(1 << 26) // beyond the loaded ones
+	f.posted.Store(firstPosted)
 	steps := []struct {
 		name string
 		do   func(context.Context) error
 	}{
-		{"posts, empty", f.posts}, {"bulk load", f.bulk}, {"writes beside a snapshot", f.besideSnapshot}, {"posts, loaded", f.posts},
+		{"posts, empty", f.posts}, {"bulk load", f.bulk}, {"memory behind the load", f.memory}, {"writes beside a snapshot", f.besideSnapshot}, {"posts, loaded", f.posts},
 		{"list", f.list}, {"lookup", f.lookups}, {"snapshot", f.snapshot}, {"memory", f.memory},
 		{"a peer that starts again", f.restart}, {"a newcomer", f.newcomer},
 	}
 	for _, step := range steps {
-		if o.only != "" && o.only != step.name && step.name != "bulk load" {
+		if !o.wants(step.name) && step.name != "bulk load" {
 			continue
 		}
 		fmt.Printf("-- %s\n", step.name)
@@ -76,6 +76,9 @@ func fleetBench(ctx context.Context, o options, dir string) error {
 	}
 	return nil
 }
+
+// firstPosted is the number of the first node that is posted, beyond the loaded ones.
+const firstPosted = 1 << 26
 
 type fleetRun struct {
 	*peers
@@ -222,8 +225,10 @@ func (f *fleetRun) snapshot(ctx context.Context) error {
 	return nil
 }
 
-// memory tells what the peers take now, and took at most.
+// memory tells what the peers take now, and took at most: all that were posted by then are
+// in it, and not the fleet alone.
 func (f *fleetRun) memory(context.Context) error {
+	fmt.Printf("with %d nodes\n", int64(f.fleet)+f.posted.Load()-firstPosted)
 	for _, h := range f.all {
 		pid := h.cmd.Process.Pid
 		fmt.Printf("%s: resident %d MiB (of it files %d), at most %d MiB\n", h.name,

@@ -19,6 +19,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -42,7 +43,7 @@ func main() {
 	flag.StringVar(&o.guests, "guests", "", "measure what users wait for, as root, with real guests: all, or some of acks,list,virsh,hundred")
 	flag.StringVar(&o.etcd, "etcd", "", "compare with this etcd server; needs -puts")
 	flag.StringVar(&o.puts, "puts", "", "the program that loads etcd: test/compare")
-	flag.StringVar(&o.only, "only", "", "of those that are compared, or of the steps with a fleet, this one alone: to look at it with a profiler")
+	flag.StringVar(&o.only, "only", "", "of those that are compared, or of the steps with a fleet, these alone, with semicolons between: to look at them with a profiler")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -59,8 +60,13 @@ type options struct {
 	rounds, kills int
 	fleet         int    // nodes of the inventory; 0: VMs are measured instead
 	etcd, puts    string // programs to compare with; empty: no comparison
-	only          string // of those that are compared, or of the fleet's steps; empty: all
+	only          string // those that are compared, or the fleet's steps, with semicolons between; empty: all
 	guests        string // parts of guestParts, or all; empty: creates are measured instead
+}
+
+// wants tells whether a contender or step is among those that were asked for.
+func (o options) wants(name string) bool {
+	return o.only == "" || slices.Contains(strings.Split(o.only, ";"), name)
 }
 
 func (o options) command() string {
