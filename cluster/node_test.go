@@ -331,6 +331,33 @@ func TestNewcomerGetsASnapshotWhenTheLogIsShort(t *testing.T) {
 	}
 }
 
+// TestNewcomerComesToAShortLog: who joins a log that has not been shortened for long is sent
+// a snapshot of now; one that is short is left as it is.
+func TestNewcomerComesToAShortLog(t *testing.T) {
+	h := newHouse(t, 1, func(c *Config) { c.TrailingLogs = 40 })
+	first := h.peers[0]
+	h.join()
+	if last, err := first.lastSnapshot(); err != nil || last != 0 {
+		t.Errorf("a snapshot was taken at %d, %v, of a short log", last, err)
+	}
+	for i := range 100 {
+		first.propose(set(fmt.Sprint("k", i), "v"))
+	}
+	before := first.machine.Index()
+	late := h.join()
+	must(t, late.ReadIndex(t.Context()))
+	if got := late.machine.get("k99"); got != "v" {
+		t.Errorf("k99 = %q, want v", got)
+	}
+	installed, err := late.lastSnapshot()
+	if must(t, err); installed < before {
+		t.Errorf("the newcomer was sent a snapshot of %d, want one of %d or later", installed, before)
+	}
+	if from, err := late.stores.logs.FirstIndex(); err != nil || 0 < from && from <= installed {
+		t.Errorf("the newcomer has the log from %d on, %v; want what comes behind %d alone", from, err, installed)
+	}
+}
+
 func TestPeersFindEachOtherAgain(t *testing.T) {
 	h := newHouse(t, 3)
 	away := h.followers()[0]

@@ -230,6 +230,7 @@ func (n *Node) apply(ctx context.Context, c change) error {
 	case handOver:
 		return n.stepAside(ctx, "")
 	case admit:
+		n.shortenLog(ctx)
 		f = n.raft.AddNonvoter(id, address, 0, n.cfg.ProposeTimeout)
 	case promote:
 		f = n.raft.AddVoter(id, address, 0, n.cfg.ProposeTimeout)
