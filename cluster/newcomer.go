@@ -1,8 +1,6 @@
 package cluster
 
-import (
-	"context"
-)
+import "context"
 
 // A newcomer gets raft's last snapshot and the entries behind it, or where none were ever
 // taken out of the log, all of them. Where the last snapshot is long ago that is the long
