@@ -88,7 +88,10 @@ func (a *ahead) append(logs []*raft.Log) error {
 		}
 		return a.toBolt(logs)
 	case size > a.most:
-		return a.toBolt(logs)
+		if err := a.toBolt(logs); err != nil {
+			return err
+		}
+		return a.reset(logs[len(logs)-1].Index)
 	}
 	if a.tail+int64(roundUp(size)) > a.size {
 		if err := a.turn(); err != nil {
@@ -214,15 +217,16 @@ func (a *ahead) settle() error {
 	if err := a.toBolt(nil); err != nil {
 		return err
 	}
-	return a.reset()
+	return a.reset(a.newest)
 }
 
-// reset begins both files again, each with an empty batch, on disk.
-func (a *ahead) reset() error {
+// reset begins both files again, each with an empty batch, on disk. Bolt holds the log
+// up to end, and will.
+func (a *ahead) reset(end uint64) error {
 	a.stamp.salt = newSalt()
 	for _, file := range []int{1 - a.active, a.active} {
 		a.stamp.round++
-		if err := a.write(file, 0, encodeBatch(a.stamp, nil)); err != nil {
+		if err := a.write(file, 0, encodeEmpty(a.stamp, end)); err != nil {
 			a.suspect = true
 			return err
 		}
@@ -297,7 +301,14 @@ func (a *ahead) DeleteRange(first, last uint64) error {
 	if a.broken != nil {
 		return a.broken
 	}
-	if err := a.settle(); err != nil {
+	if err := a.toBolt(nil); err != nil {
+		return err
+	}
+	end := a.newest
+	if last >= end {
+		end = 0 // what will be the newest is known afterwards
+	}
+	if err := a.reset(end); err != nil {
 		return err
 	}
 	if err := a.note(a.bolt.DeleteRange(first, last)); err != nil {
@@ -308,7 +319,10 @@ func (a *ahead) DeleteRange(first, last uint64) error {
 		return a.note(fmt.Errorf("read the log's last index: %w", err))
 	}
 	a.newest = newest
-	return nil
+	if newest == end {
+		return nil
+	}
+	return a.reset(newest)
 }
 
 // Close moves what is pending into bolt and closes both. A disk that has failed is not written to.

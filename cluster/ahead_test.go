@@ -259,13 +259,59 @@ func TestFolderOfAVersionWithoutTheFiles(t *testing.T) {
 	if last, err := bolt.LastIndex(); err != nil || last != 30 {
 		t.Errorf("without the files the log ends at %d, %v; want 30", last, err)
 	}
-	must(t, errors.Join(bolt.DeleteRange(25, 30), bolt.StoreLogs(filled(25, 26, 2, 10)), bolt.Close()))
-	for _, l := range filled(25, 26, 2, 10) {
+	must(t, errors.Join(bolt.DeleteRange(25, 30), bolt.StoreLogs(filled(25, 31, 2, 10)), bolt.Close()))
+	for _, l := range filled(25, 31, 2, 10) {
 		want[l.Index] = l
 	}
 	a = openLog(t, dir)
-	a.holds(t, want, 1, 26)
+	a.holds(t, want, 1, 31)
 	must(t, a.Close())
+}
+
+// TestEndThatIsGone: the files tell of entries at the log's end that bolt does not have
+// any more, and of none that were taken out.
+func TestEndThatIsGone(t *testing.T) {
+	large := filled(4, 4, 1, aheadMost+1) // straight to bolt
+	for name, c := range map[string]struct {
+		change  func(a *ahead) error
+		crash   bool // without a close, which would note the end anyway
+		last    uint64
+		removed uint64 // first of the entries that vanish
+	}{
+		"closed":                      {func(a *ahead) error { return a.StoreLogs(filled(4, 9, 1, 50)) }, false, 9, 9},
+		"a large batch, and killed":   {func(a *ahead) error { return a.StoreLogs(large) }, true, 4, 4},
+		"shortened, and killed":       {func(a *ahead) error { return a.DeleteRange(1, 2) }, true, 3, 3},
+		"an end that went, killed":    {func(a *ahead) error { return a.DeleteRange(3, 3) }, true, 2, 2},
+		"all went, and three are new": {func(a *ahead) error { return errors.Join(a.DeleteRange(1, 3), a.StoreLogs(filled(7, 9, 1, 50))) }, false, 9, 8},
+		"all went":                    {func(a *ahead) error { return a.DeleteRange(1, 3) }, true, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			a := openLog(t, dir)
+			must(t, a.StoreLogs(filled(1, 3, 1, 50)))
+			must(t, c.change(a))
+			left := dir
+			if c.crash {
+				left = crashed(t, dir)
+			}
+			must(t, a.Close())
+			again := openLog(t, left)
+			if last, err := again.LastIndex(); err != nil || last != c.last {
+				t.Fatalf("the log ends at %d, %v; want %d", last, err, c.last)
+			}
+			must(t, again.Close())
+			if c.removed == 0 {
+				return
+			}
+			bolt, err := openBolt(filepath.Join(left, boltName))
+			must(t, err)
+			must(t, errors.Join(bolt.DeleteRange(c.removed, c.last), bolt.Close()))
+			_, err = tryOpenLog(left)
+			if want := fmt.Sprintf("entry %d had been stored", c.last); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), boltName) {
+				t.Errorf("without the entries from %d on: %v, want %q", c.removed, err, want)
+			}
+		})
+	}
 }
 
 // TestFileThatWasHalfMade, because the disk was full or power went, is completed.

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/binary"
 	"hash/crc32"
@@ -20,7 +21,10 @@ import (
 //
 //	index 8 | term 8 | type 1 | appended at: Unix seconds 8, nanoseconds 4 | length 4, data | length 4, extensions
 //
-// The checksum is over everything behind it.
+// The checksum is over everything behind it. Behind a batch without entries, in the
+// same page, stands up to where bolt holds the log:
+//
+//	mark 8 | index 8 | CRC32C of the two 4
 const (
 	batchHeader = 4 + 4 + 8 + 8
 	entryHeader = 8 + 8 + 1 + 8 + 4 + 4 + 4
@@ -69,6 +73,30 @@ func batchSize(logs []*raft.Log) int {
 		size += entryHeader + len(l.Data) + len(l.Extensions)
 	}
 	return size
+}
+
+// endMark begins what stands behind a batch without entries, and endSize is how long it is.
+var endMark = []byte("orchd/e1")
+
+const endSize = 8 + 8 + 4
+
+// encodeEmpty lays out a batch without entries, with the index of the newest entry in
+// bolt. Damaged pages of bolt's may hide entries at the log's end, and nothing else
+// tells that there were any.
+func encodeEmpty(of stamp, end uint64) []byte {
+	b := encodeBatch(of, nil)
+	mark := binary.BigEndian.AppendUint64(append(b[:batchHeader:batchHeader], endMark...), end)
+	mark = binary.BigEndian.AppendUint32(mark, crc32.Checksum(mark[batchHeader:], castagnoli))
+	copy(b, mark)
+	return b
+}
+
+// decodeEnd reads what stands behind an empty batch; 0 where an older version wrote it.
+func decodeEnd(b []byte) uint64 {
+	if len(b) < endSize || !bytes.HasPrefix(b, endMark) || binary.BigEndian.Uint32(b[16:]) != crc32.Checksum(b[:16], castagnoli) {
+		return 0
+	}
+	return binary.BigEndian.Uint64(b[8:])
 }
 
 // decodeBatch reads the batch at the beginning of b; false when there is no

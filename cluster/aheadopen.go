@@ -116,12 +116,15 @@ func (a *ahead) recover() error {
 	if found[0].stamp.round > found[1].stamp.round {
 		found[0], found[1] = found[1], found[0]
 	}
-	a.newest = known
 	if a.pending, err = a.missing(slices.Concat(found[0].logs, found[1].logs), known); err != nil {
 		return err
 	}
+	a.newest = known
 	if len(a.pending) > 0 {
 		a.newest = a.pending[len(a.pending)-1].Index
+	}
+	if end := max(found[0].end, found[1].end); a.newest < end {
+		return altered(filepath.Join(filepath.Dir(a.files[0].Name()), boltName), fmt.Sprintf("the log in it ends with entry %d, and entry %d had been stored", known, end))
 	}
 	if err := a.settle(); err != nil {
 		a.suspect = true
@@ -165,6 +168,7 @@ type contents struct {
 	stamp stamp
 	logs  []*raft.Log // of the batches from the beginning on, with this stamp
 	stray []stray     // batches behind something else
+	end   uint64      // index of the newest entry in bolt when the file was begun; 0 where it does not say
 }
 
 // stray is a batch that does not follow on the one before.
@@ -207,6 +211,9 @@ func readAhead(f aheadFile, size int64) (c contents, err error) {
 		}
 		if pos == 0 {
 			c.begun, c.stamp = true, stamp
+			if len(logs) == 0 {
+				c.end = decodeEnd(all[size:])
+			}
 		}
 		pos += roundUp(size)
 		if torn = torn || stamp != c.stamp; !torn {

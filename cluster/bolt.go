@@ -26,7 +26,9 @@ type boltFile struct {
 	path  string
 }
 
-func boltPath(dataDir string) string { return filepath.Join(dataDir, "raft", "raft.db") }
+const boltName = "raft.db"
+
+func boltPath(dataDir string) string { return filepath.Join(dataDir, "raft", boltName) }
 
 // openBolt opens the log's file, and makes it as a whole or not at all. The list of
 // free pages is kept in memory only: written with each commit it grows with the file

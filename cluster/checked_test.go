@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
@@ -164,10 +165,8 @@ func TestEveryPageOfBolt(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
-	memory, err := os.MkdirTemp("/dev/shm", "orchd-") // each opening syncs ten times
-	must(t, err)
-	defer os.RemoveAll(memory)
 	refused, fine := 0, 0
+	open := openAltered(t, dir, want)
 	for n := range 600 {
 		at := r.IntN(len(good))
 		bad := append([]byte(nil), good...)
@@ -183,21 +182,10 @@ func TestEveryPageOfBolt(t *testing.T) {
 		if len(bad) > at {
 			what += fmt.Sprintf("%#x becomes %#x", good[at], bad[at])
 		}
-		other := filepath.Join(memory, "peer")
-		must(t, os.RemoveAll(other))
-		must(t, os.MkdirAll(filepath.Join(other, "raft"), 0o700))
-		must(t, os.WriteFile(boltPath(other), bad, 0o600))
-		for _, name := range []string{"ahead.0", "ahead.1"} { // without blocks, which would take long to write
-			must(t, os.WriteFile(filepath.Join(other, "raft", name), nil, 0o600))
-			must(t, os.Truncate(filepath.Join(other, "raft", name), aheadSize))
-		}
-		if err := whole(other, want); err == nil {
+		if open(what, bad) == nil {
 			fine++
-		} else if refused++; !strings.Contains(err.Error(), "raft.db") && !strings.Contains(err.Error(), "not found") {
-			t.Errorf("%s: refused with %q", what, err)
-		}
-		if t.Failed() {
-			t.Fatalf("after %s", what)
+		} else {
+			refused++
 		}
 	}
 	t.Logf("%d were refused, %d did no harm", refused, fine)
@@ -206,14 +194,106 @@ func TestEveryPageOfBolt(t *testing.T) {
 	}
 }
 
-// whole opens a log and reads all that it should hold; the error is that it is refused.
-// A wrong entry or value ends the test.
+// TestPagesThatHideOthers alters each number in raft.db that says how many elements a
+// page has, or which page comes next: so a part of the log would be gone without a gap in
+// what is left, at its beginning, or at its end, where no later entry tells of it.
+//
+//race:out
+func TestPagesThatHideOthers(t *testing.T) {
+	dir, want := filledLog(t)
+	good, err := os.ReadFile(boltPath(dir))
+	must(t, err)
+	open := openAltered(t, dir, want)
+	pages := uint64(len(good)) / 4096
+	ends, refused := 0, 0
+	try := func(what string, at uint64, n uint16) {
+		bad := bytes.Clone(good)
+		native.PutUint16(bad[at:], n)
+		err := open(fmt.Sprintf("%s at %d becomes %d", what, at, n), bad)
+		if err != nil {
+			refused++
+		}
+		if err != nil && strings.Contains(err.Error(), "had been stored") {
+			ends++
+		}
+	}
+	for page := range pages {
+		at := page * 4096
+		flags, count := native.Uint16(good[at+8:]), native.Uint16(good[at+10:])
+		if flags != branchFlag && flags != leafFlag {
+			continue
+		}
+		for n := range min(count, 40) {
+			try("a count", at+10, n)
+		}
+		if flags == branchFlag {
+			for other := range pages {
+				try("the last page below", at+pageHeader+uint64(count-1)*branchElem+8, uint16(other))
+			}
+		}
+	}
+	first, err := readMeta(good)
+	must(t, err)
+	newer, err := readMeta(good[4096:])
+	must(t, err)
+	if first.commit > newer.commit {
+		newer = first
+	}
+	root := newer.root*4096 + uint64(bytes.Index(good[newer.root*4096:], []byte("logs"))+len("logs"))
+	for other := range pages {
+		try("the log's root", root, uint16(other))
+	}
+	t.Logf("%d pages: %d were refused, %d of them for the end", pages, refused, ends)
+	if ends < 10 {
+		t.Errorf("an end that is gone was refused %d times", ends)
+	}
+}
+
+// openAltered gives a function that opens the peer of the folder with another raft.db,
+// and compares what it gives; the error, which names the file, is that it is refused.
+func openAltered(t *testing.T, dir string, want map[uint64]raft.Log) func(what string, bad []byte) error {
+	memory, err := os.MkdirTemp("/dev/shm", "orchd-") // each opening syncs ten times
+	must(t, err)
+	t.Cleanup(func() { os.RemoveAll(memory) })
+	ahead := map[string][]byte{}
+	for _, name := range []string{"ahead.0", "ahead.1"} {
+		b, err := os.ReadFile(filepath.Join(dir, "raft", name))
+		must(t, err)
+		ahead[name] = b[:aheadPage] // what is behind it is zeros, and takes long to write
+	}
+	other := filepath.Join(memory, "peer")
+	return func(what string, bad []byte) error {
+		must(t, os.RemoveAll(other))
+		must(t, os.MkdirAll(filepath.Join(other, "raft"), 0o700))
+		must(t, os.WriteFile(boltPath(other), bad, 0o600))
+		for name, b := range ahead {
+			must(t, os.WriteFile(filepath.Join(other, "raft", name), b, 0o600))
+			must(t, os.Truncate(filepath.Join(other, "raft", name), aheadSize))
+		}
+		err := whole(other, want)
+		if err != nil && !strings.Contains(err.Error(), "raft.db") && !strings.Contains(err.Error(), "not found") {
+			t.Errorf("refused with %q", err)
+		}
+		if t.Failed() {
+			t.Fatalf("after %s", what)
+		}
+		return err
+	}
+}
+
+// whole opens a log, as that of a peer whose snapshot ends where the log begins, and
+// reads all that it should hold; the error is that it is refused. A wrong entry or value
+// ends the test.
 func whole(dir string, want map[uint64]raft.Log) error {
 	f, err := openFiles(dir, nil)
 	if err != nil {
 		return err
 	}
 	defer f.close()
+	s := &stores{logs: &journal{LogStore: f.logs, stable: f.values}, snapshots: snapshotsAt{indexes: []uint64{20}}}
+	if _, err := s.preflight(dir); err != nil {
+		return err
+	}
 	first, err := f.logs.FirstIndex()
 	if err != nil {
 		return err
