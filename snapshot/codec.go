@@ -97,8 +97,8 @@ func (c *Codec[T]) Large(name string, source Source[T]) Table {
 		keys: func(from string, yield func(string, Hash) bool) {
 			source(from, func(key string, _ *T, hash Hash) bool { return yield(key, hash) })
 		},
-		write: func(w io.Writer, p part) (int64, error) {
-			return c.Write(w, firstRows(source, p))
+		write: func(w io.Writer, p part, step func()) (int64, error) {
+			return c.Write(w, firstRows(source, p, step))
 		},
 	}}
 }

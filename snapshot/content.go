@@ -45,15 +45,20 @@ func (t Table) Planned(l *Lineage, m Moment) Table {
 	return t
 }
 
-// firstRows are the rows of a part.
-func firstRows[T any](source Source[T], p part) iter.Seq[*T] {
+// stepRows is how many rows lie between two calls of a writer's step: some 0.3 ms.
+const stepRows = 64
+
+// firstRows are the rows of a part. Between some of them it calls step.
+func firstRows[T any](source Source[T], p part, step func()) iter.Seq[*T] {
 	return func(yield func(*T) bool) {
 		left := p.rows
 		if left == 0 {
 			return
 		}
 		source(p.first, func(_ string, row *T, _ Hash) bool {
-			left--
+			if left--; left%stepRows == 0 {
+				step()
+			}
 			return yield(row) && left > 0
 		})
 	}
@@ -63,7 +68,7 @@ func firstRows[T any](source Source[T], p part) iter.Seq[*T] {
 type large struct {
 	layout  string // the columns: rows in another layout are another part
 	keys    func(from string, yield func(string, Hash) bool)
-	write   func(w io.Writer, p part) (rows int64, err error)
-	lineage *Lineage // nil: it is planned from its beginning each time
+	write   func(w io.Writer, p part, step func()) (rows int64, err error) // step is called between rows
+	lineage *Lineage                                                       // nil: it is planned from its beginning each time
 	moment  Moment
 }

@@ -43,11 +43,11 @@ func newDraft(dir, name string) (*draft, error) {
 	if err := os.Mkdir(path, 0o700); err != nil {
 		return nil, err
 	}
-	return draftAt(path, nil), nil
+	return draftAt(path, newTurns(nil, nil)), nil
 }
 
-func draftAt(path string, busy func() bool) *draft {
-	return &draft{path: path, turns: newTurns(busy), writing: make(chan struct{}, writers)}
+func draftAt(path string, t turns) *draft {
+	return &draft{path: path, turns: t, writing: make(chan struct{}, writers)}
 }
 
 // fill writes every table of c, and the manifest last.
@@ -160,7 +160,7 @@ func (d *draft) parts(table string, l *large) ([]File, error) {
 // part writes a part.
 func (d *draft) part(path string, l *large, p part) (f File, err error) {
 	err = modest(func() (err error) {
-		f, err = d.file(path, func(w io.Writer) (int64, error) { return l.write(w, p) })
+		f, err = d.file(path, func(w io.Writer) (int64, error) { return l.write(w, p, d.turns.rests()) })
 		return err
 	})
 	if err == nil && f.Rows != int64(p.rows) {

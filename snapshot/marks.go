@@ -22,6 +22,8 @@ type Marks struct {
 	Space func(dir string) (Space, error)
 	// Busy tells whether others want the processors now; nil: always.
 	Busy func() bool
+	// Still tells whether nothing has been committed for a while, so that writers need not rest; nil: never.
+	Still func() bool
 
 	dir  string
 	log  *slog.Logger
@@ -80,7 +82,7 @@ func (m *Marks) writeLocked(c Content, replace bool) (*Folder, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.earlier, d.turns = m.sharedLocked(earlier), newTurns(m.Busy)
+	d.earlier, d.turns = m.sharedLocked(earlier), newTurns(m.Busy, m.Still)
 	var f *Folder
 	err = d.fill(c)
 	if err == nil && replace {

@@ -69,7 +69,7 @@ func TestMarksWriteAgain(t *testing.T) {
 func TestMarksFailedWriteLeavesNothing(t *testing.T) {
 	m := openMarks(t, t.TempDir())
 	c := content(7, 2)
-	c.Tables[1].large.write = func(io.Writer, part) (int64, error) { return 0, errors.New("broken on purpose") }
+	c.Tables[1].large.write = func(io.Writer, part, func()) (int64, error) { return 0, errors.New("broken on purpose") }
 	if _, err := m.Write(c); err == nil || !strings.Contains(err.Error(), "table nodes: broken on purpose") {
 		t.Errorf("got %v", err)
 	}

@@ -117,7 +117,7 @@ func (r *rereading) linked(part File, to string) bool {
 // bench is a folder to make new files in. It begins with a dot, so the next start sweeps it if this one cannot.
 func (m *Marks) bench() (*draft, error) {
 	path, err := os.MkdirTemp(m.dir, ".mend-")
-	return draftAt(path, m.Busy), err
+	return draftAt(path, newTurns(m.Busy, m.Still)), err
 }
 
 // copyOf writes a file that must come out as it is in a manifest. The same rows give the same bytes,
@@ -220,7 +220,7 @@ func (c Content) writeAgain(w io.Writer, f File) error {
 	}
 	for p := range t.large.plan {
 		if p.content == f.Content {
-			_, err := t.large.write(w, p)
+			_, err := t.large.write(w, p, func() {})
 			return err
 		}
 	}

@@ -244,8 +244,8 @@ func TestPartsUnderNoGoodName(t *testing.T) {
 	m := openMarks(t, dir)
 	c := largeState(7, things(manyThings))
 	write, broken := c.Tables[0].large.write, errors.New("broken on purpose")
-	c.Tables[0].large.write = func(w io.Writer, p part) (int64, error) {
-		n, err := write(w, p)
+	c.Tables[0].large.write = func(w io.Writer, p part, step func()) (int64, error) {
+		n, err := write(w, p, step)
 		if got := names(t, dir); len(got) != 1 || !isDraft(got[0]) {
 			t.Errorf("while it is written: %v", got)
 		}
@@ -395,12 +395,12 @@ func TestPartsAreWrittenWhileOthersArePlanned(t *testing.T) {
 				}
 			}
 		},
-		write: func(_ io.Writer, p part) (int64, error) {
+		write: func(_ io.Writer, p part, _ func()) (int64, error) {
 			once.Do(func() { close(begun) })
 			return int64(p.rows), nil
 		}}
 	nobody := func() bool { return false } // wants the processors
-	files, err := draftAt(t.TempDir(), nobody).parts("things", &l)
+	files, err := draftAt(t.TempDir(), newTurns(nobody, nil)).parts("things", &l)
 	if err != nil || len(files) != 2 || files[0].Rows+files[1].Rows != int64(len(rows)) {
 		t.Errorf("got %+v, %v", files, err)
 	}

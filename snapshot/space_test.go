@@ -87,7 +87,7 @@ func TestMarksRunFullInTheMiddle(t *testing.T) {
 			c.Tables[0].Write = func(io.Writer) (int64, error) { return 0, &os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC} }
 		},
 		"part": func(c *Content) {
-			c.Tables[1].large.write = func(io.Writer, part) (int64, error) {
+			c.Tables[1].large.write = func(io.Writer, part, func()) (int64, error) {
 				return 0, &os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}
 			}
 		},

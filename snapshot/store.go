@@ -23,8 +23,8 @@ const retained = 2
 // Store keeps raft's own snapshots, each a folder DIR/TERM-INDEX-N with a
 // raft.json beside the manifest. It is a raft.SnapshotStore.
 type Store struct {
-	// Busy tells whether others want the processors now; nil: always. Set before use.
-	Busy func() bool
+	// Busy and Still are as those of Marks. Set before use.
+	Busy, Still func() bool
 
 	dir  string
 	log  *slog.Logger
@@ -87,7 +87,7 @@ func (s *Store) Create(version raft.SnapshotVersion, index, term uint64, configu
 	if err != nil {
 		return nil, fmt.Errorf("create snapshot: %w", err)
 	}
-	s.drafts[filepath.Base(d.path)], d.turns = true, newTurns(s.Busy)
+	s.drafts[filepath.Base(d.path)], d.turns = true, newTurns(s.Busy, s.Still)
 	return &Sink{store: s, draft: d, meta: raftMeta{
 		ID: id, Index: index, Term: term, Version: version,
 		Configuration: configuration.Clone(), ConfigurationIndex: configurationIndex,

@@ -225,12 +225,12 @@ func TestSinkFailures(t *testing.T) {
 		"nothing written": {func(s *Sink) error { return s.Close() }, "nothing was written"},
 		"table fails": {func(s *Sink) error {
 			c := content(1, 1)
-			c.Tables[1].large.write = func(io.Writer, part) (int64, error) { return 0, broken }
+			c.Tables[1].large.write = func(io.Writer, part, func()) (int64, error) { return 0, broken }
 			return errors.Join(s.Fill(c), s.Cancel())
 		}, "table nodes: broken on purpose"},
 		"close after a failed fill": {func(s *Sink) error {
 			c := content(1, 1)
-			c.Tables[1].large.write = func(io.Writer, part) (int64, error) { return 0, broken }
+			c.Tables[1].large.write = func(io.Writer, part, func()) (int64, error) { return 0, broken }
 			_ = s.Fill(c)
 			return s.Close()
 		}, "not written whole"},

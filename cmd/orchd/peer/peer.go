@@ -195,6 +195,8 @@ func openCore(ctx context.Context, cfg Config, identity cluster.Identity, before
 	if err != nil {
 		return nil, fmt.Errorf("open snapshots: %w", err)
 	}
+	quiet := still{index: p.machine.Index}
+	snapshots.Still, files.Still = quiet.now, quiet.now
 	p.marks = newMarks(files)
 	if p.exports, err = openExports(cfg.exportsDir()); err != nil {
 		return nil, err
