@@ -29,14 +29,20 @@ type Load struct {
 	Free  api.Resources // what is free on the host just now
 	Up    bool          // its driver works
 	Level uint64        // highest behaviour level that it knows
+
+	// Marked states that are to be kept as snapshots, by log index: the one that it writes
+	// now, 0 for none, and the newest that it is through with, 1 for none. 0 is what a
+	// version says that does not know of it.
+	Marking, Marked uint64
 }
 
-// A load travels as {format 1, peer id 16, vcpus 8, MiB 8, GiB 8, up 1, level 8}
-// bytes, big endian. memberlist panics on more than 512, and every packet
+// A load travels as {format 1, peer id 16, vcpus 8, MiB 8, GiB 8, up 1, level 8, marking 8,
+// marked 8} bytes, big endian; older versions end with the level. memberlist panics on more than 512, and every packet
 // carries it, so it must stay below maxMeta.
 const (
 	loadFormat = 1
-	loadSize   = 1 + 16 + 3*8 + 1 + 8
+	leastLoad  = 1 + 16 + 3*8 + 1 + 8
+	loadSize   = leastLoad + 2*8
 	maxMeta    = 128
 )
 
@@ -55,12 +61,16 @@ func (l Load) encode(id string) ([]byte, error) {
 	if l.Up {
 		up = 1
 	}
-	return binary.BigEndian.AppendUint64(append(b, up), l.Level), nil
+	b = append(b, up)
+	for _, v := range []uint64{l.Level, l.Marking, l.Marked} {
+		b = binary.BigEndian.AppendUint64(b, v)
+	}
+	return b, nil
 }
 
 // decodeLoad reads what encode wrote. Longer ones are of later versions and begin alike.
 func decodeLoad(b []byte) (id string, l Load, err error) {
-	if len(b) < loadSize || b[0] != loadFormat {
+	if len(b) < leastLoad || b[0] != loadFormat {
 		return "", l, fmt.Errorf("%d bytes are no load", len(b))
 	}
 	h := hex.EncodeToString(b[1:17])
@@ -68,6 +78,9 @@ func decodeLoad(b []byte) (id string, l Load, err error) {
 	number := func(at int) int64 { return int64(binary.BigEndian.Uint64(b[at:])) }
 	l.Free = api.Resources{VCPUs: number(17), MemoryMiB: number(25), DiskGiB: number(33)}
 	l.Up, l.Level = b[41] == 1, binary.BigEndian.Uint64(b[42:])
+	if len(b) >= loadSize {
+		l.Marking, l.Marked = binary.BigEndian.Uint64(b[leastLoad:]), binary.BigEndian.Uint64(b[leastLoad+8:])
+	}
 	return id, l, nil
 }
 

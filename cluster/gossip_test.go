@@ -18,7 +18,7 @@ func TestLoadFitsIntoEveryPacket(t *testing.T) {
 	id := uuid.NewString()
 	for _, l := range []Load{
 		{},
-		{Free: api.Resources{VCPUs: math.MaxInt64, MemoryMiB: math.MaxInt64, DiskGiB: math.MaxInt64}, Up: true, Level: math.MaxUint64},
+		{Free: api.Resources{VCPUs: math.MaxInt64, MemoryMiB: math.MaxInt64, DiskGiB: math.MaxInt64}, Up: true, Level: math.MaxUint64, Marking: math.MaxUint64, Marked: math.MaxUint64 - 1},
 		{Free: api.Resources{VCPUs: -1, MemoryMiB: math.MinInt64}, Level: 7}, // a host that shrank
 	} {
 		b, err := l.encode(id)
@@ -30,10 +30,15 @@ func TestLoadFitsIntoEveryPacket(t *testing.T) {
 		if err != nil || got != l || gotID != id {
 			t.Errorf("%v of %s came back as %v of %s, %v", l, id, got, gotID, err)
 		}
-		for i := range b {
+		for i := range leastLoad {
 			if _, _, err := decodeLoad(b[:i]); err == nil {
 				t.Errorf("a load cut at byte %d was taken", i)
 			}
+		}
+		older := l
+		older.Marking, older.Marked = 0, 0
+		if _, got, err := decodeLoad(b[:leastLoad]); err != nil || got != older {
+			t.Errorf("of an older version %v came back as %v, %v", older, got, err)
 		}
 	}
 	if _, err := (Load{}).encode("h1"); err == nil {

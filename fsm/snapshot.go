@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -39,6 +41,9 @@ type filler interface {
 // raft has this snapshot it drops their log entries, and after a crash nobody
 // would write them.
 func (f *frozen) Persist(sink raft.SnapshotSink) error {
+	for _, m := range f.marks {
+		m.hurry()
+	}
 	for _, m := range f.marks {
 		select {
 		case <-m.written:
@@ -146,14 +151,21 @@ type Mark struct {
 	Time    time.Time
 	state   *state
 	written chan struct{}
+	waited  chan struct{} // closed when somebody waits for it
+	once    sync.Once
 }
+
+// Hurry is closed once one of raft's snapshots waits for this mark.
+func (k *Mark) Hurry() <-chan struct{} { return k.waited }
+
+func (k *Mark) hurry() { k.once.Do(func() { close(k.waited) }) }
 
 // Content is what is to be written; the caller adds the term.
 func (k *Mark) Content() snapshot.Content { return content(k.state) }
 
 func (m *Machine) keepMark(s *state) {
 	m.mu.Lock()
-	m.marks = append(m.marks, &Mark{s.index, s.now, s, make(chan struct{})})
+	m.marks = append(m.marks, &Mark{Index: s.index, Time: s.now, state: s, written: make(chan struct{}), waited: make(chan struct{})})
 	m.mu.Unlock()
 	select {
 	case m.marked <- struct{}{}:
@@ -178,6 +190,13 @@ func (m *Machine) WriteMarks(ctx context.Context, write func(*Mark)) error {
 		case <-m.marked:
 		}
 	}
+}
+
+// Marking tells whether the state at an index is marked and has not been written yet.
+func (m *Machine) Marking(index uint64) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.ContainsFunc(m.marks, func(k *Mark) bool { return k.Index == index })
 }
 
 func (m *Machine) firstMark() *Mark {

@@ -114,7 +114,7 @@ func (p *Peer) state(ctx context.Context, id string) (tablesOf, error) {
 		}
 		return tablesOf{}, api.Errorf(api.NotFound, "snapshot", "this peer does not hold the state %q any more: ask for %q again, on the peer that you read from", id, idNow)
 	}
-	folder, err := p.openMarked(id)
+	folder, err := p.openMarked(ctx, id)
 	if err != nil {
 		return tablesOf{}, err
 	}
@@ -132,8 +132,22 @@ func momentary(r fsm.Reader) tablesOf {
 	}}
 }
 
+// awaitMarked has a snapshot written whose turn has not come yet on this peer, and waits for it.
+func (p *Peer) awaitMarked(ctx context.Context, id string) error {
+	index, err := strconv.ParseUint(id, 10, 64)
+	if err != nil || !p.machine.Marking(index) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, writeTime)
+	defer cancel()
+	return p.marks.wait(ctx, index)
+}
+
 // openMarked opens a marked snapshot of this peer.
-func (p *Peer) openMarked(id string) (*snapshot.Folder, error) {
+func (p *Peer) openMarked(ctx context.Context, id string) (*snapshot.Folder, error) {
+	if err := p.awaitMarked(ctx, id); err != nil {
+		return nil, err
+	}
 	folder, err := p.marks.files.Open(id)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, api.Errorf(api.NotFound, "snapshot", "no snapshot %q on this peer; list them with: orchd snapshot list", id)

@@ -196,11 +196,14 @@ func (p *Peer) introduce(ctx context.Context) error {
 // loadEvery is how often gossip hears of this host's free room when nothing changes.
 const loadEvery = 5 * time.Second
 
-// gossip tells the others how full this host is, whenever that changes.
+// gossip tells the others how full this host is and which snapshots it has written, whenever
+// that changes.
 func (p *Peer) gossip(ctx context.Context) error {
 	for {
 		now := p.machine.Read()
 		load := cluster.Load{Up: p.hostReport().Up, Level: fsm.Level()}
+		var marks <-chan struct{}
+		load.Marking, load.Marked, marks = p.marks.progress()
 		if me, ok := now.Peer(p.identity.PeerID); ok {
 			load.Free = fsm.Free(now, me)
 		}
@@ -210,6 +213,7 @@ func (p *Peer) gossip(ctx context.Context) error {
 			return nil
 		case <-now.VMsChanged():
 		case <-now.PeersChanged():
+		case <-marks:
 		case <-time.After(loadEvery):
 		}
 	}

@@ -18,10 +18,13 @@ import (
 type marks struct {
 	files *snapshot.Marks
 
-	mu     sync.Mutex
-	done   map[uint64]error // how the last ones went
-	newest error            // how the newest went
-	change chan struct{}    // closed when done gets another
+	mu      sync.Mutex
+	done    map[uint64]error // how the last ones went
+	newest  error            // how the newest went
+	asked   map[uint64]bool  // for which somebody waits
+	writing uint64           // index of the one that is being written; 0: none is
+	through uint64           // index of the newest that was written, or could not be; 1: none yet
+	change  chan struct{}    // closed when any of that changes
 }
 
 // failed is why the newest marked state is not on this peer's disk; nil when it is.
@@ -35,12 +38,14 @@ func (m *marks) failed() error {
 const keptOutcomes = 64
 
 func newMarks(files *snapshot.Marks) *marks {
-	return &marks{files: files, done: map[uint64]error{}, change: make(chan struct{})}
+	return &marks{files: files, done: map[uint64]error{}, asked: map[uint64]bool{}, through: 1, change: make(chan struct{})}
 }
 
 // writeMarks writes marked states until ctx ends.
 func (p *Peer) writeMarks(ctx context.Context) error {
 	return p.machine.WriteMarks(ctx, func(k *fsm.Mark) {
+		p.awaitTurn(ctx, k)
+		p.marks.begin(k.Index)
 		c := k.Content()
 		c.Term = p.node.TermOf(k.Index)
 		manifest, err := p.marks.files.Write(c)
@@ -67,19 +72,61 @@ func (p *Peer) retireSnapshots() {
 	}
 }
 
+func (m *marks) begin(index uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.writing = index
+	m.tellLocked()
+}
+
 func (m *marks) finish(index uint64, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	delete(m.asked, index)
+	m.writing, m.through = 0, max(m.through, index)
 	if len(m.done) >= keptOutcomes {
 		clear(m.done)
 	}
 	m.done[index], m.newest = err, err
+	m.tellLocked()
+}
+
+func (m *marks) tellLocked() {
 	close(m.change)
 	m.change = make(chan struct{})
 }
 
+// ask says that somebody waits for the mark of an index here.
+func (m *marks) ask(index uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, done := m.done[index]; !done && !m.asked[index] {
+		m.asked[index] = true
+		m.tellLocked()
+	}
+}
+
+// wanted tells whether somebody waits here for a mark, or for one behind it, and when to
+// look again.
+func (m *marks) wanted(index uint64) (yes bool, change <-chan struct{}) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for asked := range m.asked {
+		yes = yes || asked >= index
+	}
+	return yes, m.change
+}
+
+// progress is what gossip tells of the marks.
+func (m *marks) progress() (writing, through uint64, change <-chan struct{}) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.writing, m.through, m.change
+}
+
 // wait returns when the mark of that index is on this peer's disk, or could not be written.
 func (m *marks) wait(ctx context.Context, index uint64) error {
+	m.ask(index)
 	for {
 		m.mu.Lock()
 		err, done := m.done[index]
@@ -146,10 +193,13 @@ func (p *Peer) Snapshot(ctx context.Context, id string) (api.Snapshot, error) {
 }
 
 // VerifySnapshot reads a marked snapshot into a scratch machine.
-func (p *Peer) VerifySnapshot(_ context.Context, id string) (api.SnapshotCheck, error) {
+func (p *Peer) VerifySnapshot(ctx context.Context, id string) (api.SnapshotCheck, error) {
+	if err := p.awaitMarked(ctx, id); err != nil {
+		return api.SnapshotCheck{}, err
+	}
 	folder, err := p.marks.files.Open(id)
 	if errors.Is(err, fs.ErrNotExist) {
-		_, err = p.openMarked(id)
+		_, err = p.openMarked(ctx, id)
 		return api.SnapshotCheck{}, err
 	}
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 
 // RestoreSnapshot rolls back to a marked snapshot of this peer.
 func (p *Peer) RestoreSnapshot(ctx context.Context, id string, dryRun bool) (api.Restore, error) {
-	folder, err := p.openMarked(id)
+	folder, err := p.openMarked(ctx, id)
 	if err != nil {
 		return api.Restore{}, err
 	}
