@@ -18,9 +18,9 @@ func TestStill(t *testing.T) {
 			}
 		}
 		want(false)
-		time.Sleep(stillAfter - 1)
+		time.Sleep(stillAfter - time.Nanosecond)
 		want(false)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		want(true)
 		index++
 		want(false)
