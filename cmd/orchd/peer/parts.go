@@ -44,7 +44,8 @@ func (h held) Propose(ctx context.Context, command []byte) ([]byte, error) {
 func Assemble(ctx context.Context, parts Parts, log *slog.Logger) (*Peer, error) {
 	identity := parts.Cluster.Identity
 	p := &Peer{cfg: parts.Config.withDefaults(), log: log.With("self", identity.Name), identity: identity, machine: parts.Machine,
-		addresses: parts.Cluster.Advertise, opened: make(chan struct{}), left: make(chan struct{})}
+		addresses: parts.Cluster.Advertise, opened: make(chan struct{}), left: make(chan struct{}),
+		marks: newMarks(nil)} // none are written
 	p.writer = fsm.NewWriter(held{p, parts.Hold}, p, p)
 	c := parts.Cluster
 	c.PeerHandler, c.Report, c.VotersWanted = p.channel(), p.say, p.votersWanted
