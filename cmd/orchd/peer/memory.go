@@ -13,25 +13,34 @@ import (
 // may have a part of the host's memory without a look at what is garbage in it: of a
 // busy one that holds little, collecting took up to a quarter of the processor time.
 const (
-	leastGarbage  = 96 << 20        // bytes, however little is alive
-	garbageShare  = 55              // percent of what is alive, where that is more
-	freeHeapPart  = 64              // of the host's memory, one part in so many ...
-	mostFreeHeap  = 512 << 20       // ... but no more bytes, may the heap have before it is collected
-	collectorLook = 2 * time.Second // how often the rule is put in force
+	leastGarbage  = 96 << 20               // bytes, however little is alive
+	garbageShare  = 55                     // percent of what is alive, where that is more
+	freeHeapPart  = 64                     // of the host's memory, one part in so many ...
+	mostFreeHeap  = 512 << 20              // ... but no more bytes, may the heap have before it is collected
+	collectorLook = 200 * time.Millisecond // how often the rule is compared with what is alive
+	startShare    = 50                     // percent of what is alive, until a peer has read its state
 )
+
+// collectAtStart puts a rule in force for a peer that reads its state: most of what it
+// makes then stays.
+func collectAtStart() { debug.SetGCPercent(startShare) }
 
 // collect keeps the garbage collector to that rule until ctx ends.
 func collect(ctx context.Context) error {
 	memory := hostMemory()
 	tick := time.NewTicker(collectorLook)
 	defer tick.Stop()
-	defer debug.SetGCPercent(debug.SetGCPercent(collectorPercent(0, memory)))
+	percent := collectorPercent(liveBytes(), memory)
+	defer debug.SetGCPercent(debug.SetGCPercent(percent))
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			debug.SetGCPercent(collectorPercent(liveBytes(), memory))
+		}
+		if now := collectorPercent(liveBytes(), memory); now != percent {
+			percent = now
+			debug.SetGCPercent(now) // which stops the world for a moment
 		}
 	}
 }

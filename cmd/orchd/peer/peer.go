@@ -74,6 +74,7 @@ func Serve(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 	if err := cluster.RegisterMetrics(registry); err != nil {
 		return err
 	}
+	collectAtStart()
 	p, err := open(ctx, cfg, registry, log)
 	if err != nil {
 		return err
