@@ -14,8 +14,8 @@ import (
 // was made is unmade, backwards; if the outcome is unknown nothing is unmade,
 // for the guest may be running: the next look tells. The seed stays, as the
 // console's log does: it is the VM's and not this attempt's.
-func (l *Loop) create(ctx context.Context, w Wanted, s step, t *trail) error {
-	b, err := l.prepare(ctx, w, s, t)
+func (l *Loop) create(ctx context.Context, w Wanted, s step, j job, t *trail) error {
+	b, w, err := l.prepare(ctx, w, s, j, t)
 	if err != nil {
 		return err
 	}
@@ -47,21 +47,52 @@ func (l *Loop) create(ctx context.Context, w Wanted, s step, t *trail) error {
 	return errors.Join(err, undo.run(ctx))
 }
 
-// prepare is what a row's domain is made from, with its image on this host.
-func (l *Loop) prepare(ctx context.Context, w Wanted, s step, t *trail) (Build, error) {
+// prepare is what a row's domain is made from, with its image on this host, and the view
+// that this stands on.
+func (l *Loop) prepare(ctx context.Context, w Wanted, s step, j job, t *trail) (Build, Wanted, error) {
 	row, _ := w.Row(s.vm)
 	b, err := l.me().build(w, row)
 	if err != nil || b.Image == nil || !b.Image.Kept() {
-		return b, err
+		return b, w, err
 	}
 	if l.cfg.Images == nil {
-		return b, api.Errorf(api.Invalid, "vmm.image", "this host keeps no images, and %q is one that is kept", b.Image.Name)
+		return b, w, api.Errorf(api.Invalid, "vmm.image", "this host keeps no images, and %q is one that is kept", b.Image.Name)
 	}
+	began := time.Now()
 	err = t.time("image", func() (err error) {
 		b.Image.Path, err = l.ensure(ctx, s, *b.Image)
 		return err
 	})
-	return b, err
+	if err != nil || time.Since(began) < proofLife {
+		return b, w, err
+	}
+	if w, err = l.proveAgain(ctx, s, j); err != nil {
+		return b, w, err
+	}
+	path := b.Image.Path
+	row, _ = w.Row(s.vm)
+	if b, err = l.me().build(w, row); err == nil && b.Image != nil {
+		b.Image.Path = path
+	}
+	return b, w, err
+}
+
+// proofLife is how old the proof of a step may be when it is taken. To fetch an image may
+// take hours, in which this host may lose the cluster, and the cluster its wish.
+const proofLife = 2 * time.Second
+
+// proveAgain is the view of a new proof of a step; an error when it is not to be taken any more.
+func (l *Loop) proveAgain(ctx context.Context, s step, j job) (Wanted, error) {
+	ctx, cancel := context.WithTimeout(ctx, recordsWait)
+	defer cancel()
+	view, err := l.records.Confirmed(ctx)
+	if err != nil {
+		return nil, unproven(err)
+	}
+	if !slices.Contains(planVM(l.me(), view, j.seen, s.vm), s) {
+		return nil, api.Errorf(api.Unavailable, "vmm.prove", "what is wanted has changed while the image was fetched")
+	}
+	return view, nil
 }
 
 // ensure brings an image onto this host. It may take long: it keeps no other VM

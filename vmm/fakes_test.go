@@ -12,6 +12,7 @@ import (
 type shelf struct {
 	mu    sync.Mutex
 	err   error
+	words bool          // err is said in other words each time
 	hold  chan struct{} // until it is closed nothing comes
 	asked int
 	steps int // of progress that it tells
@@ -21,6 +22,9 @@ func (s *shelf) Ensure(ctx context.Context, image api.Image, progress func(done,
 	s.mu.Lock()
 	s.asked++
 	err, hold, steps := s.err, s.hold, s.steps
+	if s.words && err != nil {
+		err = api.Errorf(api.Unavailable, "image", "asked %d times: %w", s.asked, err)
+	}
 	s.mu.Unlock()
 	for i := range steps {
 		progress(int64(i), int64(steps))

@@ -357,10 +357,11 @@ func TestImagesAreFetched(t *testing.T) {
 	})
 	t.Run("many at once hold up nobody", func(t *testing.T) {
 		live(t, func(h *house) {
+			const many = 200 // more than may wait at once
 			h.keepImage()
 			h.assign(twin)
 			h.shelf.hold = make(chan struct{})
-			for i := range 20 {
+			for i := range many {
 				h.assignMade(fmt.Sprintf("%08d-1111-4111-8111-111111111111", i), fromDebian)
 			}
 			h.after(time.Minute)
@@ -371,7 +372,7 @@ func TestImagesAreFetched(t *testing.T) {
 			}
 			close(h.shelf.hold)
 			h.after(time.Minute)
-			for i := range 20 {
+			for i := range many {
 				if vm, _ := h.book.vm(fmt.Sprintf("%08d-1111-4111-8111-111111111111", i)); vm.Status.State != api.VMRunning {
 					t.Errorf("VM %d: got %q, want running", i, vm.Status.State)
 				}
@@ -390,6 +391,38 @@ func TestImagesAreFetched(t *testing.T) {
 			if _, err := h.book.vm(web); err == nil {
 				t.Error("the row is still there, want it gone although the image never came")
 			}
+		})
+	})
+	t.Run("cut off meanwhile", func(t *testing.T) {
+		live(t, func(h *house) {
+			h.keepImage()
+			h.shelf.hold = make(chan struct{})
+			h.assignMade(web, fromDebian)
+			h.after(time.Minute)
+			h.book.set(func() { h.book.cutOff = true })
+			close(h.shelf.hold)
+			h.after(time.Hour)
+			h.wantNothing()
+			h.book.set(func() { h.book.cutOff = false })
+			h.after(10 * time.Second)
+			h.wantState(api.VMRunning)
+		})
+	})
+	t.Run("stopped meanwhile, and these tables do not know", func(t *testing.T) {
+		live(t, func(h *house) {
+			h.keepImage()
+			h.shelf.hold = make(chan struct{})
+			h.assignMade(web, fromDebian)
+			h.after(time.Minute)
+			h.book.set(func() {
+				h.book.stale = h.book.viewLocked()
+				row := h.book.rows[web]
+				row.Status.Desired = api.WantStopped
+				h.book.rows[web] = row
+			})
+			close(h.shelf.hold)
+			h.after(time.Hour)
+			h.wantNothing()
 		})
 	})
 	t.Run("orchd ends meanwhile", func(t *testing.T) {

@@ -144,11 +144,18 @@ type backlog struct {
 	vms     [][]step // of one VM each
 }
 
-// handOut gives VMs of the backlog to workers until none is free.
+// handOut gives VMs of the backlog to workers until none is free. Those that may have to
+// wait for an image stay while as many wait as may.
 func (l *Loop) handOut(ctx context.Context, workers *errgroup.Group) {
+	var stay [][]step
+	defer func() { l.todo.vms = append(stay, l.todo.vms...) }()
 	for len(l.todo.vms) > 0 && l.mem.free(int(l.fetching.Load())) {
 		steps, p := l.todo.vms[0], l.todo.present
 		l.todo.vms = l.todo.vms[1:]
+		if l.mem.full() && slices.ContainsFunc(steps, step.fetches) {
+			stay = append(stay, steps)
+			continue
+		}
 		row, _ := l.todo.wanted.Row(steps[0].vm)
 		job, due := l.mem.take(row, steps, time.Now())
 		if !due {

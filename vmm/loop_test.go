@@ -328,6 +328,69 @@ func TestFaultsAreTriedAgainWithBackoff(t *testing.T) {
 	})
 }
 
+// TestFailureIsToldAfterTriesWithoutQuorum: tries whose outcome is unknown say nothing of
+// the VM, and leave a failure that comes behind them no less to be told.
+func TestFailureIsToldAfterTriesWithoutQuorum(t *testing.T) {
+	live(t, func(h *house) {
+		h.assign(web)
+		h.stop()
+		h.hv.Reboot()
+		h.book.set(func() { h.book.cutOff = true })
+		h.start()
+		h.after(10 * time.Minute)
+		h.hv.Fail("Start", errors.New("there is no bridge"))
+		h.book.set(func() { h.book.cutOff = false })
+		h.after(10 * time.Second)
+		h.wantState(api.VMRunning) // it has had one try or two
+		h.after(5 * time.Minute)
+		h.wantState(api.VMFailed)
+		h.wantReason("there is no bridge")
+	})
+}
+
+// TestReportOfAFailureIsNoReasonToTryAgain: what a VM waits for may be told in other words
+// each time; it is tried again when it is time.
+func TestReportOfAFailureIsNoReasonToTryAgain(t *testing.T) {
+	live(t, func(h *house) {
+		h.keepImage()
+		h.shelf.words = true
+		h.shelf.err = api.Errorf(api.Unavailable, "image", "no peer has a copy")
+		h.assignMade(web, fromDebian)
+		h.after(time.Hour)
+		h.wantState(api.VMCreating)
+		if got := h.shelf.asked; got < 400 || got > 500 { // every 8 s
+			t.Errorf("an image that nobody has was asked for %d times in an hour, want some 450", got)
+		}
+	})
+}
+
+// TestSecondStopAsksAgain, and gives the guest its whole time.
+func TestSecondStopAsksAgain(t *testing.T) {
+	twice := func(h *house) {
+		h.assign(web)
+		h.hv.Deafen()
+		h.want(api.WantStopped)
+		h.after(10 * time.Second)
+		h.want(api.WantRunning)
+		h.after(10 * time.Second)
+	}
+	live(t, func(h *house) {
+		twice(h)
+		h.want(api.WantStopped)
+		h.after(29 * time.Second)
+		h.wantPower(vmm.Running)
+		h.after(2 * time.Second)
+		h.wantState(api.VMStopped)
+	})
+	live(t, func(h *house) {
+		twice(h)
+		h.hv.Mend() // it hears now
+		h.want(api.WantStopped)
+		h.after(0)
+		h.wantState(api.VMStopped)
+	})
+}
+
 func TestGuestThatStopsByItselfStaysOff(t *testing.T) {
 	for _, c := range []struct {
 		name string

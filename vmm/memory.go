@@ -1,6 +1,7 @@
 package vmm
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -22,10 +23,12 @@ type memory struct {
 	blind bool              // the last look saw nothing: the hypervisor did not answer
 }
 
-// asked is when a guest was asked to shut down, and how long it has for that.
+// asked is when a guest was asked to shut down, for which operation, and how long it has
+// for that.
 type asked struct {
-	at       time.Time
-	patience time.Duration
+	at        time.Time
+	operation string
+	patience  time.Duration
 }
 
 type said struct {
@@ -35,21 +38,31 @@ type said struct {
 }
 
 // wait is how long a VM is left alone after a failure. A change of its row ends
-// it, and a new operation makes the count begin again.
+// it, other than by the report of the failure, and a new operation makes the count begin
+// again.
 type wait struct {
 	tries     int
+	failures  int // tries of which it is known that they failed
 	until     time.Time
 	version   uint64
+	told      bool // and the next one, which the report of the failure made
 	operation string
+}
+
+// rests tells whether a VM is left alone while its row has that version.
+func (w wait) rests(version uint64, now time.Time) bool {
+	return now.Before(w.until) && (version == w.version || w.told && version == w.version+1)
 }
 
 // job is what a worker is given.
 type job struct {
-	vm     string
-	steps  []step
-	row    api.VM        // as it was when the job was given
-	tries  int           // failures before this one
-	waited time.Duration // since the guest was asked to shut down; 0 when it was not
+	vm       string
+	steps    []step
+	row      api.VM        // as it was when the job was given
+	seen     present       // what the steps were planned from
+	tries    int           // before this one, none of which came to an end
+	failures int           // those of which it is known that they failed
+	waited   time.Duration // since the guest was asked to shut down; 0 when it was not
 }
 
 // outcome is what a worker brings back.
@@ -58,6 +71,7 @@ type outcome struct {
 	did    []step
 	failed step  // the step after those, if one was tried
 	err    error // of it; nil when all were taken
+	told   bool  // the VM's row says so
 }
 
 func newMemory(cfg Config, busy *places) *memory {
@@ -78,6 +92,7 @@ func (m *memory) look(w Wanted, l Listing, now time.Time) present {
 		domains:   map[string][]Domain{},
 		strangers: l.StrangerMarks,
 		asked:     map[string]bool{},
+		waiting:   map[string]bool{},
 		overdue:   map[string]bool{},
 		anew:      map[string]bool{},
 		again:     map[string]comeback{},
@@ -87,8 +102,10 @@ func (m *memory) look(w Wanted, l Listing, now time.Time) present {
 	}
 	m.forget(w, p, now)
 	for id, a := range m.asked {
+		row, _ := w.Row(id)
 		p.asked[id] = true
-		p.overdue[id] = now.Sub(a.at) >= a.patience
+		p.waiting[id] = a.operation == row.Status.Operation
+		p.overdue[id] = p.waiting[id] && now.Sub(a.at) >= a.patience
 	}
 	for id := range m.anew {
 		p.anew[id] = true
@@ -113,7 +130,9 @@ func (m *memory) forget(w Wanted, p present, now time.Time) {
 		}
 		m.asked[id] = a
 		off := wantOf(row) == api.WantStopped || row.Status.Restarting
-		if !known || !off && now.Sub(a.at) >= a.patience {
+		own, _ := p.of(id)
+		done := wantOf(row) == api.WantStopped && row.Status.State == api.VMStopped && own != nil && own.Power == Off
+		if !known || done || !off && now.Sub(a.at) >= a.patience {
 			delete(m.asked, id)
 		}
 	}
@@ -132,9 +151,10 @@ func (m *memory) forget(w Wanted, p present, now time.Time) {
 
 // free tells whether another worker may go out. Those that only wait for an image to
 // be fetched keep nobody else waiting.
-func (m *memory) free(fetching int) bool {
-	return m.work-fetching < m.cfg.Workers && m.work < mostWorkers(m.cfg)
-}
+func (m *memory) free(fetching int) bool { return m.work-fetching < m.cfg.Workers }
+
+// full tells whether nobody more may go out who might wait for an image.
+func (m *memory) full() bool { return m.work >= mostFetching(m.cfg) }
 
 // take makes a job of the steps of one VM unless it is worked on already, waits
 // after a failure, or has nothing new to say.
@@ -144,14 +164,13 @@ func (m *memory) take(row api.VM, steps []step, now time.Time) (job, bool) {
 	if w.operation != row.Status.Operation {
 		w = wait{}
 	}
-	rests := now.Before(w.until) && w.version == row.Version
 	steps = slices.DeleteFunc(steps, func(s step) bool { return m.repeats(s, row.Version, now) })
-	if rests || len(steps) == 0 || !m.busy.take(id) {
+	if w.rests(row.Version, now) || len(steps) == 0 || !m.busy.take(id) {
 		return job{}, false
 	}
 	m.work++
-	j := job{vm: id, steps: steps, row: row, tries: w.tries}
-	if a, ok := m.asked[id]; ok {
+	j := job{vm: id, steps: steps, row: row, tries: w.tries, failures: w.failures}
+	if a, ok := m.asked[id]; ok && a.operation == row.Status.Operation {
 		j.waited = now.Sub(a.at)
 	}
 	return j, true
@@ -164,8 +183,11 @@ func (m *memory) repeats(s step, version uint64, now time.Time) bool {
 	return s.do == report && ok && last.report == s && last.version == version && now.Sub(last.at) < m.cfg.LookEvery
 }
 
+// mostFetching is how many workers wait for images at most.
+func mostFetching(cfg Config) int { return 8 * cfg.Workers }
+
 // mostWorkers is how many workers are out at most, fetching or not.
-func mostWorkers(cfg Config) int { return 8 * cfg.Workers }
+func mostWorkers(cfg Config) int { return mostFetching(cfg) + cfg.Workers }
 
 // learn takes in what a worker brings back. A start that failed may have
 // switched the domain on all the same; it was off before.
@@ -178,7 +200,7 @@ func (m *memory) learn(o outcome, now time.Time) {
 	for _, s := range o.did {
 		switch s.do {
 		case shutdown:
-			m.asked[s.vm] = asked{now, m.cfg.StopAfter}
+			m.asked[s.vm] = asked{now, o.row.Status.Operation, m.cfg.StopAfter}
 		case start, create:
 			m.started(s, o.row, now)
 		case destroy:
@@ -192,7 +214,12 @@ func (m *memory) learn(o outcome, now time.Time) {
 		delete(m.waits, o.vm)
 		return
 	}
-	m.waits[o.vm] = wait{o.tries + 1, now.Add(backoff(o.tries, o.err)), o.row.Version, o.row.Status.Operation}
+	w := wait{tries: o.tries + 1, failures: o.failures, until: now.Add(backoff(o.tries, o.err)), version: o.row.Version, told: o.told, operation: o.row.Status.Operation}
+	var waits *awaited
+	if !errors.As(o.err, &waits) && !unknownOutcome(o.err) {
+		w.failures++
+	}
+	m.waits[o.vm] = w
 }
 
 // backoff is 1 s, doubled with each failure up to 1 min. Where nobody answered

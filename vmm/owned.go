@@ -120,7 +120,7 @@ func (m matter) switchOff() []step {
 		steps[0].restarted = wantOf(m.row) != api.WantStopped
 		steps[0].reason = m.whyOff()
 		return steps
-	case !m.p.asked[m.row.ID]:
+	case !m.p.waiting[m.row.ID]:
 		return m.act(shutdown)
 	}
 	return nil // it has been asked and has time left

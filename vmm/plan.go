@@ -62,6 +62,9 @@ func (s step) needsProof() bool {
 	return s.do != begin && s.do != report && s.do != suspend && s.do != refuse
 }
 
+// fetches tells whether a step may have to wait for an image.
+func (s step) fetches() bool { return s.do == create || s.do == reshape || s.do == hotplug }
+
 // reports gives the report that a step makes, by itself or as its last part.
 func (s step) reports() (step, bool) {
 	said := step{do: report, vm: s.vm, epoch: s.epoch, state: s.state}
@@ -93,6 +96,7 @@ type present struct {
 	domains   map[string][]Domain // by the VM that they claim to be
 	strangers map[string]string   // domains without our mark, by UUID: the cluster whose mark they carry
 	asked     map[string]bool     // was asked to shut down
+	waiting   map[string]bool     // for the operation in hand
 	overdue   map[string]bool     // and has had its time
 	anew      map[string]bool     // was started since its restart was asked for
 	again     map[string]comeback // went off by itself, and is to be started again

@@ -164,7 +164,7 @@ func TestPlanOfALife(t *testing.T) {
 		{name: "adopted, resized", row: lifeRow(adoptee, larger), open: opResize, have: &running, want: []step{plug}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			p := present{domains: map[string][]Domain{}, asked: map[string]bool{vmID: c.asked}, overdue: map[string]bool{vmID: c.overdue},
+			p := present{domains: map[string][]Domain{}, asked: map[string]bool{vmID: c.asked}, waiting: map[string]bool{vmID: c.asked}, overdue: map[string]bool{vmID: c.overdue},
 				anew: map[string]bool{vmID: c.anew}}
 			if c.have != nil {
 				p.domains[vmID] = []Domain{*c.have}

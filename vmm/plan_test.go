@@ -179,7 +179,7 @@ func TestPlan(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := present{domains: map[string][]Domain{},
-				asked: map[string]bool{vmID: c.asked}, overdue: map[string]bool{vmID: c.overdue}}
+				asked: map[string]bool{vmID: c.asked}, waiting: map[string]bool{vmID: c.asked}, overdue: map[string]bool{vmID: c.overdue}}
 			if len(c.have) > 0 {
 				p.domains[vmID] = c.have
 			}

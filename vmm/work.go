@@ -29,12 +29,12 @@ func (l *Loop) work(ctx context.Context, p present, j job) outcome {
 	if len(steps) < len(j.steps) {
 		o.err = api.Errorf(api.Unavailable, "vmm.prove", "the tables of this peer are behind the cluster's")
 	}
+	j.seen = p
 	for _, s := range steps {
 		t := &trail{operation: j.knows(view, s)}
 		if err := l.act(ctx, view, s, j, t); err != nil {
 			l.log.Warn("step failed", "vm", s.vm, "step", s.do.String(), "epoch", s.epoch, "tries", j.tries+1, "err", err)
-			l.confess(ctx, view, s, j, t, err)
-			o.failed, o.err = s, err
+			o.failed, o.err, o.told = s, err, l.confess(ctx, view, s, j, t, err)
 			return o
 		}
 		o.did = append(o.did, s)
@@ -85,7 +85,7 @@ func unproven(err error) error {
 func (l *Loop) act(ctx context.Context, w Wanted, s step, j job, t *trail) error {
 	switch s.do {
 	case create:
-		return l.create(ctx, w, s, t)
+		return l.create(ctx, w, s, j, t)
 	case start:
 		return l.start(ctx, w, s, j, t)
 	case shutdown:
@@ -99,7 +99,7 @@ func (l *Loop) act(ctx context.Context, w Wanted, s step, j job, t *trail) error
 	case suspend:
 		return t.time("suspend", func() error { return l.hv.Suspend(ctx, s.vm) })
 	case reshape, hotplug:
-		return l.shape(ctx, w, s, t)
+		return l.shape(ctx, w, s, j, t)
 	case adopt:
 		return l.adopt(ctx, w, s)
 	case keep, revert, forget, refuse:
@@ -137,8 +137,8 @@ func (l *Loop) start(ctx context.Context, w Wanted, s step, j job, t *trail) err
 }
 
 // shape gives a domain the shape that its row asks for.
-func (l *Loop) shape(ctx context.Context, w Wanted, s step, t *trail) error {
-	b, err := l.prepare(ctx, w, s, &trail{})
+func (l *Loop) shape(ctx context.Context, w Wanted, s step, j job, t *trail) error {
+	b, _, err := l.prepare(ctx, w, s, j, &trail{})
 	if err != nil {
 		return err
 	}
@@ -239,8 +239,9 @@ func (l *Loop) reportFor(ctx context.Context, s step, t *trail) error {
 // confess reports a step that has failed for good, or so often that somebody
 // should know. A VM that cannot be made or started is failed, and rests until
 // somebody starts it; a shape that a domain cannot be given ends the operation
-// that asked for it; any other step is tried on.
-func (l *Loop) confess(ctx context.Context, w Wanted, s step, j job, t *trail, err error) {
+// that asked for it; any other step is tried on. It tells whether it reported what will
+// be tried again.
+func (l *Loop) confess(ctx context.Context, w Wanted, s step, j job, t *trail, err error) (told bool) {
 	row, known := w.Row(s.vm)
 	said := step{do: report, vm: s.vm, epoch: s.epoch, state: row.Status.State, reason: reason(s, err)}
 	var left *leftBehind
@@ -248,15 +249,15 @@ func (l *Loop) confess(ctx context.Context, w Wanted, s step, j job, t *trail, e
 	forGood := api.IsKind(err, api.Invalid) || errors.As(err, &left) || s.do == hotplug && api.IsKind(err, api.Conflict)
 	switch {
 	case !known || !s.confessed():
-		return
+		return false
 	case errors.As(err, &waits):
 		said.state, said.reason = cmp.Or(s.state, api.VMCreating), waits.Error()
 		if row.Status.State == said.state && row.Status.Reason == said.reason {
-			return
+			return false
 		}
 		t = &trail{operation: t.operation} // it is not over
-	case unknownOutcome(err) || !forGood && j.tries+1 != l.cfg.Tries:
-		return
+	case unknownOutcome(err) || !forGood && j.failures+1 < l.cfg.Tries:
+		return false
 	case s.state != "": // reshape and hotplug for an operation
 		said.state, said.failed = s.state, true
 	case s.do == create || s.do == start || s.do == reshape:
@@ -266,7 +267,9 @@ func (l *Loop) confess(ctx context.Context, w Wanted, s step, j job, t *trail, e
 	}
 	if err := l.report(ctx, said, t); err != nil {
 		l.log.Warn("failure not reported", "vm", s.vm, "err", err)
+		return false
 	}
+	return !forGood
 }
 
 // confessed tells whether a failure of the step is told in the VM's row. What only
