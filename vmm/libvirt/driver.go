@@ -77,6 +77,7 @@ type Driver struct {
 	jobs      *link // what changes a domain
 	disks     *link // what changes the pool: one at a time, for a pool that makes a volume refuses to be refreshed
 	consoles  consoles
+	screen    chan none // holds one: whose picture is being taken
 	filtering filtering
 }
 
@@ -104,7 +105,7 @@ func New(cfg Config, log *slog.Logger) (*Driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Driver{cfg: cfg, address: a, log: log, questions: newLink(a, inFlight), jobs: newLink(a, inFlight), disks: newLink(a, 1)}, nil
+	return &Driver{cfg: cfg, address: a, log: log, questions: newLink(a, inFlight), jobs: newLink(a, inFlight), disks: newLink(a, 1), screen: make(chan none, 1)}, nil
 }
 
 // Driver is api.DriverLibvirt.

@@ -20,6 +20,7 @@ import (
 
 	golibvirt "github.com/digitalocean/go-libvirt"
 	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
 	"libvirt.org/go/libvirtxml"
 
 	"github.com/orchd/orchd/api"
@@ -64,6 +65,7 @@ func TestLife(t *testing.T) {
 	t.Run("thief", func(t *testing.T) { stealsNoAddress(t, thiefs) })
 	t.Run("full host", func(t *testing.T) { waitsForRoom(t, d, driver, thief, thiefs) })
 	t.Run("screen", func(t *testing.T) { screenIsNotBlack(t, driver, b) })
+	t.Run("screens at once", func(t *testing.T) { screensAtOnce(t, driver, b) })
 	t.Run("pause", func(t *testing.T) { pausedStandsStill(t, driver, b, s) })
 	t.Run("hotplug", func(t *testing.T) { b = growsWhileOn(t, driver, b, s) })
 	kept := uuid.NewString()
@@ -370,6 +372,24 @@ func screenIsNotBlack(t *testing.T, driver *Driver, b vmm.Build) {
 	if len(colours) < 2 {
 		t.Errorf("screen of %v: got %d colours, want a text on it", img.Bounds(), len(colours))
 	}
+}
+
+// screensAtOnce: many want to see the screen, and most of them leave before they do; libvirtd
+// lives on.
+func screensAtOnce(t *testing.T, driver *Driver, b vmm.Build) {
+	var all errgroup.Group
+	for range 4 {
+		all.Go(func() error {
+			for range 4 {
+				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+				_, _ = driver.Screenshot(ctx, b.Mark.VM)
+				cancel()
+			}
+			_, err := driver.Screenshot(t.Context(), b.Mark.VM)
+			return err
+		})
+	}
+	check(t, all.Wait())
 }
 
 // pausedStandsStill: the guest counts no second while it is paused.

@@ -64,13 +64,18 @@ type conn struct {
 
 // dial makes a connection within dialLimit.
 func dial(ctx context.Context, a address) (*conn, error) {
+	return dialThrough(ctx, a, func(raw net.Conn) net.Conn { return raw })
+}
+
+// dialThrough is dial where go-libvirt is given what wrap makes of the connection.
+func dialThrough(ctx context.Context, a address, wrap func(net.Conn) net.Conn) (*conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialLimit)
 	defer cancel()
 	raw, err := new(net.Dialer).DialContext(ctx, "unix", a.socket)
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{golibvirt.NewWithDialer(dialers.NewAlreadyConnected(raw)), raw}
+	c := &conn{golibvirt.NewWithDialer(dialers.NewAlreadyConnected(wrap(raw))), raw}
 	_, err = do(ctx, c, func(rpc *golibvirt.Libvirt) (none, error) { return none{}, rpc.ConnectToURI(a.uri) })
 	if err != nil {
 		c.close()

@@ -9,6 +9,7 @@ import (
 	"image/color"
 	"image/png"
 	"io"
+	"net"
 	"time"
 
 	golibvirt "github.com/digitalocean/go-libvirt"
@@ -20,46 +21,64 @@ import (
 const maxScreen = 64 << 20
 
 // Screenshot is what a domain shows on its screen, as PNG. QEMU draws it as PNG
-// or, before 7.1, as PPM.
-//
-// libvirtd may send the first piece of a picture before it says that it will
-// send one. go-libvirt then takes the piece for that answer, and is stuck with
-// what comes later. So each try has a connection of its own, and few seconds.
-func (d *Driver) Screenshot(ctx context.Context, uuid string) (shown []byte, err error) {
+// or, before 7.1, as PPM. Pictures are taken one after the other, and each to its end, also
+// when nobody waits for it any more: several streams at once, and such as are left in the
+// middle, are what libvirtd has died of.
+func (d *Driver) Screenshot(ctx context.Context, uuid string) ([]byte, error) {
 	id, err := parseUUID(uuid)
 	if err != nil {
 		return nil, err
 	}
-	for range screenTries {
-		shown, err = d.shot(ctx, id)
-		if err == nil || ctx.Err() != nil || api.IsKind(err, api.NotFound) || api.IsKind(err, api.Conflict) {
-			break
-		}
+	select {
+	case d.screen <- none{}:
+	case <-ctx.Done():
+		return nil, explain("screenshot", ctx.Err())
 	}
-	return shown, err
+	type result struct {
+		shown []byte
+		err   error
+	}
+	taken := make(chan result, 1)
+	go func() {
+		defer func() { <-d.screen }()
+		shown, err := d.shot(context.WithoutCancel(ctx), id)
+		taken <- result{shown, explain("screenshot", err)}
+	}()
+	select {
+	case r := <-taken:
+		return r.shown, r.err
+	case <-ctx.Done():
+		return nil, explain("screenshot", ctx.Err())
+	}
 }
 
-const (
-	screenTries = 5
-	screenLimit = 3 * time.Second // of one try
-)
+// screenLimit bounds one picture.
+const screenLimit = 15 * time.Second
 
 // shot takes a picture over a connection that nothing else uses.
-func (d *Driver) shot(ctx context.Context, id golibvirt.UUID) (shown []byte, err error) {
-	alone := newLink(d.address, 1)
-	defer alone.close()
-	err = alone.call(ctx, "screenshot", screenLimit, func(rpc *golibvirt.Libvirt) error {
+func (d *Driver) shot(ctx context.Context, id golibvirt.UUID) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, screenLimit)
+	defer cancel()
+	var stream *streaming
+	c, err := dialThrough(ctx, d.address, func(raw net.Conn) net.Conn {
+		stream = newStreaming(raw)
+		return stream
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
+	defer stream.end()
+	return do(ctx, c, func(rpc *golibvirt.Libvirt) ([]byte, error) {
 		dom, err := rpc.DomainLookupByUUID(id)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if err := refuseUnless(rpc, dom, isOn); err != nil {
-			return err
+			return nil, err
 		}
-		shown, err = shoot(rpc, dom)
-		return err
+		return shoot(rpc, dom)
 	})
-	return shown, err
 }
 
 // shoot takes one picture.
