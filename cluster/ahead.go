@@ -91,7 +91,7 @@ func (a *ahead) append(logs []*raft.Log) error {
 		if err := a.toBolt(logs); err != nil {
 			return err
 		}
-		return a.reset(logs[len(logs)-1].Index)
+		return a.tellEnd(logs[len(logs)-1].Index)
 	}
 	if a.tail+int64(roundUp(size)) > a.size {
 		if err := a.turn(); err != nil {
@@ -322,7 +322,16 @@ func (a *ahead) DeleteRange(first, last uint64) error {
 	if newest == end {
 		return nil
 	}
-	return a.reset(newest)
+	return a.tellEnd(newest)
+}
+
+// tellEnd tells the files where the log ends, now that bolt has changed. That it has is
+// what raft must hear, also where there is no room to tell: the next append does it then.
+func (a *ahead) tellEnd(end uint64) error {
+	if err := a.reset(end); !errors.Is(err, syscall.ENOSPC) {
+		return err
+	}
+	return nil
 }
 
 // Close moves what is pending into bolt and closes both. A disk that has failed is not written to.

@@ -452,6 +452,29 @@ func TestAppendThatFoundNoRoomLeavesNothing(t *testing.T) {
 	s.crash()
 }
 
+// TestNoRoomToTellTheEnd: what bolt has taken in, or given up, is so, also where the files
+// have no room to say where the log ends now.
+func TestNoRoomToTellTheEnd(t *testing.T) {
+	s := newSimulation(t, 3)
+	s.checking = true
+	few, large := filled(1, 3, 1, 300), filled(4, 4, 1, grainySize)
+	s.do(map[uint64]*raft.Log{1: few[0], 2: few[1], 3: few[2]}, func() error { return s.log.StoreLogs(few) })
+	full := func(at int) { // from its at-th write on, each file has no room
+		for _, f := range s.files {
+			f.fail = append(make([]error, at), syscall.ENOSPC)
+		}
+	}
+	full(0)
+	s.do(map[uint64]*raft.Log{1: few[0], 2: few[1], 3: few[2], 4: large[0]}, func() error { return s.log.StoreLogs(large) })
+	full(1) // the first is before bolt changes
+	s.do(map[uint64]*raft.Log{1: few[0], 2: few[1]}, func() error { return s.log.DeleteRange(3, 4) })
+	s.files[0].fail, s.files[1].fail = nil, nil
+	other := filled(3, 3, 2, 300)
+	s.do(map[uint64]*raft.Log{1: few[0], 2: few[1], 3: other[0]}, func() error { return s.log.StoreLogs(other) })
+	s.checking = false
+	s.crash()
+}
+
 // heldBolt does not finish a StoreLogs before a test lets it go on.
 type heldBolt struct {
 	*sureBolt
