@@ -455,6 +455,7 @@ func TestRaftSnapshotWaitsForMarks(t *testing.T) {
 			if k.Index != l.index || k.Content().StateHash != l.m.Read().Hash() {
 				t.Errorf("the mark is of index %d, want %d", k.Index, l.index)
 			}
+			<-k.Hurry() // it would wait for its turn otherwise
 			sink.note("mark")
 		})
 	}()

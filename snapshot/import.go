@@ -35,11 +35,11 @@ func (m *Marks) takeOver(index uint64, open func(path string) (io.ReadCloser, er
 	if manifest.Index != index {
 		return fmt.Errorf("%s: it is of index %d", manifestName, manifest.Index)
 	}
-	name := markName(index)
-	if err := os.RemoveAll(filepath.Join(m.dir, "."+name)); err != nil { // of an attempt that was cut off
+	draft := "import-" + markName(index)                                  // not that of one that is being written here meanwhile
+	if err := os.RemoveAll(filepath.Join(m.dir, "."+draft)); err != nil { // of an attempt that was cut off
 		return err
 	}
-	d, err := newDraft(m.dir, name)
+	d, err := newDraft(m.dir, draft)
 	if err != nil {
 		return err
 	}
@@ -53,12 +53,15 @@ func (m *Marks) takeOver(index uint64, open func(path string) (io.ReadCloser, er
 	if err == nil {
 		err = d.small(manifestName, data)
 	}
-	if err == nil {
-		m.mu.Lock()
-		_, err = d.commit(name, "")
-		m.mu.Unlock()
-	}
 	if err != nil {
+		return errors.Join(err, d.discard())
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, err := openMark(m.at(index), index, nil); err == nil {
+		return d.discard() // written here meanwhile
+	}
+	if _, err := d.commit(markName(index), ""); err != nil {
 		return errors.Join(err, d.discard())
 	}
 	return nil

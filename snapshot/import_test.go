@@ -44,6 +44,30 @@ func TestImport(t *testing.T) {
 	}
 }
 
+// TestImportBesideAWriter: a snapshot that is written here while it is fetched is there, and
+// neither is in the other's way.
+func TestImportBesideAWriter(t *testing.T) {
+	there, here := openMarks(t, t.TempDir()), openMarks(t, t.TempDir())
+	mark(t, there, content(7, 100))
+	var opened []string
+	files := from(there, &opened)
+	if here.Newest() != 0 {
+		t.Errorf("of none the newest is %d", here.Newest())
+	}
+	err := here.Import(t.Context(), 7, func(ctx context.Context, index uint64, path string) (io.ReadCloser, error) {
+		if len(opened) == 1 {
+			mark(t, here, content(7, 100))
+		}
+		return files(ctx, index, path)
+	})
+	if _, opens := here.Open("7"); err != nil || opens != nil || here.Newest() != 7 {
+		t.Errorf("imported: %v, opened: %v, the newest is %d", err, opens, here.Newest())
+	}
+	if left := names(t, here.dir); len(left) != 1 {
+		t.Errorf("on disk: %v", left)
+	}
+}
+
 func TestImportBelievesNothing(t *testing.T) {
 	there, here := openMarks(t, t.TempDir()), openMarks(t, t.TempDir())
 	mark(t, there, content(7, 100))

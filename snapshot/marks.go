@@ -117,6 +117,15 @@ func (m *Marks) indexes() ([]uint64, error) {
 	return out, nil
 }
 
+// Newest is the index of the newest that has a folder, whole or not; 0 when none has.
+func (m *Marks) Newest() uint64 {
+	indexes, err := m.indexes()
+	if err != nil || len(indexes) == 0 {
+		return 0
+	}
+	return indexes[0]
+}
+
 // at is where the snapshot of an index lies.
 func (m *Marks) at(index uint64) string { return filepath.Join(m.dir, markName(index)) }
 

@@ -40,12 +40,15 @@ func TestSnapshotsAreWrittenInTurn(t *testing.T) {
 	}
 	taken := ask.Decode[api.Snapshot](t, asked.Do("POST", "/v1/snapshots", nil))
 	for _, p := range c.Peers[1:] {
-		lab.Eventually(t, 10*time.Second, func() error { // it may not have heard of it yet
-			if a := p.Do("GET", "/v1/snapshots/"+taken.ID, nil); a.Status != http.StatusOK || ask.Decode[api.Snapshot](t, a).StateHash != taken.StateHash {
-				return fmt.Errorf("%d %s", a.Status, a.Body)
+		lab.Eventually(t, 10*time.Second, func() error {
+			if s := ask.Decode[api.Status](t, p.Do("GET", "/v1/status", nil)); s.AppliedIndex < taken.Index {
+				return fmt.Errorf("%s has not heard of it yet: %d", p.Name, s.AppliedIndex)
 			}
 			return nil
 		})
+		if a := p.Do("GET", "/v1/snapshots/"+taken.ID, nil); a.Status != http.StatusOK || ask.Decode[api.Snapshot](t, a).StateHash != taken.StateHash {
+			t.Errorf("%s, asked once: %d %s", p.Name, a.Status, a.Body)
+		}
 	}
 }
 

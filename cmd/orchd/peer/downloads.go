@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -132,10 +133,14 @@ func momentary(r fsm.Reader) tablesOf {
 	}}
 }
 
-// awaitMarked has a snapshot written whose turn has not come yet on this peer, and waits for it.
+// awaitMarked has a snapshot written whose turn has not come yet on this peer, and waits for
+// it. One whose mark is only met again, after a restart, is there already.
 func (p *Peer) awaitMarked(ctx context.Context, id string) error {
 	index, err := strconv.ParseUint(id, 10, 64)
 	if err != nil || !p.machine.Marking(index) {
+		return nil
+	}
+	if _, err := os.Lstat(p.marks.files.Path(id)); err == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, writeTime)

@@ -23,7 +23,7 @@ type marks struct {
 	newest  error            // how the newest went
 	asked   map[uint64]bool  // for which somebody waits
 	writing uint64           // index of the one that is being written; 0: none is
-	through uint64           // index of the newest that was written, or could not be; 1: none yet
+	through uint64           // index of the newest that is there, or could not be written; 1: none yet
 	change  chan struct{}    // closed when any of that changes
 }
 
@@ -38,16 +38,21 @@ func (m *marks) failed() error {
 const keptOutcomes = 64
 
 func newMarks(files *snapshot.Marks) *marks {
-	return &marks{files: files, done: map[uint64]error{}, asked: map[uint64]bool{}, through: 1, change: make(chan struct{})}
+	m := &marks{files: files, done: map[uint64]error{}, asked: map[uint64]bool{}, through: 1, change: make(chan struct{})}
+	if files != nil {
+		m.through = max(m.through, files.Newest())
+	}
+	return m
 }
 
 // writeMarks writes marked states until ctx ends.
 func (p *Peer) writeMarks(ctx context.Context) error {
 	return p.machine.WriteMarks(ctx, func(k *fsm.Mark) {
+		term := p.node.TermOf(k.Index) // while the log is sure to have it
 		p.awaitTurn(ctx, k)
 		p.marks.begin(k.Index)
 		c := k.Content()
-		c.Term = p.node.TermOf(k.Index)
+		c.Term = term
 		manifest, err := p.marks.files.Write(c)
 		if err != nil {
 			p.log.Error("snapshot not written", "index", k.Index, "err", err)
@@ -212,6 +217,9 @@ func (p *Peer) VerifySnapshot(ctx context.Context, id string) (api.SnapshotCheck
 
 // DeleteSnapshot deletes this peer's files of a snapshot.
 func (p *Peer) DeleteSnapshot(ctx context.Context, id string) error {
+	if err := p.awaitMarked(ctx, id); err != nil {
+		return err
+	}
 	switch err := p.marks.files.Delete(id); {
 	case errors.Is(err, fs.ErrNotExist):
 		return api.Errorf(api.NotFound, "snapshot.delete", "no snapshot %q on this peer; list them with: orchd snapshot list", id)

@@ -40,7 +40,7 @@ func collect(ctx context.Context) error {
 		}
 		if now := collectorPercent(liveBytes(), memory); now != percent {
 			percent = now
-			debug.SetGCPercent(now) // which stops the world for a moment
+			debug.SetGCPercent(now)
 		}
 	}
 }

@@ -2,18 +2,17 @@ package peer
 
 import (
 	"context"
-	"os"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/orchd/orchd/cluster"
 	"github.com/orchd/orchd/fsm"
 )
 
-// Marked states are written in turn: never by a majority of the voters at once, so that
-// those who are not at it can commit without waiting for processors or disks. Who is at
-// which state is what gossip says, and a peer that is not heard does not hold up the others.
+// Marked states are written in turn: not by a majority of the voters at once, unless there
+// are two or somebody waits, so that those who are not at it can commit without waiting for
+// processors or disks. Who is at which state is what gossip says, and a peer that is not
+// heard does not hold up the others.
 const (
 	turnNotice = time.Second            // until a peer's word gets here that it writes at once, because somebody waits there
 	turnLook   = 100 * time.Millisecond // how often a peer looks what the others say
@@ -23,8 +22,8 @@ const (
 // awaitTurn waits until this peer is to write a marked state: in its turn; at once when
 // somebody waits for it, when it is there already, or when the peer stops.
 func (p *Peer) awaitTurn(ctx context.Context, k *fsm.Mark) {
-	if _, err := os.Lstat(p.marks.files.Path(strconv.FormatUint(k.Index, 10))); err == nil {
-		return // met again in the log
+	if p.marks.files.Newest() >= k.Index {
+		return // met again in the log: they are written in order
 	}
 	for began := time.Now(); ctx.Err() == nil; {
 		asked, change := p.marks.wanted(k.Index)
