@@ -243,16 +243,42 @@ func (tx *Txn) ownCollection(op string, c collection) error {
 
 // tenancy refuses an xname that another tenant or partition holds than that of
 // the actor. What is in none is everybody's.
-func (tx *Txn) tenancy(op, name string) error {
-	if name == "" || tx.Actor.Tenant == "" && tx.Actor.Partition == "" {
+func (tx *Txn) tenancy(op, name string) error { return tx.Reader.tenancy(tx.Actor, op, name) }
+
+func (r Reader) tenancy(a api.Actor, op, name string) error {
+	if name == "" || a.Tenant == "" && a.Partition == "" {
 		return nil
 	}
-	for c := range collections.all(tx.Reader, "node", xname.Canonical(name)) {
-		if foreign(tx.Actor, c) {
+	for c := range collections.all(r, "node", xname.Canonical(name)) {
+		if foreign(a, c) {
 			return api.Errorf(api.Forbidden, op, "%s belongs to %s %q, your token to another", name, c.Type, c.Name)
 		}
 	}
 	return nil
+}
+
+// MaySeeNode refuses the secrets of a node to an actor of another tenant or partition.
+func (r Reader) MaySeeNode(a api.Actor, op, ref string) error {
+	n, ok := r.nodeRow(ref)
+	if !ok {
+		return nil
+	}
+	return r.tenancy(a, op, n.XName)
+}
+
+// MaySeeBMC refuses the password of a BMC to an actor of another tenant or partition than
+// any of the nodes that it serves.
+func (r Reader) MaySeeBMC(a api.Actor, op, ref string) error {
+	b, ok := r.bmcRow(ref)
+	if !ok || a.Tenant == "" && a.Partition == "" {
+		return nil
+	}
+	for n := range computeNodes.all(r, "bmc", b.ID) {
+		if err := r.tenancy(a, op, n.XName); err != nil {
+			return err
+		}
+	}
+	return r.territory(a, op, b.XName)
 }
 
 // foreign tells whether a collection is a tenant or partition to which an actor

@@ -243,8 +243,10 @@ func (e *componentEdit) stateOnly() bool {
 
 // territory refuses an xname that belongs to another tenant or partition than
 // the actor: of a node, of what is in a node, of the controller of nodes.
-func (tx *Txn) territory(op, name string) error {
-	if tx.Actor.Tenant == "" && tx.Actor.Partition == "" {
+func (tx *Txn) territory(op, name string) error { return tx.Reader.territory(tx.Actor, op, name) }
+
+func (r Reader) territory(a api.Actor, op, name string) error {
+	if a.Tenant == "" && a.Partition == "" {
 		return nil
 	}
 	node := xname.Canonical(name)
@@ -253,15 +255,15 @@ func (tx *Txn) territory(op, name string) error {
 			node = up
 		}
 	}
-	if err := tx.tenancy(op, node); err != nil || xname.TypeOf(node) != xname.NodeBMC {
+	if err := r.tenancy(a, op, node); err != nil || xname.TypeOf(node) != xname.NodeBMC {
 		return err
 	}
 	var err error
-	collections.index(tx.state, "node").ascend(node+"n", func(at string, c *collection) bool {
+	collections.index(r.state, "node").ascend(node+"n", func(at string, c *collection) bool {
 		if !strings.HasPrefix(at, node+"n") {
 			return false
 		}
-		if foreign(tx.Actor, *c) {
+		if foreign(a, *c) {
 			err = api.Errorf(api.Forbidden, op, "a node of %s belongs to %s %q, your token to another", name, c.Type, c.Name)
 		}
 		return err == nil

@@ -53,7 +53,8 @@ func (unsealed) Seal(purpose string, plaintext []byte) ([]byte, error) {
 // direct is a Proposer that applies at once.
 type direct struct {
 	m    *Machine
-	lose int           // this many proposals go well, the next is lost; 0: none
+	lose int           // the proposal with this number from now on is lost; 0: none
+	lost bool          // and so are all behind it
 	skip time.Duration // how far the leader's clock has run ahead
 
 	mu    sync.Mutex
@@ -66,6 +67,9 @@ func (d *direct) Propose(_ context.Context, command []byte) ([]byte, error) {
 	defer d.mu.Unlock()
 	if d.lose > 0 {
 		if d.lose--; d.lose == 0 {
+			if d.lost {
+				d.lose = 1
+			}
 			return nil, api.Errorf(api.Unavailable, "propose", "lost")
 		}
 	}

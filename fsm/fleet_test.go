@@ -517,7 +517,7 @@ func TestNodeFilters(t *testing.T) {
 
 func TestStagedChunks(t *testing.T) {
 	f := newFleet(t)
-	f.d.lose = 2 // the third proposal is lost: the commit never comes
+	f.d.lose, f.d.lost = 2, true // nobody takes back what was staged
 	if _, err := f.CreateNodes(asAdmin(), sampleNodes(0, 2500), true); err == nil {
 		t.Fatal("a lost chunk went unnoticed")
 	}
@@ -525,6 +525,7 @@ func TestStagedChunks(t *testing.T) {
 	if computeNodes.size(s) != 0 || staged.size(s) == 0 {
 		t.Fatalf("%d nodes and %d chunks are there", computeNodes.size(s), staged.size(s))
 	}
+	f.d.lose, f.d.lost = 0, false
 	if f.read().SweepDue() {
 		t.Error("chunks are swept at once")
 	}
@@ -537,6 +538,25 @@ func TestStagedChunks(t *testing.T) {
 	}
 	if _, err := f.CreateNodes(asAdmin(), sampleNodes(0, 2500), true); err != nil {
 		t.Errorf("sent again: %v", err)
+	}
+}
+
+// TestChunksAreTakenBack when one of them is lost; a client that comes again with its key is
+// heard.
+func TestChunksAreTakenBack(t *testing.T) {
+	f := newFleet(t)
+	keyed := api.WithCaller(context.Background(), api.Caller{Actor: admin, Once: &api.OnceKey{Key: "uid:0 POST /ComputeNode k", Body: []byte{1}}})
+	for lose := range 3 {
+		f.d.lose = lose + 1
+		if _, err := f.CreateNodes(keyed, sampleNodes(0, 2500), true); err == nil {
+			t.Fatal("a lost chunk went unnoticed")
+		}
+		if left := staged.size(f.d.m.published.Load()); left != 0 {
+			t.Errorf("%d chunks are left behind", left)
+		}
+	}
+	if done, err := f.CreateNodes(keyed, sampleNodes(0, 2500), true); err != nil || done.Replayed {
+		t.Errorf("sent again: %v, replayed %v", err, done.Replayed)
 	}
 }
 

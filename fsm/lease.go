@@ -128,7 +128,7 @@ func (r Reader) freeIn(spans []stretch, skip func(netip.Addr) bool) (netip.Addr,
 	return netip.Addr{}, false
 }
 
-// neverAllotted are the addresses that no VM gets, though nobody may name them in
+// neverAllotted are the addresses that no VM and no node gets, though nobody may name them in
 // the inventory: gateways, name servers, and those of the peers themselves.
 func (r Reader) neverAllotted(n api.Network) map[netip.Addr]bool {
 	taboo := map[netip.Addr]bool{}

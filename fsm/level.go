@@ -21,7 +21,8 @@ import (
 //	1  what there was at first
 //	2  system services: services, spells and their stores, mail, deals; certificates that are
 //	   renewed, and keys that are rotated; the version that an object was given is remembered
-//	   with the answer
+//	   with the answer; no node is allotted the address of a name server or of a peer; a row
+//	   that a rollback brings back has a version that it never had
 //
 // To add one: name it here, say since(N) of the new commands in the table, and ask
 // tx.Level() where an old command changes its meaning.
@@ -29,6 +30,7 @@ const (
 	LevelServices uint64 = 2
 	LevelKeys     uint64 = 2
 	LevelVersions uint64 = 2
+	LevelAllotted uint64 = 2
 	highestLevel         = LevelKeys
 )
 

@@ -18,6 +18,15 @@ func leveled(t *testing.T, levels map[string]uint64) *log {
 	return l
 }
 
+// raise brings the cluster to the newest level.
+func (l *log) raise(peers ...string) {
+	l.t.Helper()
+	for _, p := range peers {
+		l.tells(p, highestLevel)
+	}
+	l.must(ActorOfPeer(peers[0]), raiseLevel, levelRaise{To: highestLevel, Release: "1.2"})
+}
+
 // tells is a peer's word of the level that it knows.
 func (l *log) tells(peer string, level uint64) {
 	l.t.Helper()

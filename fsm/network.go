@@ -107,8 +107,14 @@ func (tx *Txn) allot(op string, n *computeNode, k int, network api.Network) erro
 		return api.Errorf(api.Conflict, op, "interface %d has the address %s already, which is not of network %s", k, has, network.Name)
 	}
 	first, last := allottable(network.NetworkShape, cidr)
-	gateway, _ := netip.ParseAddr(network.Gateway)
-	addr, ok := tx.state.sums.addresses.free(first, last, func(a netip.Addr) bool { return a == gateway })
+	taboo := map[netip.Addr]bool{}
+	if gateway, err := netip.ParseAddr(network.Gateway); err == nil {
+		taboo[gateway] = true
+	}
+	if tx.Level() >= LevelAllotted {
+		taboo = tx.neverAllotted(network)
+	}
+	addr, ok := tx.state.sums.addresses.free(first, last, func(a netip.Addr) bool { return taboo[a] })
 	if !ok {
 		return api.Errorf(api.NoCapacity, op, "network %s has no free address from %s to %s", network.Name, first, last)
 	}

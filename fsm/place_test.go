@@ -3,6 +3,7 @@ package fsm
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -183,6 +184,23 @@ func TestAddressesExcludeEachOther(t *testing.T) {
 		t.Errorf("at the address of a VM there is node %s", n.ID)
 	}
 	g.refused(api.Conflict, admin, deleteNetwork, networkDelete{networkID(g, "lan")})
+}
+
+// TestNodesGetNoAddressOfAPeer, nor that of a name server.
+func TestNodesGetNoAddressOfAPeer(t *testing.T) {
+	g := newGuests(t, "a")
+	g.raise("a")
+	g.must(ActorOfPeer("a"), updatePeer, api.PeerUpdate{Driver: api.DriverSim, Capacity: testPeer("a").Capacity, Level: highestLevel, Addresses: api.PeerAddresses{API: "10.9.0.3:7700", Raft: "10.9.0.5:7701"}})
+	var got []string
+	for k := range 3 {
+		made := g.must(admin, createNodes, nodesCreate{Nodes: []nodeWrite{{Node: computeNode{Hostname: "n", Architecture: "x86_64", NICs: nics(fmt.Sprintf("02:00:00:00:00:%02x", k))}}}})
+		g.must(admin, allocateAddress, addressAllocate{Node: made.Key, Network: "lan"})
+		n, _ := computeNodes.one(g.m.Read(), made.Key)
+		got = append(got, n.NICs[0].IPv4Address)
+	}
+	if want := []string{"10.9.0.4", "10.9.0.6", "10.9.0.7"}; !slices.Equal(got, want) {
+		t.Errorf("nodes were allotted %v, want %v", got, want)
+	}
 }
 
 func TestAddressQuota(t *testing.T) {

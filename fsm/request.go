@@ -88,15 +88,35 @@ func remembered(tx *Txn) (Result, bool) {
 	if tx.Once == nil || planted.Is(planted.EdgeIdempotency) {
 		return Result{}, false
 	}
-	q, again := requests.one(tx.Reader, "k/"+tx.Once.Key)
-	if !again || tx.Now.Sub(q.At) > keyLife {
+	return tx.Reader.rememberedFor(tx.Once, tx.Now)
+}
+
+// rememberedFor finds the answer to a request with that key.
+func (r Reader) rememberedFor(once *api.OnceKey, now time.Time) (Result, bool) {
+	q, again := requests.one(r, "k/"+once.Key)
+	if !again || now.Sub(q.At) > keyLife {
 		return Result{}, false
 	}
-	if !bytes.Equal(q.Body, tx.Once.Body) {
-		return Result{Index: tx.Index(), Err: &api.Error{Kind: api.Mismatch, Op: "idempotency",
+	if !bytes.Equal(q.Body, once.Body) {
+		return Result{Index: r.Index(), Err: &api.Error{Kind: api.Mismatch, Op: "idempotency",
 			Msg: "this Idempotency-Key was used before with another body; use a new key for a new request"}}, true
 	}
-	return q.replay(tx.Reader), true
+	return q.replay(r), true
+}
+
+// Answered is the outcome of an earlier request with an Idempotency-Key, for those whose
+// command depends on the state, so that sent again it would be another one: at which
+// index it was applied, or with what it was refused. Mismatch when that was another
+// request.
+func (r Reader) Answered(once *api.OnceKey) (index uint64, answered bool, err error) {
+	if once == nil {
+		return 0, false, nil
+	}
+	a, answered := r.rememberedFor(once, r.Now())
+	if a.Err != nil {
+		return 0, true, a.Err
+	}
+	return a.Index, answered, nil
 }
 
 // replay is the stored status with the object as it is now, and the version that

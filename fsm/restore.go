@@ -112,21 +112,20 @@ func (r Reader) Difference(f *snapshot.Folder) (*Difference, error) {
 	return c.difference(missing)
 }
 
-// RestoreState puts back what differs, in one entry, and gives its index; without a
-// difference no command is written, and it gives the index of the state that was
-// compared. Conflict, naming the first row, when a row that it touches has changed
+// RestoreState puts back what differs, in one entry, and tells its index, or that of an
+// earlier request with the same key; without a difference no command is written, and it
+// tells the index of the state that was compared. Conflict, naming the first row, when a row that it touches has changed
 // since, or contradicts one that has; then nothing is changed. TooLarge when it takes
 // more than maxChunks chunks.
 //
 // While it is applied a peer holds the packed rows twice (in chunks, and put
 // together) and, beside the rows that it puts back, those that they replace.
-func (w *Writer) RestoreState(ctx context.Context, d *Difference) (index uint64, err error) {
+func (w *Writer) RestoreState(ctx context.Context, d *Difference) (Done[struct{}], error) {
 	if d.Empty() {
-		return d.Base, nil
+		return Done[struct{}]{Index: d.Base}, nil
 	}
 	if _, err := d.command.unpacked(); err != nil { // as every peer will
-		return 0, api.Errorf(api.Internal, restoreOp, "the difference does not read back: %w", err)
+		return Done[struct{}]{}, api.Errorf(api.Internal, restoreOp, "the difference does not read back: %w", err)
 	}
-	done, err := propose[struct{}](ctx, w, restoreState, d.command)
-	return done.Index, err
+	return propose[struct{}](ctx, w, restoreState, d.command)
 }

@@ -141,10 +141,11 @@ func rolledBack(t *testing.T, s *scribe, f *snapshot.Folder) (touched int64) {
 		t.Fatal(err)
 	}
 	w, l := s.writer(t)
-	index, err := w.RestoreState(asAdmin(), d)
+	done, err := w.RestoreState(asAdmin(), d)
 	if err != nil {
 		t.Fatalf("rollback to index %d: %v", then.index, err)
 	}
+	index := done.Index
 	s.index, s.at = l.index, l.at
 	now := s.m.published.Load()
 	if d.Empty() && (now != before || index != before.index) || !d.Empty() && index != now.index {

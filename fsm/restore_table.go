@@ -135,12 +135,16 @@ func (b *tableRollback[T]) free(tx *Txn, row *T) error {
 	return nil
 }
 
-// restamp gives a row a version that neither it nor the one that it replaces has had.
+// restamp gives a row a version that neither it nor the one that it replaces has had. Of
+// one that is gone nobody knows how far it was: but each change took an entry of the log.
 func (b *tableRollback[T]) restamp(tx *Txn, row, was *T) {
 	version, updated := b.how.stamps(row)
 	if version != nil && was != nil {
 		had, _ := b.how.stamps(was)
 		*version = max(*version, *had)
+	}
+	if version != nil && was == nil && tx.Level() >= LevelVersions {
+		*version = max(*version, tx.Index())
 	}
 	if version != nil {
 		*version++

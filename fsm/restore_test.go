@@ -93,13 +93,32 @@ func TestRollbackTellsWhatItDoes(t *testing.T) {
 		t.Errorf("got %+v, want %+v", d.Tables, want)
 	}
 	p.at = p.at.Add(time.Hour)
-	index, err := p.w.RestoreState(asAdmin(), d)
-	if err != nil || index != p.m.Index() {
-		t.Errorf("rolled back at %d: %v, want %d", index, err, p.m.Index())
+	done, err := p.w.RestoreState(asAdmin(), d)
+	if err != nil || done.Index != p.m.Index() {
+		t.Errorf("rolled back at %d: %v, want %d", done.Index, err, p.m.Index())
 	}
 	n, _ := p.m.Read().ComputeNode(kept)
 	if n.Hostname != "kept" || n.Version != 3 || !n.UpdatedAt.Equal(p.m.Time()) || n.CreatedAt.Equal(n.UpdatedAt) {
 		t.Errorf("the node is %+v, want it as it was, under version 3, changed now", n)
+	}
+}
+
+// TestRowThatComesBackHasANewVersion: who saw one of the versions that it had in between
+// does not overwrite what he never saw.
+func TestRowThatComesBackHasANewVersion(t *testing.T) {
+	var id string
+	p := newPast(t, func(p *past) {
+		p.raise("a")
+		id = p.node("n", inventory.ComputeNode{})
+	})
+	for range 5 {
+		p.do(errorOf(p.w.ReplaceNode(asAdmin(), id, 0, inventory.ComputeNode{Hostname: "seen", Architecture: "x86_64"})))
+	}
+	last, _ := p.m.Read().ComputeNode(id)
+	p.do(errorOf(p.w.DeleteNode(asAdmin(), id, 0)))
+	p.do(errorOf(p.w.RestoreState(asAdmin(), p.difference())))
+	if n, there := p.m.Read().ComputeNode(id); !there || n.Hostname != "n" || n.Version <= last.Version {
+		t.Errorf("there %v: %q in version %d, want n in a version above %d", there, n.Hostname, n.Version, last.Version)
 	}
 }
 
@@ -113,9 +132,9 @@ func TestNothingToRollBack(t *testing.T) {
 	p.do(errorOf(p.w.ReplaceNode(asAdmin(), id, 0, inventory.ComputeNode{Hostname: "other", Architecture: "x86_64"})))
 	p.do(errorOf(p.w.ReplaceNode(asAdmin(), id, 0, inventory.ComputeNode{Hostname: "n", Architecture: "x86_64"})))
 	d, before := p.difference(), p.m.Index()
-	index, err := p.w.RestoreState(asAdmin(), d)
-	if !d.Empty() || err != nil || index != before || p.m.Index() != before {
-		t.Errorf("the difference is %v, it took effect at %d (%v), the log went from %d to %d", d.Tables, index, err, before, p.m.Index())
+	done, err := p.w.RestoreState(asAdmin(), d)
+	if !d.Empty() || err != nil || done.Index != before || p.m.Index() != before {
+		t.Errorf("the difference is %v, it took effect at %d (%v), the log went from %d to %d", d.Tables, done.Index, err, before, p.m.Index())
 	}
 }
 
@@ -437,7 +456,23 @@ func TestRollbackOnce(t *testing.T) {
 	ctx := api.WithCaller(context.Background(), api.Caller{Actor: admin, Once: &api.OnceKey{Key: "uid:0 POST /restore k", Body: []byte("b")}})
 	first, err := p.w.RestoreState(ctx, d)
 	p.do(err)
-	if again, err := p.w.RestoreState(ctx, d); err != nil || again != first {
-		t.Errorf("sent again it took effect at %d (%v), want %d", again, err, first)
+	if again, err := p.w.RestoreState(ctx, d); err != nil || again.Index != first.Index || first.Replayed || !again.Replayed {
+		t.Errorf("sent again it gave %+v (%v), want what the first gave: %+v", again, err, first)
+	}
+	for _, c := range []struct {
+		once  *api.OnceKey
+		index uint64
+		known bool
+		kind  api.Kind
+	}{
+		{nil, 0, false, 0},
+		{&api.OnceKey{Key: "uid:0 POST /restore other", Body: []byte("b")}, 0, false, 0},
+		{&api.OnceKey{Key: "uid:0 POST /restore k", Body: []byte("b")}, first.Index, true, 0},
+		{&api.OnceKey{Key: "uid:0 POST /restore k", Body: []byte("c")}, 0, true, api.Mismatch},
+	} {
+		index, known, err := p.m.Read().Answered(c.once)
+		if index != c.index || known != c.known || (err != nil) != (c.kind != 0) || err != nil && !api.IsKind(err, c.kind) {
+			t.Errorf("%+v: answered %v at %d (%v), want %v at %d (%v)", c.once, known, index, err, c.known, c.index, c.kind)
+		}
 	}
 }

@@ -92,12 +92,15 @@ func (tx *Txn) dropChunks() {
 	if tx.Type != commitStaged {
 		return
 	}
-	for k := range maxChunks {
+	missing := 0 // in a row: those that were on their way at once may have come in any order
+	for k := 0; k < maxChunks && missing < chunksAhead; k++ {
 		id := chunkID(tx.ID, k)
 		if _, there := staged.one(tx.Reader, id); !there {
-			break
+			missing++
+			continue
 		}
 		staged.remove(tx, id)
+		missing = 0
 	}
 }
 
@@ -117,7 +120,7 @@ func (w *Writer) stage(ctx context.Context, m Meta, body []byte) ([]byte, error)
 	if chunks > maxChunks {
 		return nil, api.Errorf(api.TooLarge, "propose", "the change has %d MB, at most %d MB can be stored at once", len(body)>>20, maxChunks*chunkSize>>20)
 	}
-	g, ctx := errgroup.WithContext(ctx)
+	g, staging := errgroup.WithContext(ctx)
 	g.SetLimit(chunksAhead)
 	for k := range chunks {
 		g.Go(func() error {
@@ -126,15 +129,32 @@ func (w *Writer) stage(ctx context.Context, m Meta, body []byte) ([]byte, error)
 			if err != nil {
 				return err
 			}
-			_, err = proposed[struct{}](w.proposer.Propose(ctx, command))
+			_, err = proposed[struct{}](w.proposer.Propose(staging, command))
 			return err
 		})
 	}
 	if err := g.Wait(); err != nil {
+		w.abandon(ctx, m)
 		return nil, err
 	}
 	sum := sha256.Sum256(body)
 	commit := m
 	commit.Type, commit.V = commitStaged, 1
 	return encode(commit, stagedCommit{m.Type, m.V, chunks, sum[:]})
+}
+
+// abandonTime bounds how long it is tried to take back what was staged.
+const abandonTime = 5 * time.Second
+
+// abandon takes back the chunks of a command that will not be committed, where the log can
+// be reached: a commit of nothing, which is refused and drops them. Those that it misses
+// are swept. Whoever asked may have left.
+func (w *Writer) abandon(ctx context.Context, m Meta) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abandonTime)
+	defer cancel()
+	refused := m
+	refused.Type, refused.V, refused.Once = commitStaged, 1, nil // a client that comes again with its key is not refused
+	if command, err := encode(refused, stagedCommit{Type: m.Type, V: m.V}); err == nil {
+		_, _ = w.proposer.Propose(ctx, command)
+	}
 }

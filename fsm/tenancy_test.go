@@ -54,6 +54,33 @@ func TestTenantsReachEachOtherByNoDetour(t *testing.T) {
 	must2(t)(f.CreateBMC(tenant, inventory.BMC{XName: "x1000c0s0b0", Username: "root", Password: text("pw")}))
 }
 
+// TestSecretsOfAnotherTenant are not shown, nor the password of a board that is shared.
+func TestSecretsOfAnotherTenant(t *testing.T) {
+	f := newFleet(t)
+	mine, shared := f.node(inventory.ComputeNode{XName: "x1000c0s0b0n0"}), f.node(inventory.ComputeNode{XName: "x1000c0s1b0n0"})
+	theirs, free := f.node(inventory.ComputeNode{XName: "x1000c0s1b0n1"}), f.node(inventory.ComputeNode{XName: "x1000c0s2b0n0"})
+	for name, xnames := range map[string][]string{"ours": {mine.XName, shared.XName}, "others": {theirs.XName}} {
+		must2(t)(f.CreateCollection(asAdmin(), inventory.NodeCollection{Name: name, Type: inventory.Tenant, Nodes: xnames}))
+	}
+	tenant, anybody := api.Actor{ID: "jwt:t", Role: api.RoleAdmin, Tenant: "ours"}, admin
+	for _, c := range []struct {
+		what      string
+		of        inventory.ComputeNode
+		node, bmc bool // may be seen by the tenant
+	}{{"our own", mine, true, true}, {"ours on a board of both", shared, true, false}, {"theirs", theirs, false, false}, {"nobody's", free, true, true}} {
+		r := f.read()
+		if node, bmc := r.MaySeeNode(tenant, "x", c.of.ID) == nil, r.MaySeeBMC(tenant, "x", c.of.BMC.ID) == nil; node != c.node || bmc != c.bmc {
+			t.Errorf("%s: a tenant may see the secrets of the node: %v, of the BMC: %v; want %v, %v", c.what, node, bmc, c.node, c.bmc)
+		}
+		if err := r.MaySeeNode(tenant, "x", c.of.XName); (err == nil) != c.node || err != nil && !api.IsKind(err, api.Forbidden) {
+			t.Errorf("%s, by xname: %v", c.what, err)
+		}
+		if r.MaySeeNode(anybody, "x", c.of.ID) != nil || r.MaySeeBMC(anybody, "x", c.of.BMC.ID) != nil {
+			t.Errorf("%s: kept from who is bound to no tenant", c.what)
+		}
+	}
+}
+
 func TestDeletedBMCOfAnotherTenant(t *testing.T) {
 	f := newFleet(t)
 	must2(t)(f.CreateCollection(asAdmin(), inventory.NodeCollection{Name: "others", Type: inventory.Tenant, Nodes: []string{"x1000c0s1b0n0"}}))
