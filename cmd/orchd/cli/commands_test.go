@@ -184,6 +184,10 @@ func TestTokenCreate(t *testing.T) {
 	if r := f.run("token", "create", "--role", "peer"); r.stdout != "orchd join h1:7700 --token t2.s.ca\n" {
 		t.Errorf("peer: %q", r.stdout)
 	}
+	before := len(f.asked)
+	if r := f.run("token", "create", "--role", "viewer", "-o", "name"); r.code != exitUsage || len(f.asked) != before {
+		t.Errorf("in a form in which its secret cannot be shown: exit %d, %q, and %d requests were made", r.code, r.stderr, len(f.asked)-before)
+	}
 }
 
 func TestPlainWrites(t *testing.T) {

@@ -163,14 +163,23 @@ func printNames[T any](w io.Writer, items []T, name func(T) string) error {
 
 // object prints what is no listing: as JSON or YAML, else as human writes it.
 func (a *App) object(v any, human func(io.Writer) error) error {
-	switch format := a.flags.output; format {
-	case "json", "yaml":
-		return printObject(a.Stdout, format, v)
-	case "table", "wide":
-		return human(a.Stdout)
-	default:
-		return usagef("-o %s does not suit this command; use table, json or yaml", format)
+	if err := a.suitsObject(); err != nil {
+		return err
 	}
+	if format := a.flags.output; format == "json" || format == "yaml" {
+		return printObject(a.Stdout, format, v)
+	}
+	return human(a.Stdout)
+}
+
+// suitsObject refuses an output format that object does not know. A command asks first
+// whose work cannot be shown later.
+func (a *App) suitsObject() error {
+	switch a.flags.output {
+	case "json", "yaml", "table", "wide":
+		return nil
+	}
+	return usagef("-o %s does not suit this command; use table, json or yaml", a.flags.output)
 }
 
 func printObject(w io.Writer, format string, v any) error {

@@ -243,6 +243,9 @@ orchd service call trust-graph get_weight --args '["abc"]' -o json`,
 		min: 2, max: many, noun: serviceAliases,
 		run: func(ctx context.Context, args []string) error {
 			body, err := a.arguments(args[2:], given)
+			if err == nil {
+				err = a.suitsObject()
+			}
 			if err != nil {
 				return err
 			}

@@ -263,9 +263,15 @@ func TestSpellRunWaits(t *testing.T) {
 		{"is cut off", []any{status(ended(api.RunInterrupted, ""))}, 1, "interrupted", "run 10 of beat interrupted"},
 		{"not yet seen", []any{status(api.SpellRun{Number: 9, State: api.RunSucceeded}), status(ended(api.RunSucceeded, ""))}, 0, "succeeded", ""},
 		{"newer ones began", []any{status(api.SpellRun{Number: 12, State: api.RunRunning})}, 0, "ended", ""},
+		{"fails, and newer ones began", []any{status(api.SpellRun{Number: 14, State: api.RunRunning})}, 1, "failed", "run 10 of beat failed: ten went wrong"},
 		{"goes on", []any{status(begun, begun)}, 6, "", "run 10 of beat goes on after 700ms"},
 	} {
-		f := newFake(t).answer("POST /v1/spells/beat/run", begun).answer("GET /v1/spells/beat", c.answers...)
+		wrong := []api.SpellLine{{Seq: 1, Run: 9, Text: "nine went wrong"}}
+		if strings.HasPrefix(c.name, "fails,") {
+			wrong = append(wrong, api.SpellLine{Seq: 2, Run: 10, Text: "ten went wrong"})
+		}
+		f := newFake(t).answer("POST /v1/spells/beat/run", begun).answer("GET /v1/spells/beat", c.answers...).
+			answer("GET /v1/spells/beat/errors", api.Page[api.SpellLine]{Items: wrong})
 		r := f.run("spell", "run", "beat", "--wait", "--timeout", "700ms")
 		if r.code != c.code || !strings.Contains(r.stdout, c.stdout) || !strings.Contains(r.stderr, c.stderr) {
 			t.Errorf("%s: exit %d, %q, %q; want %d, %q, %q", c.name, r.code, r.stdout, r.stderr, c.code, c.stdout, c.stderr)

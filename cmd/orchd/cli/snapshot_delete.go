@@ -49,7 +49,7 @@ func (a *App) deleteSnapshot(ctx context.Context, c client, id string, yes bool)
 		}
 	}
 	a.say("deleting %s", what)
-	err = c.api.DeleteSnapshot(ctx, s.ID, api.WithAnswer(&from))
+	err = c.api.DeleteSnapshot(ctx, s.ID, api.WithQuery("peer", from.Peer), api.WithAnswer(&from))
 	return c.failed(ctx, from, err)
 }
 

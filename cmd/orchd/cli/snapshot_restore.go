@@ -72,6 +72,8 @@ func (a *App) confirmRestore(would api.Restore) error {
 // printRestore prints what a rollback has changed, or would.
 func (a *App) printRestore(r api.Restore) error {
 	switch {
+	case len(r.Tables) == 0 && r.Applied != 0:
+		a.say("rolled back to snapshot %s at log index %d; what that changed was told to the first request, whose answer did not come through", r.ID, r.Applied)
 	case len(r.Tables) == 0:
 		a.say("nothing differs from snapshot %s", r.ID)
 	case r.DryRun:

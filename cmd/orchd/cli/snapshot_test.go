@@ -291,7 +291,7 @@ func TestSnapshotDelete(t *testing.T) {
 		return f.answer("DELETE /v1/snapshots/12", struct{}{})
 	}
 	const what = "snapshot 12 of 2026-11-01T11:00:00Z on h1: 69KiB"
-	looked, deleted := []string{"GET /v1/snapshots/12"}, []string{"GET /v1/snapshots/12", "DELETE /v1/snapshots/12"}
+	looked, deleted := []string{"GET /v1/snapshots/12"}, []string{"GET /v1/snapshots/12", "DELETE /v1/snapshots/12?peer=h1"}
 	f := peer()
 	if r := f.run("snapshot", "delete", "12", "--yes"); r.code != 0 || r.stderr != "deleting "+what+"\n" || !slices.Equal(f.asked, deleted) {
 		t.Errorf("--yes: exit %d, %q, asked %q", r.code, r.stderr, f.asked)

@@ -74,7 +74,7 @@ func (a *App) endOfRun(ctx context.Context, c client, ref, scope string, run api
 		err := c.do(ctx, k)
 		if err == nil {
 			if done, ended := endedRun(s.Status, run); ended {
-				return done, nil
+				return a.toldOf(ctx, ref, scope, done)
 			}
 		}
 		if err != nil && ctx.Err() == nil && !api.IsKind(err, api.Unavailable) {
@@ -88,6 +88,9 @@ func (a *App) endOfRun(ctx context.Context, c client, ref, scope string, run api
 	}
 }
 
+// runEnded is the state of a run of which only that is known.
+const runEnded = "ended"
+
 // endedRun is a run as it ended. When newer ones began since, only that it ended is
 // known; its error, if there was one, is among those of the spell.
 func endedRun(s api.SpellStatus, run api.SpellRun) (api.SpellRun, bool) {
@@ -100,10 +103,25 @@ func endedRun(s api.SpellStatus, run api.SpellRun) (api.SpellRun, bool) {
 	case s.Last.Number == run.Number:
 		return s.Last, s.Last.State != api.RunRunning
 	case s.Last.Number > run.Number:
-		run.State = "ended"
+		run.State = runEnded
 		return run, true
 	}
 	return run, false
+}
+
+// toldOf is a run of which only that it ended is known with what the spell's errors tell of it.
+func (a *App) toldOf(ctx context.Context, ref, scope string, run api.SpellRun) (api.SpellRun, error) {
+	if run.State != runEnded {
+		return run, nil
+	}
+	k := spellCall("GET", ref, scope, "errors")
+	lines, err := list[api.SpellLine](ctx, a, k.path, k.query)
+	for _, l := range lines {
+		if l.Run == run.Number {
+			run.State, run.Error = api.RunFailed, l.Text
+		}
+	}
+	return run, err
 }
 
 // outcomeOfRun is nil for a run that succeeded.

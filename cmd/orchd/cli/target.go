@@ -18,31 +18,46 @@ type target struct {
 	clientCert, key string // paths
 	from            string // who said so: "--addr", "ORCHD_ADDR", a file
 	assumed         bool   // nobody said so
+	named           bool   // it is a context that the command line names
 }
 
-// target finds the cluster: what the command line and the environment name,
-// then the profile, then the socket of the peer on this host.
+// target finds the cluster: what the command line names, then the environment, then
+// the profile, then the socket of the peer on this host. A context that the command line
+// names comes with its own credential: the environment may hold that of another cluster.
 func (a *App) target() (target, error) {
 	t, err := a.address()
 	if err != nil {
 		return t, err
 	}
-	t.cacert = cmp.Or(a.flags.cacert, a.env("ORCHD_CACERT"), t.cacert, a.localCA())
-	t.clientCert = cmp.Or(a.flags.clientCert, a.env("ORCHD_CLIENT_CERT"), t.clientCert)
-	t.key = cmp.Or(a.flags.clientKey, a.env("ORCHD_CLIENT_KEY"), t.key)
+	first := func(flag, variable, entry string) string {
+		if t.named {
+			return cmp.Or(flag, entry, a.env(variable))
+		}
+		return cmp.Or(flag, a.env(variable), entry)
+	}
+	t.cacert = cmp.Or(first(a.flags.cacert, "ORCHD_CACERT", t.cacert), a.localCA())
+	t.clientCert = first(a.flags.clientCert, "ORCHD_CLIENT_CERT", t.clientCert)
+	t.key = first(a.flags.clientKey, "ORCHD_CLIENT_KEY", t.key)
+	if t.named && t.token != "" && a.flags.tokenFile == "" {
+		return t, nil
+	}
 	token, err := a.credential()
 	t.token = cmp.Or(token, t.token)
 	return t, err
 }
 
-func (a *App) address() (target, error) {
-	if addr := a.flags.addr; addr != "" {
-		return target{addrs: strings.Split(addr, ","), from: "--addr"}, nil
-	}
-	if addr := a.env("ORCHD_ADDR"); addr != "" {
+func (a *App) address() (t target, err error) {
+	switch addr, dir := a.env("ORCHD_ADDR"), a.env("ORCHD_DATA_DIR"); {
+	case a.flags.addr != "":
+		return target{addrs: strings.Split(a.flags.addr, ","), from: "--addr"}, nil
+	case a.flags.dataDir != "":
+		return a.socketIn(a.flags.dataDir, "the data folder"), nil
+	case a.flags.context != "":
+		t, t.named, err = a.profile()
+		return t, err
+	case addr != "":
 		return target{addrs: strings.Split(addr, ","), from: "ORCHD_ADDR"}, nil
-	}
-	if dir := cmp.Or(a.flags.dataDir, a.env("ORCHD_DATA_DIR")); dir != "" {
+	case dir != "":
 		return a.socketIn(dir, "the data folder"), nil
 	}
 	t, found, err := a.profile()

@@ -62,6 +62,10 @@ func TestWhichCluster(t *testing.T) {
 		{"data folder", globals{dataDir: "/srv/o"}, []string{"HOME=" + user}, []string{"unix:///srv/o/orchd.sock"}, "", ""},
 		{"profile", globals{}, []string{"HOME=" + user}, []string{"lab1:7700", "lab2:7700"}, "secret-of-file", "/lab/ca.pem"},
 		{"context flag", globals{context: "prod"}, []string{"HOME=" + user, "ORCHD_CONTEXT=lab"}, []string{"prod1:7700"}, "", ""},
+		{"context flag beats the environment", globals{context: "prod"}, []string{"HOME=" + user, "ORCHD_ADDR=c:3", "ORCHD_DATA_DIR=/srv/o"}, []string{"prod1:7700"}, "", ""},
+		{"with its own credential", globals{context: "lab"}, []string{"HOME=" + user, "ORCHD_ADDR=c:3", "ORCHD_TOKEN=t", "ORCHD_CACERT=/c.pem"}, []string{"lab1:7700", "lab2:7700"}, "secret-of-file", "/lab/ca.pem"},
+		{"or that of the environment where it has none", globals{context: "prod"}, []string{"HOME=" + user, "ORCHD_TOKEN=t", "ORCHD_CACERT=/c.pem"}, []string{"prod1:7700"}, "t", "/c.pem"},
+		{"data folder flag beats the environment", globals{dataDir: "/srv/o"}, []string{"HOME=" + user, "ORCHD_ADDR=c:3"}, []string{"unix:///srv/o/orchd.sock"}, "", ""},
 		{"context variable", globals{}, []string{"HOME=" + user, "ORCHD_CONTEXT=prod"}, []string{"prod1:7700"}, "", ""},
 		{"this host", globals{}, []string{"HOME=" + none}, []string{"unix:///var/lib/orchd/orchd.sock"}, "", ""},
 	} {

@@ -75,6 +75,9 @@ orchd token create --role operator --account default -o json`,
 
 func (a *App) createToken(ctx context.Context, want api.TokenCreate) error {
 	c, err := a.client()
+	if err == nil {
+		err = a.suitsObject()
+	}
 	if err != nil {
 		return err
 	}
