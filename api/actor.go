@@ -43,7 +43,7 @@ const (
 
 // Object names what is asked for: its kind ("vm", "disk-snapshot", "image",
 // "ssh-key", "size", "account", "usage", "token", "peer", "snapshot",
-// "setting", "key", "operation", "network", "spell", "deal", "service" and "deployment", which
+// "setting", "key", "operation", "network", "metrics", "spell", "deal", "service" and "deployment", which
 // everybody may read, those of the inventory, "domain" for what is none
 // of this cluster's, "lease", "finding", "secret" for what an answer otherwise leaves
 // out, "fleet" for all rows of a table at once) and the account it belongs to, empty for
@@ -69,8 +69,9 @@ var accountKinds = []string{"vm", "disk-snapshot", "image", "ssh-key", "operatio
 // them need: admins alone see them.
 var adminReads = []string{"token", "setting", "key", "secret", "domain", "lease", "finding"}
 
-// wholeReads tell of every account: who is bound to one does not see them.
-var wholeReads = append([]string{"snapshot"}, inventoryKinds...)
+// wholeReads tell of every account: who is bound to one does not see them. The metrics
+// have series of each guest of a host.
+var wholeReads = append([]string{"snapshot", "metrics"}, inventoryKinds...)
 
 // Allowed is the whole rule of who may do what. The HTTP server asks it for
 // reads and apply asks it for writes; it looks at nothing but its arguments. An
@@ -100,9 +101,10 @@ func mayRead(bound bool, o Object) bool {
 }
 
 // mayWrite is what an operator may change: what belongs to its account and, unless it
-// is bound to one, the fleet. An image without an account is everybody's.
+// is bound to one, the fleet. An image without an account is everybody's, and so is the
+// operation that brings its content in.
 func mayWrite(bound bool, o Object) bool {
-	everybodys := o.Kind == "image" && o.Account == ""
+	everybodys := o.Account == "" && (o.Kind == "image" || o.Kind == "operation")
 	return slices.Contains(accountKinds, o.Kind) && !everybodys || !bound && (slices.Contains(inventoryKinds, o.Kind) || o.Kind == "component-state")
 }
 

@@ -27,7 +27,9 @@ func (c *Client) RestoreSnapshot(ctx context.Context, id string, r RestoreCreate
 }
 
 // DeleteSnapshot deletes the files that the peer that answers has of a marked
-// snapshot. The other peers keep theirs. Conflict for its newest whole one.
+// snapshot. The other peers keep theirs. Conflict for its newest whole one. Where an
+// attempt gets no answer the next goes to another peer: with the query parameter peer
+// that one refuses.
 func (c *Client) DeleteSnapshot(ctx context.Context, id string, opts ...CallOption) error {
 	return c.send(ctx, http.MethodDelete, at("/v1/snapshots", id), nil, nil, opts)
 }

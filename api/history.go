@@ -133,6 +133,9 @@ type Restore struct {
 	Applied    uint64            `json:"applied_index,omitempty" doc:"The log index at which it took effect"`
 	Tables     []TableDifference `json:"tables" doc:"Only those with a difference"`
 	MissingVMs []MissingVM       `json:"missing_vms"`
+	// Replayed: an earlier request with the same key did it, and what it changed is not
+	// told again.
+	Replayed bool `json:"-"`
 }
 
 // Settings are what must be alike on all peers. They are seeded when the

@@ -102,7 +102,7 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, in intake) (_ *ht
 	caller := api.Caller{Actor: actor, RequestID: exchangeOf(r.Context()).id}
 	if !in.stream {
 		var body []byte
-		if body, release, err = s.readBody(w, r, cmp.Or(in.limit, maxBody)); err == nil {
+		if body, release, err = s.readBody(w, r, actor, cmp.Or(in.limit, maxBody)); err == nil {
 			caller.Once, err = in.check(r, actor, body)
 		}
 		if err != nil {
@@ -151,9 +151,21 @@ func onceOf(r *http.Request, a api.Actor, body []byte) (*api.OnceKey, error) {
 	if len(key) > maxKey || !printable(key) || len(r.Header.Values("Idempotency-Key")) > 1 {
 		return nil, badParameter("/header/Idempotency-Key", "one key of at most 128 printable ASCII characters")
 	}
-	sum := sha256.Sum256(body)
+	sum := bodyAndQuery(r, body)
 	// The subject of a JSON Web Token may hold a space, which ends the principal in a key.
 	return &api.OnceKey{Key: url.PathEscape(a.ID) + " " + r.Method + " " + r.URL.EscapedPath() + " " + key, Body: sum[:]}, nil
+}
+
+// bodyAndQuery is the hash of what a request asks for: of its body, as it was sent, and
+// of the parameters of its query where there are any. How long to wait for an end
+// makes no other request of it.
+func bodyAndQuery(r *http.Request, body []byte) [sha256.Size]byte {
+	sum := sha256.Sum256(body)
+	q := r.URL.Query()
+	if q.Del("wait"); len(q) == 0 {
+		return sum
+	}
+	return sha256.Sum256(append(sum[:], q.Encode()...))
 }
 
 // actorOf is who asks.

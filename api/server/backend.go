@@ -21,7 +21,7 @@ type Backend interface {
 	Guests
 	ServiceCalls
 	InventoryAccess
-	// Authenticate finds the actor of a bearer token; Unauthenticated when it is unknown or expired.
+	// Authenticate finds the actor of a bearer token; Unauthenticated when it is unknown or expired, Unavailable when that cannot be told.
 	Authenticate(ctx context.Context, bearer string) (api.Actor, error)
 }
 

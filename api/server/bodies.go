@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	maxBodies = 512 << 20 // bytes of request bodies in memory at once
-	firstRead = 1 << 10   // bytes that a body gets at first
+	maxBodies    = 512 << 20 // bytes of request bodies in memory at once
+	maxStrangers = 32 << 20  // of those whose sender shows no credential
+	firstRead    = 1 << 10   // bytes that a body gets at first
 )
 
 // bodies counts the bytes of request bodies that are in memory. Without a bound in
@@ -80,16 +81,28 @@ type heldBody struct {
 
 func (heldBody) Close() error { return nil }
 
-// readBody takes the body of a request into memory. Only for that long there is a
-// deadline on reading: net/http watches for a client that leaves by reading too, and a
-// deadline that passed then would look like one. release is to be called in any case.
-func (s *Server) readBody(w http.ResponseWriter, r *http.Request, limit int64) (body []byte, release func(), err error) {
+// readBody takes the body of a request into memory, that of a read nowhere: it has no
+// meaning (RFC 9110, 9.3.1). Only for that long there is a deadline on reading: net/http
+// watches for a client that leaves by reading too, and a deadline that passed then would
+// look like one. release is to be called in any case.
+func (s *Server) readBody(w http.ResponseWriter, r *http.Request, a api.Actor, limit int64) (body []byte, release func(), err error) {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil, func() {}, nil
 	}
+	if !writes(r) {
+		limit = maxBody
+	}
 	c := http.NewResponseController(w)
 	_ = c.SetReadDeadline(time.Now().Add(bodyTimeout + time.Duration(limit/bodyRate)*time.Second)) // not supported in memory: nothing is slow there
-	body, release, err = s.bodies.read(http.MaxBytesReader(w, r.Body, limit))
+	switch from := http.MaxBytesReader(w, r.Body, limit); {
+	case !writes(r):
+		release = func() {}
+		_, err = io.Copy(io.Discard, from)
+	case a.ID == "" || a == anybody:
+		body, release, err = s.strangers.read(from)
+	default:
+		body, release, err = s.bodies.read(from)
+	}
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):

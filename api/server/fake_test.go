@@ -352,7 +352,9 @@ func (f *fake) RemovePeer(ctx context.Context, id string) error {
 }
 
 func (f *fake) Status(context.Context) (api.Status, error) {
-	return api.Status{ClusterID: peerID, Peer: "h1", AppliedIndex: f.index}, nil
+	return api.Status{ClusterID: peerID, Peer: "h1", AppliedIndex: f.index, VMs: map[string]int{"running": len(f.vms)}, Warnings: []api.Warning{
+		{Code: "no-spare-voter"}, {Code: "double-vm", VM: vmID, Detail: "default/web1"}, {Code: "double-vm", VM: otherID, Detail: "other/db1"}, {Code: "stray-domain", VM: peerID},
+	}}, nil
 }
 
 func (f *fake) Capacity(_ context.Context, need api.Resources) (api.Capacity, int64, error) {

@@ -156,6 +156,38 @@ func idIn(body string) string {
 	return object.ID + " " + object.Name
 }
 
+// TestStatusOfAnAccount: who is bound to one learns nothing of the VMs of another.
+func TestStatusOfAnAccount(t *testing.T) {
+	_, _, ask := startFake(t)
+	for bearer, want := range map[string][]string{"viewer": {"", vmID, otherID, peerID}, "viewer@default": {"", vmID}, "admin@other": {"", otherID}} {
+		var st api.Status
+		if err := json.Unmarshal([]byte(read(t, ask("GET", "/v1/status", "", "Authorization", "Bearer "+bearer))), &st); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, w := range st.Warnings {
+			got = append(got, w.VM)
+		}
+		if !slices.Equal(got, want) || bearer != "viewer" && st.VMs["running"] != 1 {
+			t.Errorf("%s: warnings of %q and VMs %v, want %q", bearer, got, st.VMs, want)
+		}
+	}
+}
+
+// TestQueryIsPartOfTheKey: another parameter makes another request of it, but for how long
+// to wait.
+func TestQueryIsPartOfTheKey(t *testing.T) {
+	_, _, ask := startFake(t)
+	for _, c := range []struct {
+		query string
+		same  bool
+	}{{"?account=default", true}, {"?account=default&wait=1s", true}, {"", false}} {
+		if got := ask("POST", "/v1/vms/web1/pause"+c.query, "", "Idempotency-Key", "k").StatusCode; (got < 300) != c.same || !c.same && got != 422 {
+			t.Errorf("pause%s: got %d; that it is the same request: %v", c.query, got, c.same)
+		}
+	}
+}
+
 // TestStopTimeoutIsPartOfTheKey: in the query it is as good as in the body.
 func TestStopTimeoutIsPartOfTheKey(t *testing.T) {
 	_, _, ask := startFake(t)
@@ -467,7 +499,8 @@ func TestDiskSnapshotPages(t *testing.T) {
 	f, _, ask := startFake(t)
 	for n := range 5 {
 		id := fmt.Sprintf("e2000000-0000-4000-8000-%012d", 100+n)
-		f.snapshots[id] = api.DiskSnapshot{ID: id, Name: fmt.Sprintf("s%d", n), VM: vmID, Account: "default", State: api.DiskSnapshotReady}
+		f.snapshots[id] = api.DiskSnapshot{ID: id, Name: fmt.Sprintf("s%d", n), VM: vmID, Account: "default", State: api.DiskSnapshotReady,
+			CreatedAt: day(20).AddDate(0, 0, n/2)} // some at the same moment
 	}
 	var names []string
 	for cursor := ""; ; {
@@ -477,6 +510,7 @@ func TestDiskSnapshotPages(t *testing.T) {
 		}
 		for _, s := range page.Items {
 			names = append(names, s.Name)
+			delete(f.snapshots, s.ID) // the next page begins behind it all the same
 		}
 		if cursor = page.Next; cursor == "" {
 			break
@@ -583,6 +617,33 @@ func TestBodiesAreBoundedInTotal(t *testing.T) {
 	}
 	if s.bodies.left != 64<<10 {
 		t.Errorf("%d bytes are left, want all", s.bodies.left)
+	}
+}
+
+// TestStrangersLeaveRoomForOthers: what comes without a credential, or is no more than a
+// read, takes nothing of the room for the bodies of the others.
+func TestStrangersLeaveRoomForOthers(t *testing.T) {
+	f, s, ask := startFake(t)
+	newFakeStates(f)
+	s.bodies, s.strangers = newBodies(0), newBodies(64<<10)
+	large := strings.Repeat("a", 900<<10)
+	for _, path := range []string{"GET /v1/vms", "GET /hsm/v2/State/Components", "GET /ComputeNode", "GET /healthz", "HEAD /v1/peers"} {
+		method, path, _ := strings.Cut(path, " ")
+		if got := ask(method, path, large).StatusCode; got != 200 {
+			t.Errorf("%s %s: got %d, want 200", method, path, got)
+		}
+		if got := ask(method, path, large+large).StatusCode; got != 413 {
+			t.Errorf("%s %s with a body of 1.8 MB: got %d, want 413", method, path, got)
+		}
+	}
+	if got := ask("POST", "/v1/join", joinBody, "Authorization", "").StatusCode; got != 200 {
+		t.Errorf("a join: got %d, want 200", got)
+	}
+	if got := ask("POST", "/v1/join", large, "Authorization", "").StatusCode; got != 503 {
+		t.Errorf("a large body of a stranger: got %d, want 503", got)
+	}
+	if s.strangers.left != 64<<10 {
+		t.Errorf("%d bytes are left, want all", s.strangers.left)
 	}
 }
 

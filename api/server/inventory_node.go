@@ -1,8 +1,6 @@
 package server
 
 import (
-	"context"
-	"crypto/sha256"
 	"iter"
 	"net/http"
 	"net/url"
@@ -98,23 +96,11 @@ func allocateAddress(s *Server, w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	done, err := s.backend.AllocateAddress(withOnceFor(r.Context(), network), node.ID, int(k), network)
+	done, err := s.backend.AllocateAddress(r.Context(), node.ID, int(k), network)
 	if err != nil {
 		return err
 	}
 	return nodeKind.written(w, r, http.StatusOK, done)
-}
-
-// withOnceFor makes a parameter of the query part of what an Idempotency-Key
-// stands for, as a body is: with another value it is another request.
-func withOnceFor(ctx context.Context, value string) context.Context {
-	caller := api.CallerOf(ctx)
-	if caller.Once == nil {
-		return ctx
-	}
-	sum := sha256.Sum256(append(slices.Clone(caller.Once.Body), value...))
-	caller.Once = &api.OnceKey{Key: caller.Once.Key, Body: sum[:]}
-	return api.WithCaller(ctx, caller)
 }
 
 // nodesWanted are the nodes that a query selects. What could not be an xname or a

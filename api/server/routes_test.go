@@ -257,7 +257,7 @@ var wholes = []string{
 	"POST /v1/vms/adopt", "GET /v1/domains", "GET /v1/leases", "GET /v1/findings",
 	"GET /v1/settings", "PATCH /v1/settings", "GET /v1/keys", "POST /v1/keys/rotate", "POST /v1/keys/export", "POST /v1/raft/transfer-leader",
 	"GET /v1/snapshots", "POST /v1/snapshots", "GET /v1/snapshots/{id}", "DELETE /v1/snapshots/{id}", "POST /v1/snapshots/{id}/verify",
-	"GET /v1/snapshots/{id}/{file}", "POST /v1/snapshots/{id}/restore", "GET /v1/changes", "GET /v1/changes/{file}",
+	"GET /v1/snapshots/{id}/{file}", "POST /v1/snapshots/{id}/restore", "GET /v1/changes", "GET /v1/changes/{file}", "GET /metrics",
 }
 
 // TestBoundRolesOnRoutes asks every route as every role that is bound to the account of

@@ -52,9 +52,12 @@ type Server struct {
 	consoles *places
 	uploads  *places
 	bodies   *bodies
-	hijacked sync.WaitGroup // connections that are consoles by now: net/http does not wait for them
-	uid      uint32         // whose processes are admin on the unix socket, beside root's
-	stopping chan struct{}  // closed when Serve begins to stop: waits end with what they know
+	// strangers is for the bodies of requests without a credential, so that these leave
+	// room for the others.
+	strangers *bodies
+	hijacked  sync.WaitGroup // connections that are consoles by now: net/http does not wait for them
+	uid       uint32         // whose processes are admin on the unix socket, beside root's
+	stopping  chan struct{}  // closed when Serve begins to stop: waits end with what they know
 }
 
 // New makes a server; it starts nothing.
@@ -67,15 +70,16 @@ func New(cfg Config, b Backend, log *slog.Logger) *Server {
 	}
 	s := &Server{
 		cfg: cfg, backend: b, log: log,
-		mux:      http.NewServeMux(),
-		metrics:  newMetrics(cfg.Metrics),
-		failures: newFailures(time.Now),
-		follow:   newFollowers(),
-		consoles: newConsoles(),
-		uploads:  newUploads(),
-		bodies:   newBodies(maxBodies),
-		uid:      uint32(os.Getuid()),
-		stopping: make(chan struct{}),
+		mux:       http.NewServeMux(),
+		metrics:   newMetrics(cfg.Metrics),
+		failures:  newFailures(time.Now),
+		follow:    newFollowers(),
+		consoles:  newConsoles(),
+		uploads:   newUploads(),
+		bodies:    newBodies(maxBodies),
+		strangers: newBodies(maxStrangers),
+		uid:       uint32(os.Getuid()),
+		stopping:  make(chan struct{}),
 	}
 	s.docs = s.register()
 	return s

@@ -63,9 +63,17 @@ type MarkedRef struct {
 	ID string `path:"id" doc:"Id of a marked snapshot: its log index"`
 }
 
-func (s *Server) deleteSnapshot(ctx context.Context, in *MarkedRef) (*Nothing, error) {
+type deleteSnapshotInput struct {
+	MarkedRef
+	Peer string `query:"peer" maxLength:"128" doc:"Name of the peer whose files are meant: another one refuses"`
+}
+
+func (s *Server) deleteSnapshot(ctx context.Context, in *deleteSnapshotInput) (*Nothing, error) {
 	if !isMark(in.ID) {
 		return nil, s.unknownSnapshot(ctx)
+	}
+	if me := s.backend.PeerName(); in.Peer != "" && in.Peer != me {
+		return nil, api.Errorf(api.Conflict, "snapshot.delete", "the files of %s were meant, and this is %s: nothing is deleted here; ask %s itself, with --addr", in.Peer, me, in.Peer)
 	}
 	return &Nothing{}, s.orUnknown(ctx, in.ID, s.backend.DeleteSnapshot(ctx, in.ID))
 }
@@ -98,6 +106,9 @@ func (s *Server) restoreSnapshot(ctx context.Context, in *restoreSnapshotInput) 
 	out := &Reply[api.Restore]{Status: http.StatusOK, Body: done}
 	if done.Applied != 0 {
 		out.Index = new(done.Applied)
+	}
+	if done.Replayed {
+		out.Replayed = "true"
 	}
 	return out, nil
 }

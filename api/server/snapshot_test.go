@@ -125,6 +125,18 @@ func TestRangesOfFiles(t *testing.T) {
 	nothingOpen(t, f)
 }
 
+// TestDeleteOfAPeersFiles: another peer than the one that is meant refuses.
+func TestDeleteOfAPeersFiles(t *testing.T) {
+	f, _, ask := startFake(t)
+	if p := problemIn(t, ask("DELETE", "/v1/snapshots/9?peer=h2", "")); p.Status != 409 || !strings.Contains(p.Detail, "h2") {
+		t.Errorf("at h1, meant for h2: %+v, want 409", p)
+	}
+	nothingWritten(t, f)
+	if got := ask("DELETE", "/v1/snapshots/9?peer=h1", "").StatusCode; got != 204 {
+		t.Errorf("at h1, meant for it: got %d, want 204", got)
+	}
+}
+
 func TestSeveralRangesAtOnce(t *testing.T) {
 	_, _, ask := startFake(t)
 	res := ask("GET", "/v1/snapshots/12/vms.parquet", "", "Range", "bytes=0-3,12-13")

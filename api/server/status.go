@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"runtime"
+	"slices"
 
 	"github.com/orchd/orchd/api"
 )
@@ -25,7 +26,30 @@ func (s *Server) status(ctx context.Context, _ *statusInput) (*Reply[api.Status]
 	if st.VMs == nil {
 		st.VMs = map[string]int{}
 	}
+	if actorOf(ctx).Account != "" {
+		if err := s.narrow(ctx, &st); err != nil {
+			return nil, err
+		}
+	}
 	return &Reply[api.Status]{Status: http.StatusOK, Head: Head{Index: new(st.AppliedIndex), AgeMs: new(st.AgeMs)}, Body: st}, nil
+}
+
+// narrow leaves those VMs in a status that the caller, who is bound to an account, may see.
+func (s *Server) narrow(ctx context.Context, st *api.Status) error {
+	v, err := s.backend.View(ctx, api.Local)
+	if err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	st.VMs = map[string]int{}
+	for vm := range v.VMs("") {
+		if maySee(ctx, "vm", vm.Account) {
+			seen[vm.ID] = true
+			st.VMs[string(vm.Status.State)]++
+		}
+	}
+	st.Warnings = slices.DeleteFunc(st.Warnings, func(w api.Warning) bool { return w.VM != "" && !seen[w.VM] })
+	return nil
 }
 
 type capacityInput struct {

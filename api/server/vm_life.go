@@ -82,9 +82,6 @@ func stopping(verb string) func(*Server, context.Context, *stopVMInput) (*Reply[
 		if err != nil {
 			return nil, err
 		}
-		if in.Timeout != "" {
-			ctx = withOnceFor(ctx, in.Timeout)
-		}
 		return s.act(ctx, in.VMChange, api.VMAct{Verb: verb, StopSeconds: seconds})
 	}
 }

@@ -1,9 +1,13 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"net/http"
+	"strconv"
+	"strings"
+	"time"
 
 	"github.com/orchd/orchd/api"
 )
@@ -33,7 +37,7 @@ type listDiskSnapshotsInput struct {
 	ListInput
 }
 
-// listDiskSnapshots lists them by creation; the cursor is the id of the last one.
+// listDiskSnapshots lists them by creation; the cursor is the last one's time and id.
 func (s *Server) listDiskSnapshots(ctx context.Context, in *listDiskSnapshotsInput) (*Reply[api.Page[api.DiskSnapshot]], error) {
 	v, err := s.backend.View(ctx, in.Consistency)
 	if err != nil {
@@ -43,25 +47,43 @@ func (s *Server) listDiskSnapshots(ctx context.Context, in *listDiskSnapshotsInp
 	if err != nil {
 		return nil, err
 	}
-	page := pageOf(in.Paging, behind(v.DiskSnapshots(vm.ID), in.after), keyOfDiskSnapshot, all[api.DiskSnapshot])
+	rows, err := behind(v.DiskSnapshots(vm.ID), in.after)
+	if err != nil {
+		return nil, err
+	}
+	page := pageOf(in.Paging, rows, keyOfDiskSnapshot, all[api.DiskSnapshot])
 	return &Reply[api.Page[api.DiskSnapshot]]{Status: http.StatusOK, Head: seen(v, in.Consistency), Body: page}, nil
 }
 
-// behind are the rows after the one with that id; all of them when it is empty, and
-// none when no row has it any longer.
-func behind(rows iter.Seq[api.DiskSnapshot], id string) iter.Seq[api.DiskSnapshot] {
+// behind are the rows that come after a key, which need not be there any more; all of
+// them when it is empty.
+func behind(rows iter.Seq[api.DiskSnapshot], key string) (iter.Seq[api.DiskSnapshot], error) {
+	if key == "" {
+		return rows, nil
+	}
+	micros, id, _ := strings.Cut(key, "/")
+	n, err := strconv.ParseInt(micros, 10, 64)
+	if err != nil {
+		return nil, badParameter("/query/cursor", "expected the next of the page before")
+	}
+	last := api.DiskSnapshot{ID: id, CreatedAt: time.UnixMicro(n)}
 	return func(yield func(api.DiskSnapshot) bool) {
-		begun := id == ""
 		for row := range rows {
-			if begun && !yield(row) {
+			if inOrder(last, row) < 0 && !yield(row) {
 				return
 			}
-			begun = begun || row.ID == id
 		}
-	}
+	}, nil
 }
 
-func keyOfDiskSnapshot(d api.DiskSnapshot) string { return d.ID }
+// inOrder compares two snapshots as they are listed.
+func inOrder(a, b api.DiskSnapshot) int {
+	return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
+}
+
+func keyOfDiskSnapshot(d api.DiskSnapshot) string {
+	return strconv.FormatInt(d.CreatedAt.UnixMicro(), 10) + "/" + d.ID
+}
 
 type showDiskSnapshotInput struct {
 	DiskSnapshotRef

@@ -245,6 +245,9 @@ func TestAloneWithoutQuorum(t *testing.T) {
 	if a := alone.Do("GET", "/v1/vms", nil); a.Status != 503 {
 		t.Errorf("linearizable list: %d", a.Status)
 	}
+	if a := alone.Do("GET", "/v1/peers?consistency=local", nil, "Authorization: Bearer "+strings.Repeat("a", 40)); a.Status != 503 { // it may be new
+		t.Errorf("with a token that it does not know: %d %s", a.Status, a.Body)
+	}
 	if a := alone.Do("GET", "/readyz", nil); a.Status != 503 {
 		t.Errorf("readyz: %d", a.Status)
 	}

@@ -160,7 +160,8 @@ func (p *Peer) DeleteNetwork(ctx context.Context, id string) error {
 	return p.writer.DeleteNetwork(ctx, id)
 }
 
-// RevealNode gives a node with its secrets, after that is on record.
+// RevealNode gives a node with its secrets, after that is on record; without the password of
+// its BMC to who may not see that, because it serves a node of another tenant.
 func (p *Peer) RevealNode(ctx context.Context, ref string) (inventory.ComputeNode, error) {
 	if err := p.record(ctx, "node", ref); err != nil {
 		return inventory.ComputeNode{}, err
@@ -171,9 +172,13 @@ func (p *Peer) RevealNode(ctx context.Context, ref string) (inventory.ComputeNod
 	if !ok {
 		return n, api.Errorf(api.NotFound, "node", "node not found")
 	}
+	actor := api.CallerOf(ctx).Actor
+	if err := r.MaySeeNode(actor, "node.reveal", ref); err != nil {
+		return inventory.ComputeNode{}, err
+	}
 	var failed error
 	open := func(purpose string, sealed []byte) *string { return p.inClear(purpose, sealed, &failed) }
-	if n.BMC != nil {
+	if n.BMC != nil && r.MaySeeBMC(actor, "node.reveal", secrets.BMC) == nil {
 		n.BMC.Password = open(fsm.SealBMCPassword, secrets.BMCPassword)
 	}
 	if len(secrets.SpecPassword) > 0 {
@@ -198,6 +203,9 @@ func (p *Peer) RevealBMC(ctx context.Context, ref string) (inventory.BMC, error)
 	b, ok := r.BMC(ref)
 	if !ok {
 		return b, api.Errorf(api.NotFound, "bmc", "BMC not found")
+	}
+	if err := r.MaySeeBMC(api.CallerOf(ctx).Actor, "bmc.reveal", ref); err != nil {
+		return inventory.BMC{}, err
 	}
 	var failed error
 	b.Password = p.inClear(fsm.SealBMCPassword, r.BMCPassword(ref), &failed)
@@ -240,8 +248,11 @@ func (p *Peer) openCloudInit(s fsm.NodeSecrets) (c inventory.CloudInit, err erro
 }
 
 // CloudInit is what a node gets at boot: its own data, and that of its collections by name.
-func (p *Peer) CloudInit(_ context.Context, ref string) (own inventory.CloudInit, groups map[string]map[string]string, err error) {
+func (p *Peer) CloudInit(ctx context.Context, ref string) (own inventory.CloudInit, groups map[string]map[string]string, err error) {
 	r := p.machine.Read()
+	if err := r.MaySeeNode(api.CallerOf(ctx).Actor, "cloud-init", ref); err != nil {
+		return own, nil, err
+	}
 	n, ok := r.ComputeNode(ref)
 	secrets, _ := r.NodeSecrets(ref)
 	if !ok {

@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// reassignAfter is how long the owner of a VM that it never began may be
-	// silent before the leader gives the VM to another.
+	// reassignAfter is how long the owner of a VM that it never began may be silent, or
+	// without a working hypervisor, before the leader gives the VM to another.
 	reassignAfter = 30 * time.Second
 	leaderTick    = time.Second
 	sweepEvery    = time.Minute
@@ -22,14 +22,14 @@ func (p *Peer) lead(ctx context.Context) error {
 	p.log.Info("leading", "index", p.machine.Index())
 	tick := time.NewTicker(leaderTick)
 	defer tick.Stop()
-	swept, marked := p.cfg.Now(), p.cfg.Now()
+	swept, marked, troubled := p.cfg.Now(), p.cfg.Now(), map[string]time.Time{}
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
-		p.reassignSilent(ctx)
+		p.reassignIdle(ctx, troubled)
 		p.raiseLevel(ctx)
 		if now := p.cfg.Now(); now.Sub(swept) >= sweepEvery {
 			swept = now
@@ -42,11 +42,13 @@ func (p *Peer) lead(ctx context.Context) error {
 	}
 }
 
-// reassignSilent gives the VMs that silent peers own, and never began, to others.
-func (p *Peer) reassignSilent(ctx context.Context) {
+// reassignIdle gives the VMs that peers own, and never began, to others, where those peers
+// are silent, or their hypervisors do not work, which is since when they say so.
+func (p *Peer) reassignIdle(ctx context.Context, since map[string]time.Time) {
 	now, heard := p.machine.Read(), p.ownHeard()
 	for host := range now.Members() {
-		if host.ID == p.identity.PeerID || p.cfg.Now().Sub(heard[host.ID]) < reassignAfter {
+		silent := host.ID != p.identity.PeerID && p.cfg.Now().Sub(heard[host.ID]) >= reassignAfter
+		if !silent && !p.troubled(host, since) {
 			continue
 		}
 		for vm := range now.VMsOn(host.ID) {
@@ -62,6 +64,19 @@ func (p *Peer) reassignSilent(ctx context.Context) {
 			})
 		}
 	}
+}
+
+// troubled tells whether a peer's hypervisor has not worked for a while, as far as this
+// peer knows, which notes since when.
+func (p *Peer) troubled(host api.Peer, since map[string]time.Time) bool {
+	if host.Problem == "" {
+		delete(since, host.ID)
+		return false
+	}
+	if _, known := since[host.ID]; !known {
+		since[host.ID] = p.cfg.Now()
+	}
+	return p.cfg.Now().Sub(since[host.ID]) >= reassignAfter
 }
 
 // roomElsewhere tells whether another host could take the VM: asked before the

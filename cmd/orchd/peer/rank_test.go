@@ -25,3 +25,28 @@ func TestUnheard(t *testing.T) {
 		}
 	}
 }
+
+// TestTroubledHosts: a host whose hypervisor has not worked for a while is as good as silent.
+func TestTroubledHosts(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	p := &Peer{cfg: Config{Now: func() time.Time { return now }}}
+	since := map[string]time.Time{}
+	for _, c := range []struct {
+		after   time.Duration
+		problem string
+		want    bool
+	}{
+		{0, "", false},
+		{time.Hour, "libvirtd does not answer", false},
+		{reassignAfter - 1, "libvirtd does not answer", false},
+		{1, "libvirtd does not answer", true},
+		{time.Second, "", false}, // it works again
+		{time.Second, "libvirtd does not answer", false},
+		{reassignAfter, "libvirtd does not answer", true},
+	} {
+		now = now.Add(c.after)
+		if got := p.troubled(api.Peer{ID: "h1", Problem: c.problem}, since); got != c.want {
+			t.Errorf("%v later, with %q: troubled %v, want %v", c.after, c.problem, got, c.want)
+		}
+	}
+}

@@ -2,17 +2,24 @@ package peer
 
 import (
 	"context"
+	"strconv"
 
 	"github.com/orchd/orchd/api"
 )
 
-// RestoreSnapshot rolls back to a marked snapshot of this peer.
+// RestoreSnapshot rolls back to a marked snapshot of this peer. What was done for an
+// earlier request with the same key is looked for first: after it there may be no
+// difference any more, or one that nobody has seen.
 func (p *Peer) RestoreSnapshot(ctx context.Context, id string, dryRun bool) (api.Restore, error) {
-	folder, err := p.openMarked(ctx, id)
-	if err != nil {
+	if err := p.node.ReadIndex(ctx); err != nil {
 		return api.Restore{}, err
 	}
-	if err := p.node.ReadIndex(ctx); err != nil {
+	if index, answered, err := p.machine.Read().Answered(api.CallerOf(ctx).Once); answered {
+		of, _ := strconv.ParseUint(id, 10, 64)
+		return replayedRestore(id, of, index), err
+	}
+	folder, err := p.openMarked(ctx, id)
+	if err != nil {
 		return api.Restore{}, err
 	}
 	d, err := p.machine.Read().Difference(folder)
@@ -29,6 +36,15 @@ func (p *Peer) RestoreSnapshot(ctx context.Context, id string, dryRun bool) (api
 	if dryRun || d.Empty() {
 		return r, nil
 	}
-	r.Applied, err = p.writer.RestoreState(ctx, d)
+	done, err := p.writer.RestoreState(ctx, d)
+	if done.Replayed {
+		return replayedRestore(id, r.Index, done.Index), err
+	}
+	r.Applied = done.Index
 	return r, err
+}
+
+// replayedRestore is the answer to a rollback that an earlier request has done.
+func replayedRestore(id string, of, applied uint64) api.Restore {
+	return api.Restore{ID: id, Index: of, Applied: applied, Tables: []api.TableDifference{}, MissingVMs: []api.MissingVM{}, Replayed: true}
 }

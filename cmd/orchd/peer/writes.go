@@ -49,10 +49,14 @@ func (p *Peer) SetSchedulable(ctx context.Context, id string, on bool) (server.D
 
 // Authenticate finds who a bearer token speaks for, by this peer's own tables:
 // a revoked token is refused from when this peer has applied that. A token that
-// is not known here may be new, so this peer catches up before it says so.
+// is not known here may be new, so this peer catches up before it says so; Unavailable
+// when it cannot.
 func (p *Peer) Authenticate(ctx context.Context, bearer string) (api.Actor, error) {
 	actor, ok := p.machine.Read().TokenActor(bearer, p.cfg.Now())
-	if !ok && p.node.ReadIndex(ctx) == nil {
+	if !ok {
+		if err := p.node.ReadIndex(ctx); err != nil {
+			return api.Actor{}, api.Errorf(api.Unavailable, "auth", "this peer does not know the token, and cannot ask the others whether there is such a one: %w", err)
+		}
 		actor, ok = p.machine.Read().TokenActor(bearer, p.cfg.Now())
 	}
 	if !ok {
