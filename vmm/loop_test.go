@@ -321,7 +321,11 @@ func TestFaultsAreTriedAgainWithBackoff(t *testing.T) {
 		if vm, _ := h.book.vm(web); !strings.Contains(vm.Status.Reason, "it will not die") {
 			t.Errorf("reason: got %q, want the failure in it", vm.Status.Reason)
 		}
+		told := len(h.book.reports)
 		h.after(time.Hour)
+		if got := len(h.book.reports); got != told {
+			t.Errorf("told %d times more in an hour, want what is known told once", got-told)
+		}
 		h.hv.Fail("Destroy", nil)
 		h.after(time.Minute)
 		h.wantNothing()

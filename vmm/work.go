@@ -265,6 +265,9 @@ func (l *Loop) confess(ctx context.Context, w Wanted, s step, j job, t *trail, e
 	case row.Status.State == api.VMDeleting:
 		said.state = api.VMRunning // what is left of it; the row goes on to say deleting
 	}
+	if said.state != api.VMFailed && !said.failed && j.failures >= l.cfg.Tries && row.Status.Reason == said.reason {
+		return false // the row says so since an earlier try
+	}
 	if err := l.report(ctx, said, t); err != nil {
 		l.log.Warn("failure not reported", "vm", s.vm, "err", err)
 		return false
