@@ -114,9 +114,9 @@ func (r Reader) Difference(f *snapshot.Folder) (*Difference, error) {
 
 // RestoreState puts back what differs, in one entry, and tells its index, or that of an
 // earlier request with the same key; without a difference no command is written, and it
-// tells the index of the state that was compared. Conflict, naming the first row, when a row that it touches has changed
-// since, or contradicts one that has; then nothing is changed. TooLarge when it takes
-// more than maxChunks chunks.
+// tells the index of the state that was compared. Conflict, naming the first row, when a
+// row that it touches has changed since, or contradicts one that has; then nothing is
+// changed. TooLarge when it takes more than maxChunks chunks.
 //
 // While it is applied a peer holds the packed rows twice (in chunks, and put
 // together) and, beside the rows that it puts back, those that they replace.
