@@ -51,17 +51,17 @@ func (s *Server) listDiskSnapshots(ctx context.Context, in *listDiskSnapshotsInp
 	if err != nil {
 		return nil, err
 	}
-	page := pageOf(in.Paging, rows, keyOfDiskSnapshot, all[api.DiskSnapshot])
+	page := pageOf(in.Paging, rows, placeOfDiskSnapshot, all[api.DiskSnapshot])
 	return &Reply[api.Page[api.DiskSnapshot]]{Status: http.StatusOK, Head: seen(v, in.Consistency), Body: page}, nil
 }
 
-// behind are the rows that come after a key, which need not be there any more; all of
+// behind are the rows that come after a place, which need not be there any more; all of
 // them when it is empty.
-func behind(rows iter.Seq[api.DiskSnapshot], key string) (iter.Seq[api.DiskSnapshot], error) {
-	if key == "" {
+func behind(rows iter.Seq[api.DiskSnapshot], place string) (iter.Seq[api.DiskSnapshot], error) {
+	if place == "" {
 		return rows, nil
 	}
-	micros, id, _ := strings.Cut(key, "/")
+	micros, id, _ := strings.Cut(place, "/")
 	n, err := strconv.ParseInt(micros, 10, 64)
 	if err != nil {
 		return nil, badParameter("/query/cursor", "expected the next of the page before")
@@ -81,9 +81,12 @@ func inOrder(a, b api.DiskSnapshot) int {
 	return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
 }
 
-func keyOfDiskSnapshot(d api.DiskSnapshot) string {
+// placeOfDiskSnapshot is what behind takes.
+func placeOfDiskSnapshot(d api.DiskSnapshot) string {
 	return strconv.FormatInt(d.CreatedAt.UnixMicro(), 10) + "/" + d.ID
 }
+
+func keyOfDiskSnapshot(d api.DiskSnapshot) string { return d.ID }
 
 type showDiskSnapshotInput struct {
 	DiskSnapshotRef
