@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -545,6 +546,14 @@ func TestStagedChunks(t *testing.T) {
 // heard.
 func TestChunksAreTakenBack(t *testing.T) {
 	f := newFleet(t)
+	begin, err := encode(Meta{Type: initCluster, V: 1, ID: uuid.NewString(), Actor: ActorOfPeer("a")}, clusterInit{Peer: testPeer("a"),
+		Settings: map[string]string{SettingCluster: "c", SettingLevel: strconv.FormatUint(highestLevel, 10)}, Keys: map[string]map[string][]byte{KeyCA: {"a": {1}}}})
+	if err == nil {
+		_, err = f.d.Propose(t.Context(), begin)
+	}
+	if err != nil || f.read().Level() != highestLevel {
+		t.Fatalf("a cluster at the newest level: %v, it is at %d", err, f.read().Level())
+	}
 	keyed := api.WithCaller(context.Background(), api.Caller{Actor: admin, Once: &api.OnceKey{Key: "uid:0 POST /ComputeNode k", Body: []byte{1}}})
 	for lose := range 3 {
 		f.d.lose = lose + 1

@@ -22,7 +22,9 @@ import (
 //	2  system services: services, spells and their stores, mail, deals; certificates that are
 //	   renewed, and keys that are rotated; the version that an object was given is remembered
 //	   with the answer; no node is allotted the address of a name server or of a peer; a row
-//	   that a rollback brings back has a version that it never had
+//	   that a rollback brings back has a version that it never had; chunks are dropped over gaps
+//
+// Level 2 is open until the first release: what is added to it is no upgrade for anybody.
 //
 // To add one: name it here, say since(N) of the new commands in the table, and ask
 // tx.Level() where an old command changes its meaning.

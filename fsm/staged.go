@@ -92,8 +92,11 @@ func (tx *Txn) dropChunks() {
 	if tx.Type != commitStaged {
 		return
 	}
-	missing := 0 // in a row: those that were on their way at once may have come in any order
-	for k := 0; k < maxChunks && missing < chunksAhead; k++ {
+	gap, missing := chunksAhead, 0 // in a row: those that were on their way at once may have come in any order
+	if tx.Level() < LevelAllotted {
+		gap = 1
+	}
+	for k := 0; k < maxChunks && missing < gap; k++ {
 		id := chunkID(tx.ID, k)
 		if _, there := staged.one(tx.Reader, id); !there {
 			missing++

@@ -386,6 +386,16 @@ func TestSecondStopAsksAgain(t *testing.T) {
 		h.after(2 * time.Second)
 		h.wantState(api.VMStopped)
 	})
+	live(t, func(h *house) { // asked for again and again, it comes to force no later than with the first
+		h.assign(web)
+		h.hv.Deafen()
+		for range 3 {
+			h.want(api.WantStopped)
+			h.after(10 * time.Second)
+		}
+		h.after(time.Second)
+		h.wantState(api.VMStopped)
+	})
 	live(t, func(h *house) {
 		twice(h)
 		h.hv.Mend() // it hears now

@@ -23,12 +23,11 @@ type memory struct {
 	blind bool              // the last look saw nothing: the hypervisor did not answer
 }
 
-// asked is when a guest was asked to shut down, for which operation, and how long it has
-// for that.
+// asked is when a guest was asked to shut down, and how long it has for that.
 type asked struct {
-	at        time.Time
-	operation string
-	patience  time.Duration
+	at       time.Time
+	patience time.Duration
+	moot     bool // it was wanted on again since: if it is to be off once more, it is asked anew
 }
 
 type said struct {
@@ -102,10 +101,9 @@ func (m *memory) look(w Wanted, l Listing, now time.Time) present {
 	}
 	m.forget(w, p, now)
 	for id, a := range m.asked {
-		row, _ := w.Row(id)
 		p.asked[id] = true
-		p.waiting[id] = a.operation == row.Status.Operation
-		p.overdue[id] = p.waiting[id] && now.Sub(a.at) >= a.patience
+		p.waiting[id] = !a.moot
+		p.overdue[id] = !a.moot && now.Sub(a.at) >= a.patience
 	}
 	for id := range m.anew {
 		p.anew[id] = true
@@ -128,8 +126,9 @@ func (m *memory) forget(w Wanted, p present, now time.Time) {
 		} else {
 			a.patience = m.cfg.StopAfter
 		}
-		m.asked[id] = a
 		off := wantOf(row) == api.WantStopped || row.Status.Restarting
+		a.moot = a.moot || !off
+		m.asked[id] = a
 		own, _ := p.of(id)
 		done := wantOf(row) == api.WantStopped && row.Status.State == api.VMStopped && own != nil && own.Power == Off
 		if !known || done || !off && now.Sub(a.at) >= a.patience {
@@ -170,7 +169,7 @@ func (m *memory) take(row api.VM, steps []step, now time.Time) (job, bool) {
 	}
 	m.work++
 	j := job{vm: id, steps: steps, row: row, tries: w.tries, failures: w.failures}
-	if a, ok := m.asked[id]; ok && a.operation == row.Status.Operation {
+	if a, ok := m.asked[id]; ok && !a.moot {
 		j.waited = now.Sub(a.at)
 	}
 	return j, true
@@ -200,7 +199,7 @@ func (m *memory) learn(o outcome, now time.Time) {
 	for _, s := range o.did {
 		switch s.do {
 		case shutdown:
-			m.asked[s.vm] = asked{now, o.row.Status.Operation, m.cfg.StopAfter}
+			m.asked[s.vm] = asked{at: now, patience: m.cfg.StopAfter}
 		case start, create:
 			m.started(s, o.row, now)
 		case destroy:

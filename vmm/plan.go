@@ -96,7 +96,7 @@ type present struct {
 	domains   map[string][]Domain // by the VM that they claim to be
 	strangers map[string]string   // domains without our mark, by UUID: the cluster whose mark they carry
 	asked     map[string]bool     // was asked to shut down
-	waiting   map[string]bool     // for the operation in hand
+	waiting   map[string]bool     // and was not wanted on again since
 	overdue   map[string]bool     // and has had its time
 	anew      map[string]bool     // was started since its restart was asked for
 	again     map[string]comeback // went off by itself, and is to be started again

@@ -248,7 +248,7 @@ func (l *Loop) confess(ctx context.Context, w Wanted, s step, j job, t *trail, e
 	var waits *awaited
 	forGood := api.IsKind(err, api.Invalid) || errors.As(err, &left) || s.do == hotplug && api.IsKind(err, api.Conflict)
 	switch {
-	case !known || !s.confessed():
+	case !known || !s.confessed() || row.Status.OwnerID != l.cfg.Peer || row.Status.Epoch != s.epoch: // not ours to tell
 		return false
 	case errors.As(err, &waits):
 		said.state, said.reason = cmp.Or(s.state, api.VMCreating), waits.Error()

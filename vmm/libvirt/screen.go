@@ -31,6 +31,8 @@ func (d *Driver) Screenshot(ctx context.Context, uuid string) ([]byte, error) {
 	}
 	select {
 	case d.screen <- none{}:
+	case <-time.After(screenLimit):
+		return nil, api.Errorf(api.Unavailable, "libvirt.screenshot", "pictures of other guests of this host are being taken: try again")
 	case <-ctx.Done():
 		return nil, explain("screenshot", ctx.Err())
 	}
@@ -52,7 +54,7 @@ func (d *Driver) Screenshot(ctx context.Context, uuid string) ([]byte, error) {
 	}
 }
 
-// screenLimit bounds one picture.
+// screenLimit bounds one picture, and the wait for those before it.
 const screenLimit = 15 * time.Second
 
 // shot takes a picture over a connection that nothing else uses.

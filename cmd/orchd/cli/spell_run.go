@@ -121,6 +121,9 @@ func (a *App) toldOf(ctx context.Context, ref, scope string, run api.SpellRun) (
 			run.State, run.Error = api.RunFailed, l.Text
 		}
 	}
+	if api.IsKind(err, api.Unavailable) {
+		err = nil // that it ended is known
+	}
 	return run, err
 }
 

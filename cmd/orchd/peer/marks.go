@@ -217,8 +217,12 @@ func (p *Peer) VerifySnapshot(ctx context.Context, id string) (api.SnapshotCheck
 
 // DeleteSnapshot deletes this peer's files of a snapshot.
 func (p *Peer) DeleteSnapshot(ctx context.Context, id string) error {
-	if err := p.awaitMarked(ctx, id); err != nil {
-		return err
+	if index, err := strconv.ParseUint(id, 10, 64); err == nil && p.machine.Marking(index) { // or it would come back
+		ctx, cancel := context.WithTimeout(ctx, writeTime)
+		defer cancel()
+		if err := p.marks.wait(ctx, index); err != nil {
+			return err
+		}
 	}
 	switch err := p.marks.files.Delete(id); {
 	case errors.Is(err, fs.ErrNotExist):
