@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/api/inventory"
 	"github.com/orchd/orchd/cmd/orchd/peer"
 	"github.com/orchd/orchd/fsm"
 	"github.com/orchd/orchd/test/ask"
@@ -116,6 +117,20 @@ func TestJSONWebTokensSpeakOnTheInventory(t *testing.T) {
 			a := p.plain("GET", "/ComputeNode", nil, refusal.token)
 			if problem := a.Problem(t); a.Status != 401 || problem.Detail != refusal.text {
 				t.Errorf("%s, %s: got %d %q, want 401 %q", p.Name, what, a.Status, problem.Detail, refusal.text)
+			}
+		}
+	}
+
+	// The secrets of a tenant's node are not another tenant's to see.
+	if a := c.Peers[0].Do("POST", "/NodeCollection", `{"name":"ours","type":"tenant","nodes":["x1000c0s0b0n0"]}`); a.Status != 201 {
+		t.Fatalf("a tenant: %d %s", a.Status, a.Body)
+	}
+	for tenant, want := range map[string]int{"ours": 200, "others": 403} {
+		token := clientToken(t, jwtSecret, map[string]any{"tenant_id": tenant})
+		node := ask.Decode[inventory.ComputeNode](t, c.Peers[1].plain("GET", "/ComputeNode/x1000c0s0b0n0", nil, token))
+		for _, path := range []string{"/ComputeNode/x1000c0s0b0n0?reveal=true", "/BMC/" + node.BMC.ID + "?reveal=true", "/ComputeNode/x1000c0s0b0n0/cloud-init/user-data"} {
+			if a := c.Peers[1].plain("GET", path, nil, token); a.Status != want && !(want == 200 && a.Status == 404) { // there is no user data
+				t.Errorf("%s asks for %s: %d %s, want %d", tenant, path, a.Status, a.Body, want)
 			}
 		}
 	}

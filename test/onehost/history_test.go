@@ -236,9 +236,20 @@ func TestRollback(t *testing.T) {
 	if n := len(p.nodes()); n != 56 {
 		t.Fatalf("a dry run left %d nodes, want 56", n)
 	}
-	a := p.Do("POST", "/v1/snapshots/"+id+"/restore", nil)
-	if done := ask.Decode[api.Restore](t, a); a.Status != http.StatusOK || !slices.Equal(done.Tables, want) || done.Applied == 0 {
+	const key = "Idempotency-Key: back"
+	a := p.Do("POST", "/v1/snapshots/"+id+"/restore", nil, key)
+	done := ask.Decode[api.Restore](t, a)
+	if a.Status != http.StatusOK || !slices.Equal(done.Tables, want) || done.Applied == 0 {
 		t.Fatalf("rollback: %d %s", a.Status, a.Body)
+	}
+	for _, o := range c.Peers { // its answer was lost, and the next peer is asked
+		a := o.Do("POST", "/v1/snapshots/"+id+"/restore", nil, key)
+		if again := ask.Decode[api.Restore](t, a); a.Status != http.StatusOK || a.Header.Get("Idempotency-Replayed") != "true" || again.Applied != done.Applied || len(again.Tables) != 0 {
+			t.Errorf("sent again to %s: %d, replayed %q, %s; want index %d", o.Name, a.Status, a.Header.Get("Idempotency-Replayed"), a.Body, done.Applied)
+		}
+	}
+	if a := p.Do("POST", "/v1/snapshots/"+id+"/restore", `{"dry_run":true}`, key); a.Status != http.StatusUnprocessableEntity {
+		t.Errorf("the key for something else: %d %s", a.Status, a.Body)
 	}
 	for _, o := range c.Peers {
 		if n := len(o.nodes()); n != 50 {
