@@ -252,10 +252,10 @@ func TestCallsInHandAreLimited(t *testing.T) {
 
 // TestStalledPeerTakesNoCalls, and makes none: until its disk answers again.
 func TestStalledPeerTakesNoCalls(t *testing.T) {
-	h := newHouse(t, 3)
+	h, disks := newHouseOfBadDisks(t, 3)
 	leader, follower := h.leader(), h.followers()[0]
 	must(t, follower.ReadIndex(t.Context()))
-	follower.hall.setStalled(true)
+	h.stall(follower, disks[follower.id])
 	eventually(t, func() error { // who is refused is given a moment to read why
 		if n := follower.callLines(true) + follower.callLines(false); n != 0 {
 			return fmt.Errorf("%d connections are open", n)
@@ -268,15 +268,15 @@ func TestStalledPeerTakesNoCalls(t *testing.T) {
 	if _, err := follower.calls.call(within(t, 10*time.Second), leader.id, askTerm, nil); !errors.Is(err, errStalled) {
 		t.Errorf("it called: %v, want %v", err, errStalled)
 	}
-	follower.hall.setStalled(false)
-	must(t, follower.ReadIndex(t.Context()))
+	disks[follower.id].hold.Unlock()
+	h.eventually(func() error { return follower.ReadIndex(within(t, time.Second)) })
 }
 
 // TestStallClosesWhatIsJustDialled: a connection that was under way when the disk stopped
 // to answer would carry heartbeats all the while.
 func TestStallClosesWhatIsJustDialled(t *testing.T) {
 	type meanwhile struct{}
-	h := newHouse(t, 3, func(c *Config) {
+	h, disks := newHouseOfBadDisks(t, 3, func(c *Config) {
 		dial := c.Dial
 		c.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 			if happens, ok := ctx.Value(meanwhile{}).(func()); ok {
@@ -286,7 +286,8 @@ func TestStallClosesWhatIsJustDialled(t *testing.T) {
 		}
 	})
 	leader, follower := h.leader(), h.followers()[0]
-	ctx := context.WithValue(within(t, 20*time.Second), meanwhile{}, func() { follower.hall.setStalled(true) })
+	ctx := context.WithValue(within(t, 20*time.Second), meanwhile{}, func() { h.stall(follower, disks[follower.id]) })
+	defer disks[follower.id].hold.Unlock()
 	if c, err := follower.hall.dial(ctx, leader.id, protoCall); !errors.Is(err, errStalled) {
 		t.Errorf("it dialled %v: %v, want %v", c, err, errStalled)
 	}

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hashicorp/raft"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -46,14 +45,7 @@ func TestStats(t *testing.T) {
 }
 
 func TestPeerWithAHangingDiskLeavesRaft(t *testing.T) {
-	disks := map[string]*badDisk{}
-	h := newHouse(t, 3, func(c *Config) {
-		if disks[c.Identity.PeerID] == nil {
-			disks[c.Identity.PeerID] = &badDisk{InmemStore: raft.NewInmemStore()}
-		}
-		c.Logs = disks[c.Identity.PeerID]
-		c.Stable = disks[c.Identity.PeerID]
-	})
+	h, disks := newHouseOfBadDisks(t, 3)
 	old := h.leader()
 	disks[old.id].hold.Lock()
 	hanging := make(chan error, 1)

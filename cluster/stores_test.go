@@ -140,6 +140,36 @@ func (b *badDisk) StoreLogs(logs []*raft.Log) error {
 	return b.InmemStore.StoreLogs(logs)
 }
 
+// newHouseOfBadDisks is a house in which a test can hold the disk of each peer, by its id.
+func newHouseOfBadDisks(t *testing.T, size int, configure ...func(*Config)) (*house, map[string]*badDisk) {
+	disks := map[string]*badDisk{}
+	return newHouse(t, size, func(c *Config) {
+		for _, set := range configure {
+			set(c)
+		}
+		if disks[c.Identity.PeerID] == nil {
+			disks[c.Identity.PeerID] = &badDisk{InmemStore: raft.NewInmemStore()}
+		}
+		c.Logs = disks[c.Identity.PeerID]
+		c.Stable = disks[c.Identity.PeerID]
+	}), disks
+}
+
+// stall holds the disk of p, a follower, until p itself has seen it: the stall of one whose
+// disk answers would be over at its next look.
+func (h *house) stall(p *peer, d *badDisk) {
+	d.hold.Lock()
+	if _, err := h.leader().Propose(within(h.t, 20*time.Second), set("stall", "1")); err != nil {
+		h.t.Errorf("the others could not commit: %v", err)
+	}
+	h.eventually(func() error {
+		if !p.DiskStalled() {
+			return errors.New("no stall was seen yet")
+		}
+		return nil
+	})
+}
+
 func TestOneFailedWriteEndsThePeer(t *testing.T) {
 	broken := &badDisk{InmemStore: raft.NewInmemStore(), err: io.ErrUnexpectedEOF}
 	var fatal error
