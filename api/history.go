@@ -107,7 +107,8 @@ type SnapshotCheck struct {
 
 // RestoreCreate asks for a rollback.
 type RestoreCreate struct {
-	DryRun bool `json:"dry_run,omitempty" doc:"Only tell what would change"`
+	DryRun bool   `json:"dry_run,omitempty" doc:"Only tell what would change"`
+	Digest string `json:"digest,omitempty" maxLength:"64" doc:"That of an answer to a dry run: a rollback that would by now change any other row, or from another content, is refused"`
 }
 
 // TableDifference counts the rows of a table that a rollback touches.
@@ -132,6 +133,7 @@ type Restore struct {
 	DryRun     bool              `json:"dry_run"`
 	Applied    uint64            `json:"applied_index,omitempty" doc:"The log index at which it took effect"`
 	Tables     []TableDifference `json:"tables" doc:"Only those with a difference"`
+	Digest     string            `json:"digest,omitempty" doc:"Of the rows that it changes and what they are before: SHA-256, hexadecimal"`
 	MissingVMs []MissingVM       `json:"missing_vms"`
 	// Replayed: an earlier request with the same key did it, and what it changed is not
 	// told again.

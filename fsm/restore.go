@@ -24,6 +24,7 @@ type Difference struct {
 	Base       uint64                // log index of the state that it was compared with
 	Tables     []api.TableDifference // only those with a difference
 	MissingVMs []api.MissingVM
+	Digest     string // of the rows that it touches and how they are now: SHA-256, hexadecimal
 
 	command stateRestore
 }

@@ -1,8 +1,11 @@
 package fsm
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
+	"hash"
 	"iter"
 	"net/netip"
 	"time"
@@ -15,17 +18,19 @@ import (
 type comparison struct {
 	Reader
 	found Difference
+	sum   hash.Hash // of the rows that differ, and how they are now
 	// What touched rows name now, and what they will name.
 	before, after addresses
 }
 
 func newComparison(r Reader, index uint64) *comparison {
-	return &comparison{Reader: r, found: Difference{Index: index, Base: r.Index(), command: stateRestore{Snapshot: index, Base: r.Index()}}}
+	return &comparison{Reader: r, sum: sha256.New(), found: Difference{Index: index, Base: r.Index(), command: stateRestore{Snapshot: index, Base: r.Index()}}}
 }
 
 // difference is what was found.
 func (c *comparison) difference(missing []api.MissingVM) (*Difference, error) {
 	d := c.found
+	d.Digest = hex.EncodeToString(c.sum.Sum(nil))
 	d.MissingVMs, d.command.Named = missing, c.namedElsewhere()
 	if len(d.command.Named) > maxNamed {
 		return nil, api.Errorf(api.TooLarge, restoreOp, "more than %d IP addresses of the rows to put back are also named by rows that stay: it is too much for one step", maxNamed)
@@ -102,6 +107,9 @@ func (t *restorable[T]) touch(c *comparison, p *packing[T], key string, was, is 
 	}
 	if was != nil {
 		change.Was = was.sum.bytes()
+	}
+	if err := encoding.NewEncoder(c.sum).Encode([]any{t.table.name, key, change.Was, is == nil}); err != nil {
+		return err
 	}
 	if t.names != nil {
 		c.before.enter(t.names(was.orNil()), nil)

@@ -129,6 +129,34 @@ func TestHistoryNoticesLater(t *testing.T) {
 	}
 }
 
+// TestHistoryNoticesWhatRotsUnseen: a medium that goes bad under a file moves none of its times.
+// Who meets that while reading sets the file aside, so that others can give what it covers.
+func TestHistoryNoticesWhatRotsUnseen(t *testing.T) {
+	dir := t.TempDir()
+	h := historyOf(t, dir, Range{1, 10}, Range{11, 20}, Range{21, 30})
+	expect(t, h, api.Position{}, 30)
+	path := filepath.Join(dir, changesName(Range{11, 20}))
+	data, err := os.ReadFile(path)
+	if err == nil {
+		err = os.WriteFile(path, slices.Concat(data[:4], bytes.Repeat([]byte{0xff}, len(data)/2), data[4+len(data)/2:]), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.files[1].whole, _ = stateOf(info)
+	if got := missing(t, h, api.Position{}); got != (Range{11, 20}) || !slices.Equal(h.Gaps(), []Range{{11, 20}}) {
+		t.Errorf("got %v missing, gaps %v", got, h.Gaps())
+	}
+	if err := h.Import(Range{11, 20}, given(truths(Range{11, 20}))); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, h, api.Position{}, 30)
+}
+
 // TestHistoryRemembersWhatWasDamaged: the oldest file is missed also after a start.
 func TestHistoryRemembersWhatWasDamaged(t *testing.T) {
 	dir := t.TempDir()

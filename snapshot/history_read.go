@@ -36,10 +36,16 @@ func (h *History) Changes(after api.Position, to uint64) iter.Seq2[*Change, erro
 				yield(nil, err)
 				return
 			}
-			if !s.give(at, to, yield) {
+			more, err := s.give(&at, to, yield)
+			if err != nil && s.file != nil && h.spoilt(s.file) {
+				continue
+			}
+			if err != nil {
+				yield(nil, err)
+			}
+			if err != nil || !more {
 				return
 			}
-			at = api.After(s.to)
 		}
 	}
 }
@@ -54,25 +60,30 @@ func following(at api.Position) uint64 {
 
 // changeSource gives changes that lie together in a file or in memory.
 type changeSource struct {
-	to    uint64 // what it covers ends there
+	to    uint64      // what it covers ends there
+	file  *changeFile // nil: they are in memory
 	each  func(after api.Position) iter.Seq2[*Change, error]
 	close func() error
 }
 
-// give yields what lies behind a position up to an index, and closes the source.
-// It tells whether to go on with the next.
-func (s *changeSource) give(after api.Position, to uint64, yield func(*Change, error) bool) bool {
+// give yields what lies behind a position up to an index, moves the position along, and
+// closes the source. It tells whether to go on with the next.
+func (s *changeSource) give(at *api.Position, to uint64, yield func(*Change, error) bool) (more bool, err error) {
 	defer s.close()
-	for c, err := range s.each(after) {
+	for c, err := range s.each(*at) {
 		if err != nil {
-			yield(nil, err)
-			return false
+			return false, err
 		}
-		if c.Index > to || !yield(c, nil) {
-			return false
+		if c.Index > to {
+			return false, nil
+		}
+		*at = c.Position()
+		if !yield(c, nil) {
+			return false, nil
 		}
 	}
-	return true
+	*at = api.After(s.to)
+	return true, nil
 }
 
 // source opens what covers the first index of r; ErrMissing if nothing does,
@@ -86,7 +97,7 @@ func (h *History) source(r Range) (*changeSource, error) {
 	case f != nil:
 		return h.openFile(f)
 	case s != nil:
-		return &changeSource{s.To, s.behind, func() error { return nil }}, nil
+		return &changeSource{s.To, nil, s.behind, func() error { return nil }}, nil
 	}
 	return nil, ErrMissing{missing}
 }

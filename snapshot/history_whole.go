@@ -32,7 +32,7 @@ func (h *History) openFile(f *changeFile) (*changeSource, error) {
 		return nil, h.lose(f, err)
 	}
 	each := func(after api.Position) iter.Seq2[*Change, error] { return changesBehind(in, size, after) }
-	return &changeSource{f.To, each, in.Close}, nil
+	return &changeSource{f.To, f, each, in.Close}, nil
 }
 
 // wholeFile is a file of changes in memory, where it matched its sum. What goes into another
@@ -68,6 +68,18 @@ func (h *History) lose(f *changeFile, err error) error {
 	}
 	h.setAside(f, err)
 	return errGone
+}
+
+// spoilt looks again at a file that could not be read to its end, though it was whole when it
+// was opened or before. If it is damaged, or gone, what it covers is to be looked for again.
+func (h *History) spoilt(f *changeFile) bool {
+	f.doubt()
+	in, _, err := h.openWhole(f)
+	if err == nil {
+		in.Close()
+		return false
+	}
+	return errors.Is(h.lose(f, err), errGone)
 }
 
 // openWhole opens a file that matches its sum. If it does not, or is missing, the

@@ -15,8 +15,7 @@ type Retention struct{ Newest, Daily, Monthly int }
 // ErrNewest is why the newest whole snapshot is not deleted.
 var ErrNewest = errors.New("it is the newest whole one, which always stays; take another first")
 
-// Retire deletes the snapshots that r does not keep, now being this host's time,
-// and gives their ids, newest first. The newest whole one stays whatever r says.
+// Retire deletes the snapshots that r does not keep, now being the time, and gives their ids, newest first. The newest whole one stays whatever r says.
 func (m *Marks) Retire(r Retention, now time.Time) (gone []string, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -67,7 +66,7 @@ func (m *Marks) Delete(id string) error {
 // kept tells of each snapshot, newest first, whether it stays.
 //
 // Time is counted back from now or from the newest whole snapshot, whichever is
-// earlier: a host whose clock ran ahead would otherwise delete years. What is
+// earlier: a clock that ran ahead would otherwise delete years. What is
 // not whole takes nobody's place. It stays while newer than the newest that are kept, and
 // as long as it would if it were whole, because it may be mended.
 func (r Retention) kept(found []Found, now time.Time) []bool {

@@ -114,14 +114,14 @@ func (m *fakeSnapshots) DeleteSnapshot(ctx context.Context, id string) error {
 	return m.fake.write(ctx, "snapshot.delete "+id)
 }
 
-func (m *fakeSnapshots) RestoreSnapshot(ctx context.Context, id string, dryRun bool) (api.Restore, error) {
+func (m *fakeSnapshots) RestoreSnapshot(ctx context.Context, id string, want api.RestoreCreate) (api.Restore, error) {
 	s, err := m.Snapshot(ctx, id)
 	if err != nil {
 		return api.Restore{}, err
 	}
-	done := api.Restore{ID: id, Index: s.Index, DryRun: dryRun, Tables: []api.TableDifference{{Table: "bmcs", Create: 1}},
+	done := api.Restore{ID: id, Index: s.Index, DryRun: want.DryRun, Tables: []api.TableDifference{{Table: "bmcs", Create: 1}},
 		MissingVMs: []api.MissingVM{{Account: "default", Name: "web9", Command: "orchd vm create web9"}}}
-	if dryRun {
+	if want.DryRun {
 		return done, nil
 	}
 	err = m.fake.write(ctx, "snapshot.restore "+id)

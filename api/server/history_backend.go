@@ -37,8 +37,8 @@ type Memory interface {
 	// DeleteSnapshot deletes this peer's files of it; Conflict for the newest whole one.
 	DeleteSnapshot(ctx context.Context, id string) error
 	// RestoreSnapshot rolls back to a marked snapshot. Conflict when a row that it
-	// touches has changed meanwhile.
-	RestoreSnapshot(ctx context.Context, id string, dryRun bool) (api.Restore, error)
+	// touches has changed meanwhile, or since the dry run whose digest is given.
+	RestoreSnapshot(ctx context.Context, id string, want api.RestoreCreate) (api.Restore, error)
 
 	Settings(ctx context.Context) (api.Settings, error)
 	// PatchSettings applies a JSON merge patch (RFC 7396) and gives the settings after it.

@@ -99,7 +99,11 @@ func (s *Server) restoreSnapshot(ctx context.Context, in *restoreSnapshotInput) 
 	if !isMark(in.ID) {
 		return nil, s.unknownSnapshot(ctx)
 	}
-	done, err := s.backend.RestoreSnapshot(ctx, in.ID, in.Body != nil && in.Body.DryRun)
+	var want api.RestoreCreate
+	if in.Body != nil {
+		want = *in.Body
+	}
+	done, err := s.backend.RestoreSnapshot(ctx, in.ID, want)
 	if err != nil {
 		return nil, s.orUnknown(ctx, in.ID, err)
 	}

@@ -236,14 +236,22 @@ func TestRollback(t *testing.T) {
 	if n := len(p.nodes()); n != 56 {
 		t.Fatalf("a dry run left %d nodes, want 56", n)
 	}
+	shown := fmt.Sprintf(`{"digest":%q}`, dry.Digest) // and what is shown is what is done
+	p.post(plainNodes(57, 1))
+	if a := p.Do("POST", "/v1/snapshots/"+id+"/restore", shown); a.Status != http.StatusConflict || len(p.nodes()) != 57 {
+		t.Fatalf("a rollback that would take another node away: %d %s, %d nodes", a.Status, a.Body, len(p.nodes()))
+	}
+	if a := p.Do("DELETE", "/ComputeNode/x1000c0s0b57n0", nil); a.Status >= 300 {
+		t.Fatalf("delete: %d %s", a.Status, a.Body)
+	}
 	const key = "Idempotency-Key: back"
-	a := p.Do("POST", "/v1/snapshots/"+id+"/restore", nil, key)
+	a := p.Do("POST", "/v1/snapshots/"+id+"/restore", shown, key)
 	done := ask.Decode[api.Restore](t, a)
 	if a.Status != http.StatusOK || !slices.Equal(done.Tables, want) || done.Applied == 0 {
 		t.Fatalf("rollback: %d %s", a.Status, a.Body)
 	}
 	for _, o := range c.Peers { // its answer was lost, and the next peer is asked
-		a := o.Do("POST", "/v1/snapshots/"+id+"/restore", nil, key)
+		a := o.Do("POST", "/v1/snapshots/"+id+"/restore", shown, key)
 		if again := ask.Decode[api.Restore](t, a); a.Status != http.StatusOK || a.Header.Get("Idempotency-Replayed") != "true" || again.Applied != done.Applied || len(again.Tables) != 0 {
 			t.Errorf("sent again to %s: %d, replayed %q, %s; want index %d", o.Name, a.Status, a.Header.Get("Idempotency-Replayed"), a.Body, done.Applied)
 		}

@@ -16,7 +16,8 @@ func (a *App) snapshotRestore() *cobra.Command {
 		short: "Roll the inventory and the catalogues back to a snapshot",
 		long: "Roll the inventory and the catalogues back to a snapshot, all at once or not at all.\n" +
 			"Guests, addresses, operations, tokens, accounts, peers and settings stay as they are. It shows what it would\n" +
-			"change and asks; it is refused, and nothing is changed, when somebody changed one of the rows meanwhile.",
+			"change and asks; it is refused, and nothing is changed, when somebody changed one of the rows meanwhile, or\n" +
+			"another that it would then change, too.",
 		example: `
 orchd snapshot restore 12345 --dry-run      # what would change, and nothing more
 orchd snapshot restore 12345
@@ -36,6 +37,7 @@ orchd snapshot restore 12345 --yes -o json`,
 }
 
 func (a *App) restoreSnapshot(ctx context.Context, c client, id string, dryRun, yes bool) error {
+	var shown string
 	if dryRun || !yes {
 		would, err := restore(ctx, c, id, api.RestoreCreate{DryRun: true})
 		switch {
@@ -47,8 +49,9 @@ func (a *App) restoreSnapshot(ctx context.Context, c client, id string, dryRun, 
 		if err := a.confirmRestore(would); err != nil {
 			return err
 		}
+		shown = would.Digest
 	}
-	done, err := restore(ctx, c, id, api.RestoreCreate{})
+	done, err := restore(ctx, c, id, api.RestoreCreate{Digest: shown})
 	if err != nil {
 		return err
 	}

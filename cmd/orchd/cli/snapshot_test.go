@@ -192,7 +192,7 @@ func TestSnapshotVerify(t *testing.T) {
 }
 
 func aRestore() api.Restore {
-	return api.Restore{ID: "12", Index: 12, Tables: []api.TableDifference{{Table: "bmcs", Create: 1, Update: 20}, {Table: "compute_nodes", Delete: 300}},
+	return api.Restore{ID: "12", Index: 12, Digest: "5d", Tables: []api.TableDifference{{Table: "bmcs", Create: 1, Update: 20}, {Table: "compute_nodes", Delete: 300}},
 		MissingVMs: []api.MissingVM{{Account: "default", Name: "web9", Command: "orchd vm create web9 --cpu 2 --memory 4GiB"}}}
 }
 
@@ -226,7 +226,7 @@ func TestSnapshotRestoreFormats(t *testing.T) {
 }
 
 func TestSnapshotRestoreAsks(t *testing.T) {
-	const dry, real = `POST /v1/snapshots/12/restore {"dry_run":true}`, `POST /v1/snapshots/12/restore {}`
+	const dry, real = `POST /v1/snapshots/12/restore {"dry_run":true}`, `POST /v1/snapshots/12/restore {"digest":"5d"}`
 	const question, counts, guest = "roll back to snapshot 12? [y/N] ", "compute_nodes   0        0        300", "orchd vm create web9 --cpu 2"
 	for _, c := range []struct {
 		name, typed string

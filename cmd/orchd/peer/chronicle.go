@@ -97,11 +97,21 @@ func (p *Peer) retireChanges() {
 	}
 }
 
-// oldestWanted is the time before which changes are not kept, by the cluster's clock.
+// oldestWanted is the time before which changes are not kept.
 func (p *Peer) oldestWanted() time.Time {
-	now := p.machine.Read()
-	if now.Now().IsZero() {
+	r := p.machine.Read()
+	if r.Now().IsZero() {
 		return time.Time{}
 	}
-	return now.Now().Add(-now.HistoryRetainFor())
+	return p.soberNow(r).Add(-r.HistoryRetainFor())
+}
+
+// soberNow is what is taken for the time where something is deleted for its age: the cluster's,
+// but not later than this host's. One leader whose clock ran ahead moves the cluster's for
+// good, on every peer, and years of history would be past their time at once.
+func (p *Peer) soberNow(r fsm.Reader) time.Time {
+	if own := p.cfg.Now(); own.Before(r.Now()) {
+		return own
+	}
+	return r.Now()
 }

@@ -107,7 +107,7 @@ func (s *eventStream) step(ctx context.Context) (*snapshot.Change, error) {
 	c, err, more := s.next()
 	if err != nil {
 		s.Close()
-		return nil, api.Errorf(api.Gone, "events", "the stream ends: %w", err)
+		return nil, api.Errorf(api.Unavailable, "events", "the stream ends behind %s: go on from there, here or at another peer: %w", s.at, err)
 	}
 	if !more {
 		s.Close()

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"os"
 	"slices"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/orchd/orchd/api"
@@ -17,6 +19,7 @@ import (
 // marks writes the marked states to disk and tells who waits for one.
 type marks struct {
 	files *snapshot.Marks
+	found uint64 // index of the newest that was there when this peer started; 0: none
 
 	mu      sync.Mutex
 	done    map[uint64]error // how the last ones went
@@ -40,20 +43,39 @@ const keptOutcomes = 64
 func newMarks(files *snapshot.Marks) *marks {
 	m := &marks{files: files, done: map[uint64]error{}, asked: map[uint64]bool{}, through: 1, change: make(chan struct{})}
 	if files != nil {
-		m.through = max(m.through, files.Newest())
+		m.found = files.Newest()
+		m.through = max(m.through, m.found)
 	}
 	return m
+}
+
+// passed tells of a mark that is met again after a restart whether its snapshot was written, and
+// deleted since: they are written in order, and there is a newer one.
+func (m *marks) passed(index uint64) bool {
+	if index >= m.found {
+		return false
+	}
+	_, err := os.Lstat(m.files.Path(strconv.FormatUint(index, 10)))
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // writeMarks writes marked states until ctx ends.
 func (p *Peer) writeMarks(ctx context.Context) error {
 	return p.machine.WriteMarks(ctx, func(k *fsm.Mark) {
+		if p.marks.passed(k.Index) {
+			p.marks.finish(k.Index, nil)
+			return
+		}
 		term := p.node.TermOf(k.Index) // while the log is sure to have it
 		p.awaitTurn(ctx, k)
 		p.marks.begin(k.Index)
 		c := k.Content()
 		c.Term = term
 		manifest, err := p.marks.files.Write(c)
+		if errors.Is(err, syscall.ENOSPC) { // what is past its time may be in the way
+			p.retireSnapshots()
+			manifest, err = p.marks.files.Write(c)
+		}
 		if err != nil {
 			p.log.Error("snapshot not written", "index", k.Index, "err", err)
 		} else {
@@ -66,9 +88,9 @@ func (p *Peer) writeMarks(ctx context.Context) error {
 
 // retireSnapshots deletes the oldest snapshots, if more are there than are to be kept.
 func (p *Peer) retireSnapshots() {
-	now := p.machine.Read()
-	keep := now.Settings().Snapshot
-	gone, err := p.marks.files.Retire(snapshot.Retention{Newest: keep.Retain, Daily: keep.Daily, Monthly: keep.Monthly}, now.Now())
+	r := p.machine.Read()
+	keep := r.Settings().Snapshot
+	gone, err := p.marks.files.Retire(snapshot.Retention{Newest: keep.Retain, Daily: keep.Daily, Monthly: keep.Monthly}, p.soberNow(r))
 	if err != nil {
 		p.log.Warn("old snapshots not deleted; tried again after the next", "err", err)
 	}

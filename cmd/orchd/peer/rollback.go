@@ -10,7 +10,7 @@ import (
 // RestoreSnapshot rolls back to a marked snapshot of this peer. What was done for an
 // earlier request with the same key is looked for first: after it there may be no
 // difference any more, or one that nobody has seen.
-func (p *Peer) RestoreSnapshot(ctx context.Context, id string, dryRun bool) (api.Restore, error) {
+func (p *Peer) RestoreSnapshot(ctx context.Context, id string, want api.RestoreCreate) (api.Restore, error) {
 	if err := p.node.ReadIndex(ctx); err != nil {
 		return api.Restore{}, err
 	}
@@ -26,14 +26,17 @@ func (p *Peer) RestoreSnapshot(ctx context.Context, id string, dryRun bool) (api
 	if err != nil {
 		return api.Restore{}, err
 	}
-	r := api.Restore{ID: id, Index: folder.Manifest().Index, DryRun: dryRun, Tables: d.Tables, MissingVMs: d.MissingVMs}
+	r := api.Restore{ID: id, Index: folder.Manifest().Index, DryRun: want.DryRun, Tables: d.Tables, Digest: d.Digest, MissingVMs: d.MissingVMs}
 	if r.Tables == nil {
 		r.Tables = []api.TableDifference{}
 	}
 	if r.MissingVMs == nil {
 		r.MissingVMs = []api.MissingVM{}
 	}
-	if dryRun || d.Empty() {
+	if want.Digest != "" && want.Digest != d.Digest {
+		return api.Restore{}, api.Errorf(api.Conflict, "snapshot.restore", "nothing was rolled back: by now it would change something else than what was shown; look again, with --dry-run, or roll back whatever differs by then, with --yes")
+	}
+	if want.DryRun || d.Empty() {
 		return r, nil
 	}
 	done, err := p.writer.RestoreState(ctx, d)
