@@ -109,6 +109,9 @@ func (s *Server) begin(ctx context.Context, q *eventsQuery, since string) (err e
 	if q.from, err = time.Parse(time.RFC3339, since); err != nil {
 		return badParameter("/query/since", "expected INDEX or INDEX.N, as 4711 or 4711.3, or a time, as 2026-11-01T03:12:00Z")
 	}
+	if err := s.backend.CompleteSince(ctx, q.from); err != nil {
+		return err
+	}
 	ranges, err := s.backend.ChangeRanges(ctx)
 	q.since = behindAllBefore(q.from, ranges)
 	return err

@@ -129,6 +129,8 @@ func (m *fakeSnapshots) RestoreSnapshot(ctx context.Context, id string, want api
 	return done, err
 }
 
+func (m *fakeSnapshots) CompleteSince(context.Context, time.Time) error { return nil }
+
 func (m *fakeSnapshots) ChangeRanges(context.Context) ([]api.ChangeRange, error) {
 	return []api.ChangeRange{{From: 1, To: 9, Since: day(1), Until: day(3), Rows: 3, Bytes: 17, File: "1-9.parquet"}, {From: 10, To: 20, Rows: 1, Bytes: 14, File: "10-20.parquet"}}, nil
 }

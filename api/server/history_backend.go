@@ -17,6 +17,9 @@ type Memory interface {
 	// since; the message names the oldest index that is kept. Invalid when filter names
 	// a table of which no changes are kept.
 	Events(ctx context.Context, since api.Position, until uint64, filter api.EventFilter) (EventStream, error)
+	// CompleteSince fetches from other peers what this one does not keep of the changes
+	// since a time. Unavailable when not all of them could be asked.
+	CompleteSince(ctx context.Context, t time.Time) error
 	// ChangeRanges lists the files of changes that this peer keeps, oldest first.
 	ChangeRanges(ctx context.Context) ([]api.ChangeRange, error)
 	// ChangesFile opens one of them by its name, without secrets; "FROM-TO.parquet"

@@ -205,6 +205,45 @@ func TestEventsThatNobodyKeepsAreGone(t *testing.T) {
 	}
 }
 
+// TestHistoryThatAnAbsentPeerKeeps: what one peer lacks is not gone while another that may
+// have it cannot be asked. Then it comes from there, also for who asks by time.
+//
+//race:out
+func TestHistoryThatAnAbsentPeerKeeps(t *testing.T) {
+	t.Parallel()
+	began := time.Now().Add(-time.Second).UTC().Format(time.RFC3339)
+	c := Start(t, 2, func(_ int, cfg *peer.Config) { cfg.TrailingLogs, cfg.HistoryLook = 2, time.Hour })
+	one, other := c.Peers[0], c.Peers[1]
+	one.post(plainNodes(0, 10))
+	if n := len(other.nodes()); n != 10 { // it has applied them
+		t.Fatalf("%d nodes, want 10", n)
+	}
+	if err := other.Running.Node().Snapshot(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	one.stop()
+	other.stop()
+	other.loseChanges()
+	other.Start()
+	asked := map[string]string{"an index": "since=1", "a time": "since=" + began}
+	for what, query := range asked {
+		lab.Eventually(t, 20*time.Second, func() error {
+			if a := other.Do("GET", "/v1/events?consistency=local&follow=false&"+query, nil); a.Status != http.StatusServiceUnavailable || !strings.Contains(a.Problem(t).Detail, "not every other peer could be asked") {
+				return fmt.Errorf("since %s: %d %s", what, a.Status, a.Body)
+			}
+			return nil
+		})
+	}
+	one.Start()
+	one.WaitReady()
+	other.WaitReady()
+	for what, query := range asked {
+		if a := other.Do("GET", "/v1/events?table=compute_nodes&follow=false&"+query, nil); a.Status != http.StatusOK || strings.Count(string(a.Body), `"table":"compute_nodes"`) != 10 {
+			t.Errorf("since %s: %d, %d events in %s", what, a.Status, strings.Count(string(a.Body), `"table":"compute_nodes"`), a.Body)
+		}
+	}
+}
+
 // TestRollback: a snapshot is verified, compared, and rolled back to, through a
 // peer that does not lead; what is not the fleet's stays; a second time there is nothing to do.
 func TestRollback(t *testing.T) {

@@ -38,7 +38,8 @@ func (p *Peer) keptRanges() []kept {
 	return all
 }
 
-// backfill fetches what others have and this peer does not, newest first.
+// backfill fetches what others have and this peer does not, newest first. The error tells
+// which of them could not be asked, or did not give all that they have.
 func (p *Peer) backfill(ctx context.Context) error {
 	var errs []error
 	oldest := p.oldestWanted()
@@ -47,10 +48,27 @@ func (p *Peer) backfill(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("from peer %s: %w", id, err))
 		}
 	}
-	if len(p.chronicle.files.Gaps()) == 0 {
-		return nil // who did not answer was not needed
-	}
 	return errors.Join(errs...)
+}
+
+// CompleteSince fetches what this peer does not keep of the changes since a time.
+// Unavailable when not every other peer could be asked.
+func (p *Peer) CompleteSince(ctx context.Context, t time.Time) error {
+	files := p.chronicle.files.Files()
+	if len(files) > 0 && (files[0].From == 1 || !files[0].Since.IsZero() && !files[0].Since.After(t)) || p.nothingOlder() {
+		return nil
+	}
+	if err := p.backfill(ctx); err != nil {
+		return api.Errorf(api.Unavailable, "events", "the changes since %s are not all kept on this peer, and not every other peer could be asked: try again, or ask another peer: %w", t.Format(time.RFC3339), err)
+	}
+	return nil
+}
+
+// nothingOlder tells that nobody keeps older changes than this peer: its oldest file
+// reaches back beyond what is kept.
+func (p *Peer) nothingOlder() bool {
+	files := p.chronicle.files.Files()
+	return len(files) > 0 && !files[0].Since.IsZero() && !files[0].Since.After(p.oldestWanted())
 }
 
 func (p *Peer) backfillFrom(ctx context.Context, id string, oldest time.Time) error {

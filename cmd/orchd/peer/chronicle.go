@@ -75,7 +75,7 @@ func (p *Peer) keepChronicle(ctx context.Context) error {
 	for {
 		p.retireChanges()
 		p.moments.expire()
-		if err := p.backfill(ctx); err != nil && ctx.Err() == nil {
+		if err := p.backfill(ctx); err != nil && ctx.Err() == nil && len(p.chronicle.files.Gaps()) > 0 { // or who did not answer was not needed
 			p.log.Warn("missing changes were not fetched; tried again", "err", err)
 		}
 		select {

@@ -51,7 +51,7 @@ func (p *Peer) reachable(ctx context.Context, since api.Position) error {
 	}
 	err := p.backfill(ctx)
 	if oldest := files.Oldest(); next(since) < oldest {
-		if err != nil {
+		if err != nil && !p.nothingOlder() {
 			return api.Errorf(api.Unavailable, "events", "the changes behind %s are not kept on this peer, and not every other peer could be asked: try again, or ask another peer: %w", since, err)
 		}
 		return api.Errorf(api.Gone, "events", "the changes behind %s are not kept any more; the oldest that are kept are those of index %d: read the present state, and go on from its index", since, oldest)
