@@ -39,12 +39,15 @@ func (m *Marks) takeOver(index uint64, open func(path string) (io.ReadCloser, er
 	if err := os.RemoveAll(filepath.Join(m.dir, "."+draft)); err != nil { // of an attempt that was cut off
 		return err
 	}
+	here := m.partsBySum()
+	if err := m.roomFor(manifest.lacking(here)); err != nil {
+		return err
+	}
 	d, err := newDraft(m.dir, draft)
 	if err != nil {
 		return err
 	}
 	d.manifest = manifest
-	here := m.filesBySum()
 	for _, f := range manifest.Files {
 		if err = d.takeOver(f, here[f.SHA256], open); err != nil {
 			break
@@ -54,7 +57,7 @@ func (m *Marks) takeOver(index uint64, open func(path string) (io.ReadCloser, er
 		err = d.small(manifestName, data)
 	}
 	if err != nil {
-		return errors.Join(err, d.discard())
+		return errors.Join(m.ranFull(err), d.discard())
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -62,9 +65,19 @@ func (m *Marks) takeOver(index uint64, open func(path string) (io.ReadCloser, er
 		return d.discard() // written here meanwhile
 	}
 	if _, err := d.commit(markName(index), ""); err != nil {
-		return errors.Join(err, d.discard())
+		return errors.Join(m.ranFull(err), d.discard())
 	}
 	return nil
+}
+
+// lacking is how many bytes of a snapshot do not lie here.
+func (m Manifest) lacking(here map[string]string) (bytes uint64) {
+	for _, f := range m.Files {
+		if here[f.SHA256] == "" {
+			bytes += uint64(f.Bytes)
+		}
+	}
+	return bytes
 }
 
 // fetchSmall reads the manifest.
@@ -81,9 +94,9 @@ func fetchSmall(open func(path string) (io.ReadCloser, error)) ([]byte, error) {
 	return data, err
 }
 
-// filesBySum is where files of the snapshots here lie, by the sums that their
-// manifests name.
-func (m *Marks) filesBySum() map[string]string {
+// partsBySum is where parts of the snapshots here lie, by the sums that their manifests
+// name. Other files are small, and to be shared by all snapshots they need only be alike.
+func (m *Marks) partsBySum() map[string]string {
 	here := map[string]string{}
 	indexes, err := m.indexes()
 	if err != nil {
@@ -96,7 +109,9 @@ func (m *Marks) filesBySum() map[string]string {
 			continue
 		}
 		for _, f := range manifest.Files {
-			here[f.SHA256] = below(path, f.Path)
+			if f.Content != "" {
+				here[f.SHA256] = below(path, f.Path)
+			}
 		}
 	}
 	return here
@@ -104,14 +119,8 @@ func (m *Marks) filesBySum() map[string]string {
 
 // takeOver links a file that lies here, or fetches it.
 func (d *draft) takeOver(f File, here string, open func(path string) (io.ReadCloser, error)) error {
-	if here != "" {
-		to := below(d.path, f.Path)
-		if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
-			return err
-		}
-		if os.Link(here, to) == nil {
-			return nil // it is read, like all others, before the folder gets its name
-		}
+	if here != "" && d.linkTo(here, f, nil) {
+		return nil
 	}
 	r, err := open(f.Path)
 	if err != nil {

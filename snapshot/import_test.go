@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 )
 
@@ -39,8 +40,44 @@ func TestImport(t *testing.T) {
 		}
 	}
 	second := opened[slices.Index(opened[1:], manifestName)+1:]
-	if !slices.Equal(second, []string{manifestName}) {
+	if !slices.Equal(second, []string{manifestName, "things.parquet"}) { // a small file is each snapshot's own
 		t.Errorf("of the second, whose files are those of the first, were fetched: %v", second)
+	}
+}
+
+// TestImportPastARottenPart: a part that lies here and is damaged is fetched, and is not
+// what a whole snapshot fails for.
+func TestImportPastARottenPart(t *testing.T) {
+	there, here := openMarks(t, t.TempDir()), openMarks(t, t.TempDir())
+	mark(t, there, content(7, 100))
+	mark(t, there, content(8, 100))
+	var opened []string
+	if err := here.Import(t.Context(), 7, from(there, &opened)); err != nil {
+		t.Fatal(err)
+	}
+	var part string
+	for _, path := range filesOf(t, here, "7") {
+		if path != "things.parquet" {
+			part = path
+		}
+	}
+	alter(t, filepath.Join(here.Path("7"), part), flip(50))
+	if err := here.Import(t.Context(), 8, from(there, &opened)); err != nil || opened[len(opened)-1] != part {
+		t.Errorf("%v, fetched last: %s; want %s", err, opened[len(opened)-1], part)
+	}
+	if _, err := here.Open("8"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestImportLeavesRoom: the log lies on the same disk, so nothing is begun that leaves it too little.
+func TestImportLeavesRoom(t *testing.T) {
+	there, here := openMarks(t, t.TempDir()), openMarks(t, t.TempDir())
+	mark(t, there, content(7, 100))
+	here.Space = func(string) (Space, error) { return Space{1 << 30, 100 << 30}, nil }
+	var opened []string
+	if err := here.Import(t.Context(), 7, from(there, &opened)); !errors.Is(err, syscall.ENOSPC) || !slices.Equal(opened, []string{manifestName}) || len(names(t, here.dir)) > 0 {
+		t.Errorf("%v, fetched %v, on disk %v", err, opened, names(t, here.dir))
 	}
 }
 

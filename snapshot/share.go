@@ -128,19 +128,26 @@ func (d *draft) share(path string, p part) (File, bool) {
 	if !known || f.Rows != int64(p.rows) {
 		return File{}, false
 	}
-	from, to := below(d.earlier.path, f.Path), below(d.path, path)
+	from := below(d.earlier.path, f.Path)
+	f.Path = path
+	return f, d.linkTo(from, f, d.earlier.read)
+}
+
+// linkTo makes a file of the draft a link to the part at from, if that is whole; it is
+// remembered in read.
+func (d *draft) linkTo(from string, f File, read *sums) bool {
+	to := below(d.path, f.Path)
 	if info, err := os.Lstat(from); err != nil || !info.Mode().IsRegular() || links(info) >= maxLinks {
-		return File{}, false
+		return false
 	}
 	if os.MkdirAll(filepath.Dir(to), 0o700) != nil || os.Link(from, to) != nil {
-		return File{}, false
+		return false
 	}
-	if d.earlier.read.check(to, f) != nil {
+	if read.check(to, f) != nil {
 		os.Remove(to) // if it stays, the new part finds its name taken and says so
-		return File{}, false
+		return false
 	}
-	f.Path = path
-	return f, true
+	return true
 }
 
 // below is the path of a file of the folder at root.

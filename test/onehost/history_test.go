@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -141,6 +144,67 @@ func TestNewcomerFetchesWhatChanged(t *testing.T) {
 	}
 	if !bytes.Equal(overlay(first), overlay(second)) {
 		t.Error("the tables of one moment differ between the peers")
+	}
+}
+
+// TestFetchingOfSnapshotsGoesOn: a newcomer that ends while it fetches the others' snapshots gets
+// the rest after its start. What is deleted here once all were there does not come back.
+func TestFetchingOfSnapshotsGoesOn(t *testing.T) {
+	t.Parallel()
+	c := Start(t, 1, func(_ int, cfg *peer.Config) { cfg.HistoryLook = 100 * time.Millisecond })
+	first := c.Peers[0]
+	var ids []string
+	for i := range 3 {
+		first.post(plainNodes(i, 1))
+		ids = append(ids, ask.Decode[api.Snapshot](t, first.Do("POST", "/v1/snapshots", nil)).ID)
+	}
+	second := c.NewPeer()
+	if err := second.Join(first, c.JoinToken("1h")); err != nil {
+		t.Fatal(err)
+	}
+	second.Start()
+	second.WaitReady()
+	lacking := filepath.Join(second.Config.DataDir, "snapshots.incomplete")
+	hasAll := func() error {
+		for _, id := range ids {
+			if a := second.Do("GET", "/v1/snapshots/"+id, nil); a.Status != http.StatusOK {
+				return fmt.Errorf("snapshot %s: %d %s", id, a.Status, a.Body)
+			}
+		}
+		if _, err := os.Lstat(lacking); !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s: %v", lacking, err)
+		}
+		return nil
+	}
+	lab.Eventually(t, 20*time.Second, hasAll)
+
+	second.stop()
+	for _, id := range ids[:2] { // as if it had come to the newest only
+		index, _ := strconv.Atoi(id)
+		if err := os.RemoveAll(filepath.Join(second.Config.DataDir, "snapshots", fmt.Sprintf("index=%015d", index))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(lacking, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	second.Start()
+	second.WaitReady()
+	lab.Eventually(t, 20*time.Second, hasAll)
+
+	if a := second.Do("DELETE", "/v1/snapshots/"+ids[1], nil); a.Status != http.StatusNoContent {
+		t.Fatalf("delete: %d %s", a.Status, a.Body)
+	}
+	second.stop()
+	second.Start() // it meets the marks in its log again
+	second.WaitReady()
+	newest := ask.Decode[api.Snapshot](t, second.Do("POST", "/v1/snapshots", nil)).ID // behind them
+	var have []string
+	for _, s := range ask.Decode[api.Page[api.Snapshot]](t, second.Do("GET", "/v1/snapshots", nil)).Items {
+		have = append(have, s.ID)
+	}
+	if want := []string{newest, ids[2], ids[0]}; !slices.Equal(have, want) {
+		t.Errorf("after a deletion and a start there are %v, want %v", have, want)
 	}
 }
 

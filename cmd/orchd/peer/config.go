@@ -144,6 +144,7 @@ const maxSocketPath = 100
 func (c Config) socket() string        { return filepath.Join(c.DataDir, "orchd.sock") }
 func (c Config) raftSnapshots() string { return filepath.Join(c.DataDir, "raft", "snapshots") }
 func (c Config) markedDir() string     { return filepath.Join(c.DataDir, "snapshots") }
+func (c Config) lackingFile() string   { return filepath.Join(c.DataDir, "snapshots.incomplete") }
 func (c Config) changesDir() string    { return filepath.Join(c.DataDir, "changes") }
 func (c Config) imagesDir() string     { return filepath.Join(c.DataDir, "images") }
 func (c Config) exportsDir() string    { return filepath.Join(c.DataDir, "exports") }

@@ -196,6 +196,9 @@ func openCore(ctx context.Context, cfg Config, identity cluster.Identity, before
 	if err != nil {
 		return nil, fmt.Errorf("open snapshots: %w", err)
 	}
+	if err := cfg.noteLacking(files.Newest()); err != nil {
+		return nil, fmt.Errorf("note that snapshots are lacking: %w", err)
+	}
 	quiet := still{index: p.machine.Index}
 	snapshots.Still, files.Still = quiet.now, quiet.now
 	p.marks = newMarks(files)
