@@ -196,9 +196,9 @@ func TestFetchingOfSnapshotsGoesOn(t *testing.T) {
 		t.Fatalf("delete: %d %s", a.Status, a.Body)
 	}
 	second.stop()
-	second.Start() // it meets the marks in its log again
+	second.Start()
 	second.WaitReady()
-	newest := ask.Decode[api.Snapshot](t, second.Do("POST", "/v1/snapshots", nil)).ID // behind them
+	newest := ask.Decode[api.Snapshot](t, second.Do("POST", "/v1/snapshots", nil)).ID
 	var have []string
 	for _, s := range ask.Decode[api.Page[api.Snapshot]](t, second.Do("GET", "/v1/snapshots", nil)).Items {
 		have = append(have, s.ID)

@@ -2,11 +2,14 @@ package peer
 
 import (
 	"errors"
+	"log/slog"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/orchd/orchd/api"
+	"github.com/orchd/orchd/snapshot"
 )
 
 // TestSnapshotThatCouldNotBeWritten: who asked for it hears why, and what to do; an error of
@@ -21,5 +24,29 @@ func TestSnapshotThatCouldNotBeWritten(t *testing.T) {
 	}
 	if err := m.wait(t.Context(), 8); err != nil {
 		t.Errorf("one that was written: %v", err)
+	}
+}
+
+// TestDeletedSnapshotStaysSo: after a kill the log is applied again, with the marks in it. What
+// has no folder then and is older than the newest was written once, and deleted.
+func TestDeletedSnapshotStaysSo(t *testing.T) {
+	dir := t.TempDir()
+	files, err := snapshot.OpenMarks(dir, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if newMarks(files).passed(7) {
+		t.Error("the first one is not written")
+	}
+	for _, id := range []string{"5", "9"} {
+		if err := os.Mkdir(files.Path(id), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m := newMarks(files)
+	for index, want := range map[uint64]bool{5: false, 7: true, 9: false, 12: false} {
+		if got := m.passed(index); got != want {
+			t.Errorf("passed(%d) = %v", index, got)
+		}
 	}
 }
