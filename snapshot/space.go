@@ -25,15 +25,29 @@ func SpaceOf(dir string) (Space, error) {
 // a twentieth of a smaller disk.
 func (s Space) spare() uint64 { return min(1<<30, s.Size/20) }
 
-// roomFor fails if dir has no room for as many bytes. The error is syscall.ENOSPC.
+// roomFor fails if there is no room for a snapshot of as many bytes. The error is syscall.ENOSPC.
 func (m *Marks) roomFor(bytes uint64) error {
 	s, err := m.Space(m.dir)
 	if err != nil {
 		return err
 	}
+	return s.roomFor(m.dir, bytes, "snapshot")
+}
+
+// RoomFor fails if dir has no room for a file of as many bytes and what is spared for the
+// log. The error is syscall.ENOSPC.
+func RoomFor(dir string, bytes uint64) error {
+	s, err := SpaceOf(dir)
+	if err != nil {
+		return err
+	}
+	return s.roomFor(dir, bytes, "file")
+}
+
+func (s Space) roomFor(dir string, bytes uint64, what string) error {
 	if need := bytes + s.spare(); s.Free < need {
-		return fmt.Errorf("the disk of %s is nearly full: %d MiB are free, and %d MiB are needed, %d for the snapshot and %d to spare; make room there, or keep fewer snapshots: %w",
-			m.dir, s.Free>>20, mebibytes(need), mebibytes(bytes), mebibytes(s.spare()), syscall.ENOSPC)
+		return fmt.Errorf("the disk of %s is nearly full: %d MiB are free, and %d MiB are needed, %d for the %s and %d to spare; make room there, or keep fewer snapshots: %w",
+			dir, s.Free>>20, mebibytes(need), mebibytes(bytes), what, mebibytes(s.spare()), syscall.ENOSPC)
 	}
 	return nil
 }

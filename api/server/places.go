@@ -24,6 +24,8 @@ const (
 	maxConsoles      = 256
 	maxUploadsEach   = 4 // contents of images on their way in: each keeps a disk busy
 	maxUploads       = 16
+	maxDownloadsEach = 8 // files of snapshots and changes on their way out: each is written whole to this peer's disk first
+	maxDownloads     = 32
 )
 
 func newFollowers() *places {
@@ -36,6 +38,10 @@ func newConsoles() *places {
 
 func newUploads() *places {
 	return &places{op: "image.upload", crowded: "uploads", full: "uploads", each: maxUploadsEach, total: maxUploads, of: map[string]int{}}
+}
+
+func newDownloads() *places {
+	return &places{op: "download", crowded: "downloads", full: "downloads", each: maxDownloadsEach, total: maxDownloads, of: map[string]int{}}
 }
 
 // enter takes a place for an actor; leave gives it back.

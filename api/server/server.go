@@ -51,6 +51,7 @@ type Server struct {
 	follow   *places
 	consoles *places
 	uploads  *places
+	fetched  *places // downloads
 	bodies   *bodies
 	// strangers is for the bodies of requests without a credential, so that these leave
 	// room for the others.
@@ -76,6 +77,7 @@ func New(cfg Config, b Backend, log *slog.Logger) *Server {
 		follow:    newFollowers(),
 		consoles:  newConsoles(),
 		uploads:   newUploads(),
+		fetched:   newDownloads(),
 		bodies:    newBodies(maxBodies),
 		strangers: newBodies(maxStrangers),
 		uid:       uint32(os.Getuid()),

@@ -63,8 +63,12 @@ func (s *Server) snapshotFile(w http.ResponseWriter, r *http.Request) error {
 		return &api.Error{Kind: api.NotFound, Op: "snapshot.download",
 			Msg: "a snapshot has no such file; it has all.tar, and TABLE.parquet for each of its tables, as vms.parquet"}
 	}
-	id, err := s.settled(r.Context(), id)
+	leave, err := s.fetched.enter(actorOf(r.Context()).ID)
 	if err != nil {
+		return err
+	}
+	defer leave()
+	if id, err = s.settled(r.Context(), id); err != nil {
 		return err
 	}
 	if id != r.PathValue("id") {

@@ -23,6 +23,19 @@ import (
 	"github.com/orchd/orchd/api"
 )
 
+// TestDownloadsAreCounted: each is a file on this peer's disk as long as it is under way.
+func TestDownloadsAreCounted(t *testing.T) {
+	_, s, ask := startFake(t)
+	for range maxDownloadsEach {
+		if _, err := s.fetched.enter("token:admin"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, path := range []string{"/v1/snapshots/12/vms.parquet", "/v1/snapshots/12/all.tar", "/v1/changes/1-9.parquet"} {
+		checkRefused(t, ask, "GET", path, "", 429, "too-many", "-")
+	}
+}
+
 func TestSnapshotFiles(t *testing.T) {
 	f, _, ask := startFake(t)
 	for _, c := range []struct{ path, media, name, body, location string }{

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"slices"
 	"strconv"
 	"time"
@@ -192,7 +191,7 @@ func (p *Peer) serveChanges(w http.ResponseWriter, r *http.Request) {
 
 // changesBetween writes the changes of a stretch, FROM-TO, those that edit keeps as
 // edit leaves them, into a scratch file, whose length it gives. NotFound when any is missing.
-func (p *Peer) changesBetween(name string, edit func(*snapshot.Change) (keep bool, err error)) (*os.File, int64, error) {
+func (p *Peer) changesBetween(name string, edit func(*snapshot.Change) (keep bool, err error)) (*scratch, int64, error) {
 	r, ok := parseRange(name)
 	if !ok {
 		return nil, 0, api.Errorf(api.NotFound, "changes", "a stretch of changes is named FROM-TO, two log indexes, the first from 1 and not after the second")

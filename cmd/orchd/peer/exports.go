@@ -9,12 +9,17 @@ import (
 	"os"
 	"time"
 
+	"github.com/orchd/orchd/api"
 	"github.com/orchd/orchd/api/server"
+	"github.com/orchd/orchd/snapshot"
 )
 
 // exports is the folder for what is written only to be sent: its files have no
 // name once they are open, so that nothing is left of them, whatever happens.
-type exports struct{ dir string }
+type exports struct {
+	dir  string
+	room func(bytes uint64) error // fails when the disk has none for as many
+}
 
 // openExports makes the folder, and empties it of what a crash at the wrong moment left.
 func openExports(dir string) (exports, error) {
@@ -24,17 +29,41 @@ func openExports(dir string) (exports, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return exports{}, fmt.Errorf("make %s: %w", dir, err)
 	}
-	return exports{dir}, nil
+	return exports{dir, func(bytes uint64) error { return snapshot.RoomFor(dir, bytes) }}, nil
 }
 
-// scratch opens an empty file without a name.
-func (e exports) scratch() (*os.File, error) {
+// scratch is a file without a name. It leaves the disk, which is the log's too, its room.
+type scratch struct {
+	*os.File
+	room func(bytes uint64) error
+	left int // bytes until it is asked for more
+}
+
+// lookEvery is how many bytes are written until it is looked again how full the disk is.
+const lookEvery = 16 << 20
+
+// scratch opens an empty one.
+func (e exports) scratch() (*scratch, error) {
 	f, err := os.CreateTemp(e.dir, ".export-*")
 	if err != nil {
 		return nil, fmt.Errorf("open a scratch file: %w", err)
 	}
-	return f, os.Remove(f.Name())
+	return &scratch{File: f, room: e.room}, os.Remove(f.Name())
 }
+
+// Write fails where the disk is nearly full, with ENOSPC.
+func (s *scratch) Write(p []byte) (int, error) {
+	if s.left -= len(p); s.left < 0 {
+		s.left = lookEvery
+		if err := s.room(uint64(max(lookEvery, len(p)))); err != nil {
+			return 0, api.Errorf(api.Unavailable, "download", "what is to be sent is not written to this peer's disk; ask another peer: %w", err)
+		}
+	}
+	return s.File.Write(p)
+}
+
+// ReadFrom is for io.Copy, which would pass Write by.
+func (s *scratch) ReadFrom(r io.Reader) (int64, error) { return io.Copy(struct{ io.Writer }{s}, r) }
 
 // document writes a file to be sent; its ETag is the sum of its bytes.
 func (e exports) document(name string, modified time.Time, write func(io.WriteSeeker) error) (server.Document, error) {
