@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,6 +23,7 @@ import (
 	"github.com/orchd/orchd/cluster/ca"
 	"github.com/orchd/orchd/cmd/orchd/peer"
 	"github.com/orchd/orchd/fsm"
+	"github.com/orchd/orchd/test/ask"
 	"github.com/orchd/orchd/test/lab"
 )
 
@@ -159,6 +161,33 @@ func TestOneClockTwoYearsAhead(t *testing.T) {
 		return nil
 	})
 	c.allTake()
+}
+
+// TestPastOutlivesAClockAhead: one command with a time two years ahead moves the cluster's clock
+// for good. What is kept of the past is kept on, by the host's own.
+//
+//race:out
+func TestPastOutlivesAClockAhead(t *testing.T) {
+	var clock bentClock
+	c := Start(t, 1, func(_ int, cfg *peer.Config) { cfg.Now = clock.now })
+	p := c.Peers[0]
+	if _, err := c.AnyClient().PatchSettings(t.Context(), []byte(`{"snapshot":{"retain":1,"daily":30,"monthly":0}}`)); err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	for day, bent := range []time.Duration{0, 24 * time.Hour, 17520 * time.Hour, 25 * time.Hour} {
+		clock.set(bent)
+		p.post(plainNodes(day, 1))
+		ids = append(ids, ask.Decode[api.Snapshot](t, p.Do("POST", "/v1/snapshots", nil)).ID)
+	}
+	if now := p.Running.Machine().Read().Now(); now.Before(time.Now().Add(17000 * time.Hour)) {
+		t.Fatalf("the cluster's clock says %s: this shows nothing", now)
+	}
+	for _, id := range append(ids[:2:2], ids[3]) { // the third was the newest of its day for a moment
+		if a := p.Do("GET", "/v1/snapshots/"+id, nil); a.Status != http.StatusOK {
+			t.Errorf("snapshot %s of %v: %d %s", id, ids, a.Status, a.Body)
+		}
+	}
 }
 
 // TestKeysRotate replaces all keys of a cluster that is used meanwhile. Peers are
