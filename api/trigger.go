@@ -69,6 +69,12 @@ func (t Trigger) Empty() bool {
 // maxPeriod of a clock: a hundred years.
 const maxPeriod = 100 * 365 * 24 * time.Hour
 
+// LastSecond is the last that a time may lie in, in seconds since 1970: what comes after the
+// year 9999 cannot be written (RFC 3339, 5.6).
+const LastSecond = 253402300799
+
+var errClockYear = errors.New("invalid config: start_sec and end_sec are seconds since 1970, up to the end of the year 9999")
+
 // Errors of clocks, in the words of the system that they come from.
 var (
 	errClockEnd    = errors.New("invalid config: end_sec is less than start_sec or in the past")
@@ -90,6 +96,9 @@ func (c Clock) At(now time.Time) (Clock, error) {
 		return c, errClockPeriod
 	}
 	c.StartSec = max(c.StartSec, now.Unix())
+	if c.StartSec > LastSecond || c.EndSec > LastSecond {
+		return c, errClockYear
+	}
 	return c, nil
 }
 

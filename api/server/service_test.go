@@ -162,6 +162,7 @@ func TestBadServiceBodies(t *testing.T) {
 		{"POST", "/v1/spells", spell(`,"kv":{"a\u0007":1}`), "/kv/a\x07", "control"},
 		{"POST", "/v1/spells", spell(`,"kv":{"a":"` + strings.Repeat("v", 70000) + `"}`), "/kv/a", "64 KiB"},
 		{"POST", "/v1/spells", spell(`,"trigger":` + trigger(`{"start_sec":1,"end_sec":5}`)), "/trigger/clock", end},
+		{"POST", "/v1/spells", spell(`,"trigger":` + trigger(`{"start_sec":9223372036854775807}`)), "/trigger/clock", "the year 9999"},
 		{"POST", "/v1/spells", spell(`,"trigger":` + trigger(`{"start_sec":99999999999,"end_sec":99999999998}`)), "/trigger/clock", end},
 		{"POST", "/v1/spells", spell(`,"trigger":` + trigger(`{"start_sec":1,"period_sec":3153600001}`)), "/trigger/clock", period},
 		{"POST", "/v1/spells", spell(`,"trigger":{"blockchain":{"start_block":1}}`), "/trigger/blockchain", chain},

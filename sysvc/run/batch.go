@@ -35,7 +35,7 @@ func (s *scope) work(ctx context.Context) time.Time {
 	}
 	s.ask()
 	d := s.draft(now)
-	quiet := len(d.Begin) == 0 && d.Connected == nil
+	quiet := len(d.Begin) == 0 && d.Connected == nil && !s.inDoubt()
 	if quiet && !s.endsAreDue(now) && !s.mustRenew(now) {
 		return s.wake(next)
 	}
@@ -54,7 +54,7 @@ func (s *scope) wake(next time.Time) time.Time {
 	if s.name == api.ScopeCluster {
 		at = earlier(at, s.renewed.Add(renewEvery))
 	}
-	if s.watchesPeers() || s.inHand() > 0 {
+	if s.watchesPeers() || s.inHand() > 0 || s.inDoubt() {
 		at = earlier(at, next)
 	}
 	return later(at, s.now())
@@ -253,23 +253,46 @@ func (s *scope) send(ctx context.Context, now time.Time, d *draft) {
 		at += len(part.Begin)
 		s.marked(s.cluster().View(), part.Begin, of)
 	}
+	s.findOut(s.cluster().View())
 	s.resume()
 }
 
 // unsure: from the at-th on, nobody knows whether the marks were made. Clocks and
 // changes are asked for again, since no mark is made twice; what can be told apart by
 // nothing is not. Should a mark have been made after all, its run is found with the
-// next batch.
+// next batch, which there is for that alone if for nothing else.
 func (s *scope) unsure(d *draft, at int, err error) {
 	for i, known := range d.of[at:] {
 		firing := d.Begin[at+i].Firing
+		known.doubt = true
+		s.plan(known) // a clock that was due is out of the agenda, whatever the batch was to say of it
 		switch firing.Kind {
-		case trigger.Clock:
-			s.plan(known)
 		case trigger.Manual:
 			s.answer(known, firing, api.Errorf(api.Unavailable, opNow, "it is not known whether the run was marked (%w): look at the spell's runs before you try again", err))
 		case trigger.Retry:
 			s.answer(known, firing, nil) // whether it is to be run again is seen from the last run
+		}
+	}
+}
+
+// inDoubt tells whether there are spells of which nobody knows whether they were marked.
+func (s *scope) inDoubt() bool {
+	for _, known := range s.spells {
+		if known.doubt {
+			return true
+		}
+	}
+	return false
+}
+
+// findOut begins what was marked when nobody could tell, once a later batch was applied, and
+// has what was cut off run again if that was not.
+func (s *scope) findOut(v state.View) {
+	for _, id := range slices.Sorted(maps.Keys(s.spells)) {
+		if known := s.spells[id]; known.doubt {
+			known.doubt = false
+			s.adopt(known, v.SpellStatus(id))
+			s.arm(v, known)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -434,6 +435,81 @@ func TestRetry(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Where the answer to a batch is lost, what was marked runs all the same, also when nothing
+// else is to be said of any spell; and what was not is asked for again, its clock too.
+func TestAnswerThatIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := runtest.New("a")
+		again := clock(10)
+		again.Retry = true
+		for alias, tr := range map[string]api.Trigger{"asked": {}, "gone": {Connections: api.Connections{Disconnect: true}}, "again": again} {
+			w.Spell(spell(alias, "a", tr))
+		}
+		p := start(t, w, "a", took(2*time.Second))
+		time.Sleep(11 * time.Second) // the second run of "again" has begun
+		p.kill()
+		p = start(t, w, "a", took(2*time.Second))
+		time.Sleep(500 * time.Millisecond)
+		lost := 3
+		p.SetLost(func() bool { lost--; return lost >= 0 })
+		if err := p.runner.Now(t.Context(), "asked-id"); !api.IsKind(err, api.Unavailable) {
+			t.Errorf("a run of which nobody knows whether it was marked: %v", err)
+		}
+		time.Sleep(40 * time.Second)
+		lost = 1
+		w.Alive("b", true)
+		time.Sleep(10 * time.Second)
+		lost = 1
+		w.Alive("b", false)
+		time.Sleep(time.Minute)
+		p.end()
+		for alias, least := range map[string]int{"asked": 1, "gone": 1, "again": 10} {
+			runs := w.Runs(alias + "-id")
+			if len(runs) < least {
+				t.Errorf("%s: %d runs, want %d", alias, len(runs), least)
+			}
+			retried := 0
+			for _, r := range runs {
+				if r.State == api.RunRunning {
+					t.Errorf("%s: run %d was marked, and never begun", alias, r.Number)
+				}
+				if r.Firing.Kind == "retry" {
+					retried++
+				}
+			}
+			if alias == "again" && retried != 1 {
+				t.Errorf("%d retries, want 1", retried)
+			}
+		}
+	})
+}
+
+// A spell that is removed is stopped, and what of it waits for a worker does not begin.
+func TestRemovedSpellStops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := runtest.New("a")
+		s := spell("s", "a", clock(1))
+		s.Trigger.Overlap, s.CallTTL = api.OverlapAllow, 3600
+		w.Spell(s)
+		var going atomic.Int32
+		p := start(t, w, "a", func(ctx context.Context, _ *runtest.Cluster, _ about, _ worker.Host) error {
+			going.Add(1)
+			defer going.Add(-1)
+			return wait(ctx, time.Hour)
+		})
+		time.Sleep(20 * time.Second)
+		if n := going.Load(); n != 8 { // as many as there are workers
+			t.Errorf("%d runs go on", n)
+		}
+		w.RemoveSpell("s-id")
+		time.Sleep(2 * time.Second)
+		if n := going.Load(); n != 0 {
+			t.Errorf("%d runs of a spell that was removed go on", n)
+		}
+		p.end()
+	})
 }
 
 // A run that ends while its peer stops is reported, one that does not is interrupted.

@@ -141,6 +141,7 @@ func (s *scope) read(v state.View) {
 		if !there[id] {
 			s.disarm(known)
 			known.drop(api.Errorf(api.NotFound, opNow, "the spell was removed"))
+			known.stop()
 			delete(s.spells, id)
 		}
 	}
@@ -223,6 +224,7 @@ func (s *scope) receive() {
 func (s *scope) ended(f finished) {
 	r, known := f.run, s.spells[f.run.spell.ID]
 	if known == nil || known.runs[r.Number] != r {
+		r.stop()
 		return // of a term that is over, or of a spell that is gone
 	}
 	if f.end == nil { // it was not begun
@@ -356,10 +358,8 @@ func (s *scope) lose(why string) {
 	s.gone, s.term = s.term, 0
 	s.retryAt, s.parked = s.now().Add(time.Second+s.spread()), nil
 	for _, known := range s.spells {
-		for _, r := range known.runs {
-			r.stop()
-		}
-		clear(known.runs)
+		known.stop()
+		known.doubt = false
 		s.disarm(known)
 		known.drop(errors.New("the runs of the scope have come into other hands: try again"))
 	}

@@ -25,6 +25,7 @@ type spell struct {
 	waiting   []waiting // firings that are not marked, oldest first
 	runs      map[int64]*run
 	newest    int64    // number of the newest run that was begun here
+	doubt     bool     // a mark of it may have been made, or not
 	notes     []string // for the log of its next run
 	events    *follower
 	at        time.Time // when its clock is to be looked at
@@ -100,6 +101,14 @@ func (s *spell) turns() int {
 // hasRetry tells whether a run is to be run again already.
 func (s *spell) hasRetry() bool {
 	return slices.ContainsFunc(s.waiting, func(w waiting) bool { return w.firing.Kind == trigger.Retry })
+}
+
+// stop cuts off the runs that are in hand, and forgets them.
+func (s *spell) stop() {
+	for _, r := range s.runs {
+		r.stop()
+	}
+	clear(s.runs)
 }
 
 // drop forgets the firings that wait, and tells who waits for them.

@@ -43,7 +43,7 @@ func Newest(c api.Clock, now time.Time) int64 {
 
 // Next is when the tick after n fires; false when there is none.
 func Next(c api.Clock, n int64) (time.Time, bool) {
-	if c.IsOff() || c.PeriodSec == 0 && n >= 0 {
+	if c.IsOff() || c.PeriodSec == 0 && n >= 0 || c.StartSec > api.LastSecond || c.PeriodSec > 0 && n >= (api.LastSecond-c.StartSec)/c.PeriodSec {
 		return time.Time{}, false
 	}
 	at := At(c, n+1)

@@ -2,6 +2,7 @@ package trigger
 
 import (
 	"encoding/json"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -33,6 +34,9 @@ func TestNewestAndNext(t *testing.T) {
 		"last but one":              {api.Clock{StartSec: 100, PeriodSec: 5, EndSec: 111}, at(105), 1, 110},
 		"ends where it begins":      {api.Clock{StartSec: 100, PeriodSec: 5, EndSec: 100}, at(200), None, 0},
 		"once, ends after":          {api.Clock{StartSec: 100, EndSec: 101}, at(200), 0, 0},
+		"after the year 9999":       {api.Clock{StartSec: math.MaxInt64}, at(100), None, 0},
+		"the year 9999":             {api.Clock{StartSec: api.LastSecond, PeriodSec: 1}, at(100), None, api.LastSecond},
+		"the last there is":         {api.Clock{StartSec: api.LastSecond - 1, PeriodSec: 5}, at(api.LastSecond), 0, 0},
 		"hundred years, once a day": {api.Clock{StartSec: 1, PeriodSec: 86400}, at(1 + 36525*86400), 36525, 1 + 36526*86400},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -218,8 +218,8 @@ func (p *Peer) serveCall(ctx context.Context, r *http.Request, args json.RawMess
 func (p *Peer) RunSpell(ctx context.Context, s api.Spell) (api.SpellRun, error) {
 	at := s.Scope
 	if holder, held := p.machine.Read().Holder(s.Scope); at == api.ScopeCluster {
-		if at = holder.Peer; !held || at == "" {
-			return api.SpellRun{}, api.Errorf(api.Unavailable, "spell.run", "no peer has the spells of the cluster in hand just now; try again")
+		if at = holder.Peer; !held || at == "" { // nothing has to be run by itself: this peer takes them
+			at = p.identity.PeerID
 		}
 	}
 	if at == p.identity.PeerID {
@@ -261,7 +261,7 @@ func nextTick(c api.Clock, start int64, now time.Time) time.Time {
 		}
 		at += (late/c.PeriodSec + 1) * c.PeriodSec
 	}
-	if c.EndSec != 0 && at >= c.EndSec {
+	if c.EndSec != 0 && at >= c.EndSec || at > api.LastSecond {
 		return time.Time{}
 	}
 	return time.Unix(at, 0).UTC()

@@ -79,6 +79,9 @@ func (s system) onBehalf(ctx context.Context) context.Context {
 }
 
 func (s system) DeployService(ctx context.Context, d api.ServiceDeploy) (api.Service, error) {
+	if err := s.room("service.deploy"); err != nil {
+		return api.Service{}, err
+	}
 	done, err := s.writer.DeployService(s.asPeer(ctx), d)
 	return wrote(ctx, s, done, err)
 }
@@ -93,6 +96,9 @@ func (s system) RemoveService(ctx context.Context, service, alias, wishes string
 }
 
 func (s system) DeploySpell(ctx context.Context, d api.SpellDeploy) (api.Spell, error) {
+	if err := s.room("spell.deploy"); err != nil {
+		return api.Spell{}, err
+	}
 	done, err := s.writer.DeploySpell(s.asPeer(ctx), d)
 	return wrote(ctx, s, done, err)
 }
@@ -128,6 +134,9 @@ func (s system) ChangeKV(ctx context.Context, c api.KVChange) (api.KVEntry, erro
 }
 
 func (s system) PushMail(ctx context.Context, spell, text string) error {
+	if err := s.room("spell.mail"); err != nil {
+		return err
+	}
 	return s.settled(ctx, s.writer.PushMail(ctx, spell, text))
 }
 
@@ -204,6 +213,9 @@ func field(row any, path string) (any, bool) {
 }
 
 func (s system) CreateVM(ctx context.Context, c api.VMCreate) (api.VM, error) {
+	if err := s.room("vm.create"); err != nil {
+		return api.VM{}, err
+	}
 	done, err := s.writer.CreateVM(ctx, c)
 	return wrote(ctx, s, done, err)
 }
@@ -249,6 +261,9 @@ func (s system) ReportDeal(ctx context.Context, r api.DealReport) error {
 }
 
 func (s system) CreateDeal(ctx context.Context, c api.DealCreate) (api.Deal, error) {
+	if err := s.room("deal.create"); err != nil {
+		return api.Deal{}, err
+	}
 	done, err := s.writer.CreateDeal(ctx, c)
 	return wrote(ctx, s, done, err)
 }
