@@ -340,7 +340,6 @@ func (n *Node) close() error {
 		errs = append(errs, n.server.Close())
 	}
 	if n.raft != nil {
-		n.noteCommitted()
 		n.endRaft()
 	}
 	if t, ok := n.transport.(raft.WithClose); ok {
@@ -369,6 +368,9 @@ func (n *Node) letGo() error {
 		}
 		close(n.over)
 		n.awaitWork()
+		if n.raft != nil {
+			n.noteCommitted()
+		}
 		if n.stores != nil {
 			errs = append(errs, n.stores.close())
 		}

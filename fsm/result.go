@@ -47,13 +47,18 @@ func (r Result) MarshalBinary() ([]byte, error) {
 }
 
 // wireObject is the row as it is sent; nil when there is none. Of a node only that it
-// is there: who wrote it looks it up in the tables of its own peer, with its BMC.
+// is there, and of a collection not what is in it, which has no bound: who wrote them
+// looks them up in the tables of its own peer.
 func (r Result) wireObject() ([]byte, error) {
-	switch r.Object.(type) {
+	switch row := r.Object.(type) {
 	case nil:
 		return nil, nil
 	case *computeNode:
 		return emptyRow, nil
+	case *collection:
+		about := *row
+		about.Nodes, about.CloudInit = nil, nil
+		return encoding.Marshal(about)
 	}
 	return encoding.Marshal(r.Object)
 }

@@ -308,6 +308,28 @@ func TestHistoryThatAnAbsentPeerKeeps(t *testing.T) {
 	}
 }
 
+// TestLargeCollectionThroughAFollower: what a collection holds has no bound, and the answer of the
+// leader to a follower has one. Whoever is asked tells all of it.
+func TestLargeCollectionThroughAFollower(t *testing.T) {
+	t.Parallel()
+	c := Start(t, 3, nil)
+	p := c.without(c.Leader())[0]
+	large := inventory.NodeCollection{Name: "everything", Type: "ad-hoc"}
+	for i := range 100_000 {
+		large.Nodes = append(large.Nodes, fmt.Sprintf("x%dc%ds%db%dn%d", 1000+i>>13, i>>10&7, i>>5&31, i>>2&7, i&3))
+	}
+	a := p.Do("POST", "/NodeCollection", large)
+	made := ask.Decode[inventory.NodeCollection](t, a)
+	if a.Status != http.StatusCreated || len(made.Nodes) != len(large.Nodes) {
+		t.Fatalf("create: %d, %d nodes, %.300s", a.Status, len(made.Nodes), a.Body)
+	}
+	large.Nodes = large.Nodes[1:]
+	a = p.Do("PUT", "/NodeCollection/"+made.ID, large)
+	if after := ask.Decode[inventory.NodeCollection](t, a); a.Status != http.StatusOK || len(after.Nodes) != len(large.Nodes) || after.Version <= made.Version {
+		t.Errorf("replace: %d, %d nodes, version %d, %.300s", a.Status, len(after.Nodes), after.Version, a.Body)
+	}
+}
+
 // TestRollback: a snapshot is verified, compared, and rolled back to, through a
 // peer that does not lead; what is not the fleet's stays; a second time there is nothing to do.
 func TestRollback(t *testing.T) {

@@ -116,17 +116,28 @@ func (p *Peer) DeleteBMC(ctx context.Context, id string, ifVersion uint64) (serv
 	return done(p.writer.DeleteBMC(ctx, id, ifVersion))
 }
 
+// collectionByID reads a collection; where it is gone its id is left.
+func collectionByID(id string) func(fsm.Reader) (inventory.NodeCollection, bool) {
+	return func(r fsm.Reader) (inventory.NodeCollection, bool) {
+		c, there := r.Collection(id)
+		c.ID = id
+		return c, there
+	}
+}
+
 // CreateCollection stores a collection.
 func (p *Peer) CreateCollection(ctx context.Context, c inventory.NodeCollection) (server.Done[inventory.NodeCollection], error) {
 	if err := p.room("collection.create"); err != nil {
 		return server.Done[inventory.NodeCollection]{}, err
 	}
-	return done(p.writer.CreateCollection(ctx, c))
+	d, err := p.writer.CreateCollection(ctx, c)
+	return afterwards(ctx, p, d, err, collectionByID(d.Object.ID))
 }
 
 // ReplaceCollection replaces what a user may set of a collection.
 func (p *Peer) ReplaceCollection(ctx context.Context, id string, ifVersion uint64, c inventory.NodeCollection) (server.Done[inventory.NodeCollection], error) {
-	return done(p.writer.ReplaceCollection(ctx, id, ifVersion, c))
+	d, err := p.writer.ReplaceCollection(ctx, id, ifVersion, c)
+	return afterwards(ctx, p, d, err, collectionByID(d.Object.ID))
 }
 
 // DeleteCollection forgets a collection.
