@@ -361,7 +361,8 @@ func (w *Writer) collectionWrite(c inventory.NodeCollection) (collectionWrite, e
 	return write, err
 }
 
-// CreateCollection stores a collection.
+// CreateCollection stores a collection. What it gives leaves out nodes and cloud-init data, which
+// the tables have once they have come to its index.
 func (w *Writer) CreateCollection(ctx context.Context, c inventory.NodeCollection) (Done[inventory.NodeCollection], error) {
 	write, err := w.collectionWrite(c)
 	if err != nil {
