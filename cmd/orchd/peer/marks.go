@@ -20,6 +20,7 @@ import (
 type marks struct {
 	files *snapshot.Marks
 	found uint64 // index of the newest that was there when this peer started; 0: none
+	again uint64 // the last index of the log when this peer started: marks up to there may be met again
 
 	mu      sync.Mutex
 	done    map[uint64]error // how the last ones went
@@ -50,9 +51,10 @@ func newMarks(files *snapshot.Marks) *marks {
 }
 
 // passed tells of a mark that is met again after a restart whether its snapshot was written, and
-// deleted since: they are written in order, and there is a newer one.
+// deleted since: they are written in order, and there is a newer one. In a cluster that
+// began anew with a snapshot of another, new marks have lower indexes than that.
 func (m *marks) passed(index uint64) bool {
-	if index >= m.found {
+	if index >= m.found || index > m.again {
 		return false
 	}
 	_, err := os.Lstat(m.files.Path(strconv.FormatUint(index, 10)))
