@@ -96,10 +96,17 @@ func (c Clock) At(now time.Time) (Clock, error) {
 		return c, errClockPeriod
 	}
 	c.StartSec = max(c.StartSec, now.Unix())
-	if c.StartSec > LastSecond || c.EndSec > LastSecond {
-		return c, errClockYear
-	}
 	return c, nil
+}
+
+// Check says what is wrong with a clock that is to be set at now. It knows more than At, which is
+// for what has been set already.
+func (c Clock) Check(now time.Time) error {
+	at, err := c.At(now)
+	if err == nil && (at.StartSec > LastSecond || at.EndSec > LastSecond) {
+		return errClockYear
+	}
+	return err
 }
 
 // UnmarshalJSON names what this system has no use for: a trigger that is silently

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -118,12 +119,20 @@ func (m *Marks) indexes() ([]uint64, error) {
 }
 
 // Newest is the index of the newest that has a folder, whole or not; 0 when none has.
-func (m *Marks) Newest() uint64 {
+func (m *Marks) Newest() uint64 { return m.NewestUpTo(math.MaxUint64) }
+
+// NewestUpTo is the newest of those whose index is at most last.
+func (m *Marks) NewestUpTo(last uint64) uint64 {
 	indexes, err := m.indexes()
-	if err != nil || len(indexes) == 0 {
+	if err != nil {
 		return 0
 	}
-	return indexes[0]
+	for _, index := range indexes { // the newest first
+		if index <= last {
+			return index
+		}
+	}
+	return 0
 }
 
 // at is where the snapshot of an index lies.

@@ -188,7 +188,7 @@ func spellErrors(c api.SpellCreate, now time.Time) []api.FieldError {
 // triggerErrors is what the schema cannot say of a trigger. The words about clocks are
 // those of the system that they come from.
 func triggerErrors(at string, t api.Trigger, now time.Time) (bad []api.FieldError) {
-	if _, err := t.Clock.At(now); err != nil {
+	if err := t.Clock.Check(now); err != nil {
 		bad = append(bad, api.FieldError{Pointer: at + "/clock", Detail: err.Error()})
 	}
 	for i, e := range t.Events {

@@ -237,7 +237,7 @@ func (a *attempt) move(ctx context.Context, alias string) error {
 
 func (a *attempt) cast(ctx context.Context, alias string) error {
 	wants, _ := a.want.Spell(alias)
-	if _, err := wants.Trigger.Clock.At(a.cfg.Cluster.Now()); err != nil {
+	if err := wants.Trigger.Clock.Check(a.cfg.Cluster.Now()); err != nil {
 		return fmt.Errorf("spell %s: %w", alias, err)
 	}
 	_, err := a.cfg.Cluster.DeploySpell(ctx, api.SpellDeploy{Package: a.want.Name, SpellCreate: api.SpellCreate{

@@ -237,7 +237,7 @@ const maxEvents = 16
 // trigger checks all of a trigger but whether its end lies in the past: a package whose
 // spell is over is still a package. That is found out when the spell is deployed.
 func (b *builder) trigger(path string, t api.Trigger) {
-	if _, err := t.Clock.At(time.Unix(0, 0)); err != nil {
+	if err := t.Clock.Check(time.Unix(0, 0)); err != nil {
 		b.wrong(path+".clock", "%w", err)
 	}
 	b.oneOf(path+".overlap", string(t.Overlap), string(api.OverlapQueue), string(api.OverlapAllow))

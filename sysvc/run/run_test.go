@@ -452,16 +452,17 @@ func TestAnswerThatIsLost(t *testing.T) {
 		p.kill()
 		p = start(t, w, "a", took(2*time.Second))
 		time.Sleep(500 * time.Millisecond)
-		lost := 3
-		p.SetLost(func() bool { lost--; return lost >= 0 })
+		var lost atomic.Int32 // how many answers are to be lost
+		p.SetLost(func() bool { return lost.Add(-1) >= 0 })
+		lost.Store(3)
 		if err := p.runner.Now(t.Context(), "asked-id"); !api.IsKind(err, api.Unavailable) {
 			t.Errorf("a run of which nobody knows whether it was marked: %v", err)
 		}
 		time.Sleep(40 * time.Second)
-		lost = 1
+		lost.Store(1)
 		w.Alive("b", true)
 		time.Sleep(10 * time.Second)
-		lost = 1
+		lost.Store(1)
 		w.Alive("b", false)
 		time.Sleep(time.Minute)
 		p.end()
@@ -483,6 +484,29 @@ func TestAnswerThatIsLost(t *testing.T) {
 				t.Errorf("%d retries, want 1", retried)
 			}
 		}
+	})
+}
+
+// The cluster's scope is not given back while nobody knows whether a run was marked: that would
+// end it before it began.
+func TestScopeIsKeptInDoubt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := runtest.New("a")
+		w.Spell(spell("s", api.ScopeCluster, api.Trigger{}))
+		p := start(t, w, "a", took(2*time.Second))
+		time.Sleep(time.Second)
+		p.SetLost(func() bool { return len(w.Batches("a")) == 1 }) // of the batch that marks it
+		if err := p.runner.Now(t.Context(), "s-id"); !api.IsKind(err, api.Unavailable) {
+			t.Errorf("a run of which nobody knows whether it was marked: %v", err)
+		}
+		time.Sleep(20 * time.Second)
+		if runs := w.Runs("s-id"); len(runs) != 1 || runs[0].State != api.RunSucceeded {
+			t.Errorf("runs: %+v", runs)
+		}
+		if _, has := w.View().Holder(api.ScopeCluster); has {
+			t.Error("the scope was kept, with nothing to do")
+		}
+		p.end()
 	})
 }
 

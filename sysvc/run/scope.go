@@ -99,7 +99,7 @@ func (s *scope) step(ctx context.Context) time.Time {
 		return s.now().Add(idle)
 	case !s.holds():
 		return s.claim(ctx)
-	case !s.wanted() && s.name == api.ScopeCluster && s.inHand() == 0:
+	case !s.wanted() && s.name == api.ScopeCluster && s.inHand() == 0 && !s.inDoubt():
 		s.release(ctx)
 		return s.now().Add(idle)
 	}
@@ -434,6 +434,7 @@ func (s *scope) release(ctx context.Context) {
 	s.gone, s.term = s.term, 0
 	for _, known := range s.spells {
 		clear(known.runs)
+		known.doubt = false
 		s.disarm(known)
 	}
 }

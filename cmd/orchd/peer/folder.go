@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/google/renameio/v2"
 
@@ -55,11 +54,13 @@ func wantUnused(dataDir string) error {
 			return api.Errorf(api.Conflict, "", "%s is not empty: it holds %s; choose another with --data-dir, or move that away", dataDir, e.Name())
 		}
 	}
-	files, _ := filepath.Glob(filepath.Join(dataDir, "raft", "*"))
-	files = slices.DeleteFunc(files, func(name string) bool { // begun, and cut off before it had its name
-		return strings.HasPrefix(filepath.Base(name), ".known.json")
-	})
-	if len(files) > 0 {
+	cutOff, _ := filepath.Glob(filepath.Join(dataDir, "raft", ".known.json*")) // before it had its name
+	for _, name := range cutOff {
+		if err := os.Remove(name); err != nil {
+			return fmt.Errorf("remove what an earlier attempt left: %w", err)
+		}
+	}
+	if files, _ := filepath.Glob(filepath.Join(dataDir, "raft", "*")); len(files) > 0 {
 		return api.Errorf(api.Conflict, "", "%s holds a raft log but no identity (%s is missing); move the folder away, or restore that file", dataDir, filepath.Join(dataDir, "raft", "known.json"))
 	}
 	return nil

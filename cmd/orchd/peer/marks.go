@@ -19,8 +19,7 @@ import (
 // marks writes the marked states to disk and tells who waits for one.
 type marks struct {
 	files *snapshot.Marks
-	found uint64 // index of the newest that was there when this peer started; 0: none
-	again uint64 // the last index of the log when this peer started: marks up to there may be met again
+	found uint64 // index of the newest that was there when this peer started, of those in the log then; 0: none
 
 	mu      sync.Mutex
 	done    map[uint64]error // how the last ones went
@@ -44,17 +43,19 @@ const keptOutcomes = 64
 func newMarks(files *snapshot.Marks) *marks {
 	m := &marks{files: files, done: map[uint64]error{}, asked: map[uint64]bool{}, through: 1, change: make(chan struct{})}
 	if files != nil {
-		m.found = files.Newest()
-		m.through = max(m.through, m.found)
+		m.through = max(m.through, files.Newest())
 	}
 	return m
 }
 
+// begins notes what is there when the log has come to an index. A snapshot of another cluster,
+// with which this one began, may have a higher one.
+func (m *marks) begins(last uint64) { m.found = m.files.NewestUpTo(last) }
+
 // passed tells of a mark that is met again after a restart whether its snapshot was written, and
-// deleted since: they are written in order, and there is a newer one. In a cluster that
-// began anew with a snapshot of another, new marks have lower indexes than that.
+// deleted since: they are written in order, and there is a newer one.
 func (m *marks) passed(index uint64) bool {
-	if index >= m.found || index > m.again {
+	if index >= m.found {
 		return false
 	}
 	_, err := os.Lstat(m.files.Path(strconv.FormatUint(index, 10)))
@@ -247,6 +248,9 @@ func (p *Peer) DeleteSnapshot(ctx context.Context, id string) error {
 		if err := p.marks.wait(ctx, index); err != nil {
 			return err
 		}
+	}
+	if err := p.noteDeleted(id); err != nil {
+		return api.Errorf(api.Internal, "snapshot.delete", "note that snapshot %s is deleted: %w", id, err)
 	}
 	switch err := p.marks.files.Delete(id); {
 	case errors.Is(err, fs.ErrNotExist):

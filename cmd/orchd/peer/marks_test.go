@@ -35,7 +35,8 @@ func TestDeletedSnapshotStaysSo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if newMarks(files).passed(7) {
+	none := newMarks(files)
+	if none.begins(20); none.passed(7) {
 		t.Error("the first one is not written")
 	}
 	for _, id := range []string{"5", "9"} {
@@ -44,14 +45,14 @@ func TestDeletedSnapshotStaysSo(t *testing.T) {
 		}
 	}
 	m := newMarks(files)
-	m.again = 10
+	m.begins(20)
 	for index, want := range map[uint64]bool{5: false, 7: true, 9: false, 12: false} {
 		if got := m.passed(index); got != want {
 			t.Errorf("passed(%d) = %v", index, got)
 		}
 	}
-	m.again = 6 // what the log got since is no repetition, whatever lies here from another cluster
+	m.begins(8) // 9 lies here from another cluster
 	if m.passed(7) {
-		t.Error("a new mark is not written")
+		t.Error("a mark that was not come to yet is not written")
 	}
 }

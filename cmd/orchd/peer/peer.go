@@ -212,7 +212,7 @@ func openCore(ctx context.Context, cfg Config, identity cluster.Identity, before
 	if err := p.openNode(ctx, before, snapshots); err != nil {
 		return nil, errors.Join(err, p.chronicle.close())
 	}
-	p.marks.again = p.node.Stats().LastIndex
+	p.marks.begins(p.node.Stats().LastIndex)
 	return p, nil
 }
 
