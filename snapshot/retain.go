@@ -15,7 +15,8 @@ type Retention struct{ Newest, Daily, Monthly int }
 // ErrNewest is why the newest whole snapshot is not deleted.
 var ErrNewest = errors.New("it is the newest whole one, which always stays; take another first")
 
-// Retire deletes the snapshots that r does not keep, now being the time, and gives their ids, newest first. The newest whole one stays whatever r says.
+// Retire deletes the snapshots that r does not keep, now being the time, and gives their
+// ids, newest first. The newest whole one stays whatever r says.
 func (m *Marks) Retire(r Retention, now time.Time) (gone []string, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

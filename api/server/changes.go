@@ -43,7 +43,7 @@ func (s *Server) changesFile(w http.ResponseWriter, r *http.Request) error {
 		return &api.Error{Kind: api.NotFound, Op: "changes.download",
 			Msg: "there is no such file; GET /v1/changes lists those that there are, and FROM-TO.parquet may be any two log indexes between which all is kept"}
 	}
-	leave, err := s.fetched.enter(actorOf(r.Context()).ID)
+	leave, err := s.downloads.enter(actorOf(r.Context()).ID)
 	if err != nil {
 		return err
 	}

@@ -41,18 +41,18 @@ type Config struct {
 
 // Server serves the API of one peer.
 type Server struct {
-	cfg      Config
-	backend  Backend
-	log      *slog.Logger
-	mux      *http.ServeMux
-	docs     documents
-	metrics  *metrics
-	failures *failures
-	follow   *places
-	consoles *places
-	uploads  *places
-	fetched  *places // downloads
-	bodies   *bodies
+	cfg       Config
+	backend   Backend
+	log       *slog.Logger
+	mux       *http.ServeMux
+	docs      documents
+	metrics   *metrics
+	failures  *failures
+	follow    *places
+	consoles  *places
+	uploads   *places
+	downloads *places
+	bodies    *bodies
 	// strangers is for the bodies of requests without a credential, so that these leave
 	// room for the others.
 	strangers *bodies
@@ -77,7 +77,7 @@ func New(cfg Config, b Backend, log *slog.Logger) *Server {
 		follow:    newFollowers(),
 		consoles:  newConsoles(),
 		uploads:   newUploads(),
-		fetched:   newDownloads(),
+		downloads: newDownloads(),
 		bodies:    newBodies(maxBodies),
 		strangers: newBodies(maxStrangers),
 		uid:       uint32(os.Getuid()),

@@ -63,7 +63,7 @@ func (s *Server) snapshotFile(w http.ResponseWriter, r *http.Request) error {
 		return &api.Error{Kind: api.NotFound, Op: "snapshot.download",
 			Msg: "a snapshot has no such file; it has all.tar, and TABLE.parquet for each of its tables, as vms.parquet"}
 	}
-	leave, err := s.fetched.enter(actorOf(r.Context()).ID)
+	leave, err := s.downloads.enter(actorOf(r.Context()).ID)
 	if err != nil {
 		return err
 	}

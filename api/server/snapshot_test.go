@@ -27,7 +27,7 @@ import (
 func TestDownloadsAreCounted(t *testing.T) {
 	_, s, ask := startFake(t)
 	for range maxDownloadsEach {
-		if _, err := s.fetched.enter("token:admin"); err != nil {
+		if _, err := s.downloads.enter("token:admin"); err != nil {
 			t.Fatal(err)
 		}
 	}
